@@ -1,0 +1,213 @@
+"""Image sets: one series as stored, what is known of it, and how it may change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from radloop.core.errors import Conflict, InvalidInput
+from radloop.core.events import ImageIngested, ImageVerified
+
+
+class State(StrEnum):
+    """How far people have come with an image set."""
+
+    INGESTED = "INGESTED"
+    VERIFIED = "VERIFIED"
+    REJECTED = "REJECTED"
+
+
+class Storage(StrEnum):
+    """How an instance's bytes are kept: as they came, as verified HTJ2K, or as they came for good."""
+
+    LANDED = "landed"
+    FOLDED = "folded"
+    KEPT = "kept"
+
+
+class Confidence(StrEnum):
+    """How sure the reader was."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+SITES: Mapping[str, str] = {
+    "RUL": "Right upper lobe",
+    "RML": "Right middle lobe",
+    "RLL": "Right lower lobe",
+    "LUL": "Left upper lobe",
+    "LINGULA": "Lingula",
+    "LLL": "Left lower lobe",
+    "BILATERAL": "Both lungs",
+    "DIFFUSE": "Diffuse",
+}
+
+SEEN_IN_FULL = frozenset({"lossless", "lossy-as-received"})
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something worth a reader's eye that did not keep the image out: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was on screen when a reader decided: the frame and the quality it was shown in."""
+
+    frame: int
+    quality: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A reader's word on pneumonia.
+
+    Attributes:
+        present: Whether it is there.
+        site: A key of `SITES`, only where it is present.
+        confidence: How sure the reader was.
+        note: Free text; stays with the image set and never enters an event or a log.
+        seen: The frame in view, which must have been at full quality.
+    """
+
+    present: bool
+    site: str | None
+    confidence: Confidence
+    note: str
+    seen: Seen
+
+    def __post_init__(self) -> None:
+        if self.site is not None and self.site not in SITES:
+            raise InvalidInput(f"site must be one of {', '.join(SITES)}")
+        if self.site is not None and not self.present:
+            raise InvalidInput("a site is given only with a finding that is present")
+        if self.seen.quality not in SEEN_IN_FULL:
+            raise InvalidInput("a finding needs a frame seen at full quality, found a preview")
+
+    @property
+    def word(self) -> str:
+        """'present' or 'absent'."""
+        return "present" if self.present else "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """A finding with who gave it and when."""
+
+    finding: Finding
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSet:
+    """One series as stored: versioned, without pixels.
+
+    Attributes:
+        id: 32 characters of 0-9a-z.
+        version: Rises by one with every change that readers may notice.
+        is_closed: All instances known so far are in; late ones open it again.
+        attributes: Hot DICOM attributes of the series by keyword; patient data.
+        instances: How many instances it holds; `frames`: how many frames in all of them.
+        notices: What a reader should know about the way it arrived.
+        geometry: Derived at closing, as plain values (see `dicom.geometry`); empty before.
+        prediction: What the champion model said, as plain values, or None.
+        wrapped_key: The data key that seals its bytes, wrapped by the key-encryption key.
+    """
+
+    id: str
+    version: int
+    state: State
+    is_closed: bool
+    patient_id: str
+    study_uid: str
+    series_uid: str
+    attributes: Mapping[str, Any]
+    instances: int
+    frames: int
+    landed: int
+    kept: int
+    original_bytes: int
+    stored_bytes: int
+    notices: tuple[Notice, ...]
+    geometry: Mapping[str, Any]
+    truth: Truth | None
+    prediction: Mapping[str, Any] | None
+    wrapped_key: bytes
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def modality(self) -> str:
+        """DICOM Modality, or OT where the series tells none."""
+        return str(self.attributes.get("Modality") or "OT")
+
+    @property
+    def storage(self) -> Storage:
+        """The storage of its least advanced instance."""
+        if self.landed:
+            return Storage.LANDED
+        return Storage.KEPT if self.kept == self.instances else Storage.FOLDED
+
+    def close(
+        self, *, geometry: Mapping[str, Any], notices: tuple[Notice, ...], at: datetime
+    ) -> tuple["ImageSet", ImageIngested]:
+        """End the arrival of instances; storing the result and publishing the event is the caller's job.
+
+        Raises:
+            Conflict: It is closed already.
+        """
+        if self.is_closed:
+            raise Conflict(f"image set {self.id} is closed already")
+        after = replace(self, is_closed=True, geometry=geometry, notices=notices, updated_at=at)
+        event = ImageIngested(
+            image_set=self.id,
+            version=self.version,
+            modality=self.modality,
+            instances=self.instances,
+            frames=self.frames,
+        )
+        return after, event
+
+    def verify(self, finding: Finding, *, version: int, by: str, at: datetime) -> tuple["ImageSet", ImageVerified]:
+        """Record a radiologist's finding as ground truth.
+
+        Args:
+            finding: What was found, and on which frame.
+            version: The version the reader looked at.
+            by: Opaque id of the reader.
+            at: When.
+
+        Raises:
+            Conflict: It changed since, is still arriving, or has been verified or rejected.
+        """
+        if version != self.version:
+            raise Conflict(f"image set {self.id} is at version {self.version}, the read is of version {version}")
+        if not self.is_closed:
+            raise Conflict(f"image set {self.id} is still arriving; verify it once it is closed")
+        if self.state is not State.INGESTED:
+            raise Conflict(f"image set {self.id} is {self.state}, only INGESTED can be verified")
+        if not 0 <= finding.seen.frame < self.frames:
+            raise InvalidInput(f"frame {finding.seen.frame} does not exist; the image set has {self.frames}")
+        after = replace(
+            self,
+            version=self.version + 1,
+            state=State.VERIFIED,
+            truth=Truth(finding=finding, by=by, at=at),
+            updated_at=at,
+        )
+        event = ImageVerified(
+            image_set=self.id,
+            version=after.version,
+            finding=finding.word,
+            site=finding.site,
+            confidence=finding.confidence,
+            verified_by=by,
+        )
+        return after, event

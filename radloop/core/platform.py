@@ -1,0 +1,49 @@
+"""The ports of one running installation, handed to every function and door."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from radloop.core.identity import Principal
+from radloop.core.ports import (
+    Blobs,
+    Bus,
+    Clock,
+    Jobs,
+    Keys,
+    Landing,
+    Models,
+    Pipelines,
+    Records,
+    Upload,
+)
+from radloop.core.settings import Settings
+
+
+class Lander(Protocol):
+    """The part of the store that takes uploads in."""
+
+    def land(self, uploads: list[Upload], *, by: Principal) -> list[Landing]:
+        """Land files, in order; on return each is durable, a known duplicate, or quarantined."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What a function may touch.
+
+    Attributes:
+        recipe: Hyperparameters this machine would train with, settings applied.
+    """
+
+    blobs: Blobs
+    records: Records
+    keys: Keys
+    bus: Bus
+    jobs: Jobs
+    images: Lander
+    models: Models
+    pipelines: Pipelines
+    settings: Settings
+    clock: Clock
+    recipe: Callable[[], dict[str, str]]

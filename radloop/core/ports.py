@@ -1,0 +1,456 @@
+"""Every port on one page: what the parts of radloop ask of the substrate they stand on.
+
+A port is a promise. Its adapters (`local/`, later `aws/`) add nothing to it, and each passes the port's contract in
+`tests/contracts/`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from radloop.core.events import Event
+
+Clock = Callable[[], datetime]
+"""The present moment, always in UTC."""
+
+
+# Blobs
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes from `start` up to and without `end`."""
+
+    start: int
+    end: int
+
+
+class BlobWriter(Protocol):
+    """A value being written; it appears under its name when the block that opened it ends without an error."""
+
+    def write(self, data: bytes) -> int:
+        """Append `data` and return the offset it begins at."""
+        ...
+
+
+class Blobs(Protocol):
+    """Byte strings under a name. A reader sees a whole value or none: writes are atomic and durable."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store `data`, replacing what was there."""
+        ...
+
+    def writer(self, key: str) -> AbstractContextManager[BlobWriter]:
+        """Write a large value piece by piece; an error inside the block leaves nothing behind."""
+        ...
+
+    def get(self, key: str, span: Span | None = None) -> bytes:
+        """Bytes under `key`, or the part inside `span` (cut at the end of the value).
+
+        Raises:
+            NotFound: Nothing is stored under `key`.
+        """
+        ...
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Names that begin with `prefix`, in ascending order; unfinished writes are not among them."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Forget `key`; forgetting what is not there is not an error."""
+        ...
+
+
+# Records
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A kind of record. `columns` are the attributes one can search by; the rest lives in the document."""
+
+    name: str
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A record as stored; `revision` counts its writes from 1, `order` tells when it was first written."""
+
+    key: str
+    revision: int
+    document: Mapping[str, Any]
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a record.
+
+    Attributes:
+        expected: The revision that must stand now: 0 for none, None for whatever there is.
+    """
+
+    table: Table
+    key: str
+    document: Mapping[str, Any]
+    columns: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a record; removing what is not there is not an error."""
+
+    table: Table
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work to be done later, at least once.
+
+    Attributes:
+        id: Asking for the same id twice asks once.
+        lane: Who works on it: `events`, `fold` or `pipeline`.
+        kind: What is to be done; for events, the name of the function to wake.
+        payload: Plain values.
+        delay_s: Seconds to wait before the first try.
+    """
+
+    id: str
+    lane: str
+    kind: str
+    payload: Mapping[str, Any]
+    delay_s: float = 0.0
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to which thing. `subject` is an id of ours, never a patient's."""
+
+    principal: str
+    action: str
+    subject: str
+    outcome: str = "success"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Everything that becomes true together: records, the events that announce them, jobs, audit."""
+
+    writes: Sequence[Put | Delete] = ()
+    events: Sequence[Event] = ()
+    jobs: Sequence[Job] = ()
+    audit: Sequence[AuditEntry] = ()
+
+
+class Records(Protocol):
+    """Documents with searchable columns, committed together with the events they announce."""
+
+    def get(self, table: Table, key: str) -> Row | None:
+        """The record under `key`, or None."""
+        ...
+
+    def find(
+        self,
+        table: Table,
+        where: Mapping[str, str | int | None] | None = None,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> list[Row]:
+        """Records whose columns equal `where`, in the order they were first written.
+
+        Args:
+            table: Which kind.
+            where: Column and value; all must hold.
+            after: Leave out what stands up to this `order` (from it on, when newest first); 0 for none.
+            limit: At most so many.
+            newest_first: Turn the order round.
+        """
+        ...
+
+    def count(self, table: Table, where: Mapping[str, str | int | None] | None = None) -> int:
+        """How many records match."""
+        ...
+
+    def commit(self, change: Change) -> None:
+        """Make `change` true, whole or not at all; on return it survives a crash.
+
+        Raises:
+            Conflict: An `expected` revision does not stand.
+        """
+        ...
+
+
+# Events and jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event as kept in the outbox; `seq` rises by one."""
+
+    seq: int
+    event: Event
+
+
+class Bus(Protocol):
+    """The outbox and the way from it to the functions that wait for events."""
+
+    def events(self, *, after: int = 0, limit: int = 100, newest_first: bool = False) -> list[Told]:
+        """Events by sequence."""
+        ...
+
+    def route(self) -> int:
+        """Turn every event not yet routed into a job per rule it matches; returns how many events."""
+        ...
+
+    def replay(self, event_id: str) -> int:
+        """Deliver an event again to every rule it matches; returns how many deliveries.
+
+        Raises:
+            NotFound: There is no such event.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job someone works on now; `tries` counts this one."""
+
+    job: Job
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A job that was given up on, with the last error's code."""
+
+    job: Job
+    tries: int
+    error: str
+
+
+class Jobs(Protocol):
+    """Jobs in lanes: claimed, done, tried again with backoff, given up on in the end."""
+
+    def claim(self, lane: str) -> Claim | None:
+        """The next due job, now ours, or None. A job out of tries becomes a dead letter instead."""
+        ...
+
+    def done(self, claim: Claim) -> None:
+        """The job succeeded."""
+        ...
+
+    def failed(self, claim: Claim, error: str) -> bool:
+        """The job failed: it waits for its next try, or is given up on, which True tells."""
+        ...
+
+    def release_abandoned(self) -> int:
+        """Free the jobs whose worker died. Only the one worker of a home may call this, before it works."""
+        ...
+
+    def pending(self, lane: str | None = None) -> int:
+        """How many jobs are waiting or being worked on."""
+        ...
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """What was given up on."""
+        ...
+
+    def replay(self, job_id: str) -> None:
+        """Try a dead letter again from the start.
+
+        Raises:
+            NotFound: There is no such dead letter.
+        """
+        ...
+
+
+# Keys
+
+
+class Cipher(Protocol):
+    """Seals bytes under one data key; what was sealed under other `context` does not open."""
+
+    def seal(self, data: bytes, context: bytes) -> bytes:
+        """Encrypted and authenticated bytes."""
+        ...
+
+    def open(self, sealed: bytes, context: bytes) -> bytes:
+        """The bytes that were sealed.
+
+        Raises:
+            Corrupt: The bytes or the context are not the ones that were sealed.
+        """
+        ...
+
+
+class Keys(Protocol):
+    """Data keys, kept only in wrapped form."""
+
+    def create(self) -> bytes:
+        """A fresh data key, wrapped."""
+        ...
+
+    def cipher(self, wrapped: bytes) -> Cipher:
+        """The cipher of a wrapped data key.
+
+        Raises:
+            Corrupt: It was not wrapped by our key-encryption key.
+        """
+        ...
+
+    def pseudonym(self, patient_id: str) -> str:
+        """A keyed, one-way name for a patient: 32 hexadecimal digits, the same within this installation."""
+        ...
+
+
+# Models and pipelines
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A registered model.
+
+    Attributes:
+        status: PendingManualApproval, Approved or Rejected, as SageMaker spells them.
+        artifact: Blob key of model.tar.gz.
+        metrics: Plain values from evaluation.json.
+        lineage: Dataset snapshot hash, code version, configuration, execution.
+        aliases: Such as `champion`.
+    """
+
+    version: int
+    status: str
+    artifact: str
+    metrics: Mapping[str, Any]
+    lineage: Mapping[str, Any]
+    aliases: tuple[str, ...]
+    created_at: str
+    decided_at: str | None = None
+    decided_by: str | None = None
+
+
+class Models(Protocol):
+    """The registry: an append-only ledger of what was registered, decided and put to work."""
+
+    def register(
+        self, *, execution: str, artifact: str, metrics: Mapping[str, Any], lineage: Mapping[str, Any]
+    ) -> ModelVersion:
+        """A new version, pending approval; the same execution registered twice is one version."""
+        ...
+
+    def decide(self, version: int, *, approved: bool, by: str) -> ModelVersion:
+        """Approve (which moves the alias `champion` to it) or reject a version; deciding twice the same is once.
+
+        Raises:
+            NotFound: There is no such version.
+            Conflict: It has been decided the other way.
+        """
+        ...
+
+    def get(self, version: int) -> ModelVersion:
+        """One version.
+
+        Raises:
+            NotFound: There is no such version.
+        """
+        ...
+
+    def of_execution(self, execution: str) -> ModelVersion | None:
+        """The version an execution registered, if it did."""
+        ...
+
+    def champion(self) -> ModelVersion | None:
+        """The version in use, if any."""
+        ...
+
+    def versions(self) -> list[ModelVersion]:
+        """All versions, newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepRun:
+    """One step of an execution: Waiting, Executing, Succeeded, Failed or Skipped."""
+
+    name: str
+    type: str
+    state: str
+    started_at: str | None = None
+    ended_at: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of the pipeline: Executing, Succeeded, Failed or Stopped."""
+
+    id: str
+    state: str
+    parameters: Mapping[str, Any]
+    steps: tuple[StepRun, ...]
+    started_at: str
+    ended_at: str | None = None
+    reason: str | None = None
+    progress: Mapping[str, Any] | None = None
+    evaluation: Mapping[str, Any] | None = None
+
+
+class Pipelines(Protocol):
+    """Runs a pipeline definition written in SageMaker's pipeline JSON."""
+
+    def start(self, execution: str, parameters: Mapping[str, Any], *, events: Sequence[Event] = ()) -> bool:
+        """Start an execution under this id; False when it was started before. `events` commit with the start."""
+        ...
+
+    def get(self, execution: str) -> Execution:
+        """One execution.
+
+        Raises:
+            NotFound: There is no such execution.
+        """
+        ...
+
+    def executions(self, *, limit: int = 50) -> list[Execution]:
+        """Newest first."""
+        ...
+
+
+# What the parts offer each other
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file on its way in.
+
+    Attributes:
+        data: The whole file.
+        name: Where it came from, for the sender's own report only; never logged or stored.
+    """
+
+    data: bytes
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What became of one upload: `ingested`, `duplicate` or `quarantined`."""
+
+    outcome: str
+    image_set: str | None = None
+    instance: str | None = None
+    reason: str | None = None
+    sentence: str | None = None
+    sop_class: str | None = None
+    quarantine_id: str | None = None
+
+
+Materialise = Callable[[Mapping[str, Any], Path], None]
+"""Writes the pixels of one manifest line below a folder; how the runner stages a data set."""
