@@ -119,6 +119,7 @@ class ImageSet:
         geometry: Derived at closing, as plain values (see `dicom.geometry`); empty before.
         prediction: What the champion model said, as plain values, or None.
         wrapped_key: The data key that seals its bytes, wrapped by the key-encryption key.
+        packs: Names of the packs that hold its bytes; any other file in its folder is a crash's leftover.
     """
 
     id: str
@@ -140,6 +141,7 @@ class ImageSet:
     truth: Truth | None
     prediction: Mapping[str, Any] | None
     wrapped_key: bytes
+    packs: tuple[str, ...]
     created_at: datetime
     updated_at: datetime
 

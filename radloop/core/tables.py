@@ -22,6 +22,7 @@ IMAGE_SETS = Table(
         "updated",
     ),
 )
+SERIES = Table("series", ("image_set",))
 INSTANCES = Table("instances", ("image_set", "sop_uid", "storage", "digest"))
 VERSIONS = Table("versions", ("image_set",))
 QUARANTINE = Table("quarantine", ("reason", "digest"))
@@ -29,7 +30,7 @@ EXECUTIONS = Table("executions", ("state",))
 STEPS = Table("steps", ("execution",))
 LEDGER = Table("model_ledger", ("version", "execution", "action"))
 
-TABLES = (IMAGE_SETS, INSTANCES, VERSIONS, QUARANTINE, EXECUTIONS, STEPS, LEDGER)
+TABLES = (IMAGE_SETS, SERIES, INSTANCES, VERSIONS, QUARANTINE, EXECUTIONS, STEPS, LEDGER)
 
 
 def put_image_set(value: ImageSet, *, expected: int | None) -> Put:
@@ -62,6 +63,7 @@ def image_set_of(row: Row) -> ImageSet:
     document["notices"] = tuple(Notice(**notice) for notice in document["notices"])
     document["truth"] = _truth(document["truth"])
     document["wrapped_key"] = bytes.fromhex(document["wrapped_key"])
+    document["packs"] = tuple(document["packs"])
     document["created_at"] = datetime.fromisoformat(document["created_at"])
     document["updated_at"] = datetime.fromisoformat(document["updated_at"])
     return ImageSet(**document)
@@ -99,6 +101,7 @@ def _document(value: ImageSet) -> dict[str, Any]:
         },
         "prediction": None if value.prediction is None else dict(value.prediction),
         "wrapped_key": value.wrapped_key.hex(),
+        "packs": list(value.packs),
         "created_at": value.created_at.isoformat(),
         "updated_at": value.updated_at.isoformat(),
     }

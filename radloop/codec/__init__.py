@@ -1,0 +1,1 @@
+"""Pixels to HTJ2K and back, previews, thumbnails, foreign codecs. Plain arrays and bytes, no DICOM attributes."""

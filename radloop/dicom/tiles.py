@@ -1,0 +1,174 @@
+"""From pixels to what the network sees; training and serving share every step, so that they cannot differ.
+
+    volume -> planes    window, square, resize: uint8 (planes, size, size), kept between epochs
+    planes -> bag       pick planes, stack three channels: float32 (tiles, 3, size, size) in 0..1
+
+A bag is one study and has one label. For CT a tile is a slice with its two neighbours as channels; for an X-ray it is
+one view, three times. numpy only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from radloop.core.errors import InvalidInput
+
+Planes = npt.NDArray[np.uint8]
+Bag = npt.NDArray[np.float32]
+
+CT: Final = "CT"
+XRAYS: Final = frozenset({"CR", "DX"})
+CHANNELS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TileSpec:
+    """How pixels become tiles; travels with a model as `preprocess.json`.
+
+    Attributes:
+        size: Rows and columns of a tile.
+        tiles_per_bag: Tiles drawn from a study in one training step.
+        tiles_in_evaluation: Most tiles of a study in evaluation and serving; fewer where it has fewer planes.
+        channels: `adjacent`: a CT slice between its neighbours; `same`: the slice three times. X-rays are always `same`.
+        window_center: Of the CT window, HU.
+        window_width: Of the CT window, HU.
+    """
+
+    size: int = 224
+    tiles_per_bag: int = 16
+    tiles_in_evaluation: int = 32
+    channels: str = "adjacent"
+    window_center: float = -600.0
+    window_width: float = 1500.0
+
+    def __post_init__(self) -> None:
+        """Refuse a spec that no image can satisfy.
+
+        Raises:
+            InvalidInput: A size or count is below 1, the window has no width or the channels are unknown.
+        """
+        if min(self.size, self.tiles_per_bag, self.tiles_in_evaluation) < 1 or self.window_width <= 0:
+            raise InvalidInput("a tile spec needs sizes and counts of at least 1 and a window wider than 0 HU")
+        if self.channels not in {"adjacent", "same"}:
+            raise InvalidInput("the channels of a tile spec are 'adjacent' or 'same'")
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is written to `preprocess.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "TileSpec":
+        """The spec that `to_json` wrote.
+
+        Raises:
+            InvalidInput: A value is missing or cannot be used.
+        """
+        try:
+            return cls(
+                size=int(values["size"]),
+                tiles_per_bag=int(values["tiles_per_bag"]),
+                tiles_in_evaluation=int(values["tiles_in_evaluation"]),
+                channels=str(values["channels"]),
+                window_center=float(values["window_center"]),
+                window_width=float(values["window_width"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise InvalidInput("a tile spec lacks a value or holds one of the wrong kind") from None
+
+
+def planes_of(volume: npt.NDArray[np.generic], modality: str, spec: TileSpec) -> Planes:
+    """Every plane of a study, windowed, padded to a square with black and resized by area.
+
+    Args:
+        volume: CT: int16 (slices, rows, columns), HU. X-ray: uint16 (views, rows, columns), MONOCHROME2 polarity,
+            0..65535.
+        modality: `CT`, `CR` or `DX`.
+        spec: Size and window.
+
+    Returns:
+        uint8 (planes, size, size); 0 is black.
+
+    Raises:
+        InvalidInput: The array or modality is none of the above.
+    """
+    if volume.ndim != 3 or 0 in volume.shape:  # noqa: PLR2004 — planes, rows, columns
+        raise InvalidInput(f"a study is an array of planes, rows and columns, not of {volume.ndim} axes")
+    if modality == CT and volume.dtype == np.int16:
+        low, width = spec.window_center - spec.window_width / 2, spec.window_width
+    elif modality in XRAYS and volume.dtype == np.uint16:
+        low, width = 0.0, 65535.0
+    else:
+        raise InvalidInput(f"tiles are made from int16 CT and uint16 CR or DX, not from {volume.dtype} {modality}")
+    planes = np.empty((len(volume), spec.size, spec.size), dtype=np.uint8)
+    for at, plane in enumerate(volume):
+        grey = np.clip((plane.astype(np.float32) - np.float32(low)) * np.float32(1 / width), 0, 1)
+        planes[at] = np.rint(_resize(grey, spec.size) * np.float32(255))
+    return planes
+
+
+def _resize(plane: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
+    """A plane as a square: float32 (size, size). The longer side fills it, the rest is black, the middle stays."""
+    rows, columns = plane.shape
+    scale = size / max(rows, columns)
+    height, width = max(1, round(rows * scale)), max(1, round(columns * scale))
+    square = np.zeros((size, size), dtype=np.float32)
+    top, left = (size - height) // 2, (size - width) // 2
+    square[top : top + height, left : left + width] = _weights(rows, height) @ plane @ _weights(columns, width).T
+    return square
+
+
+@lru_cache(maxsize=64)
+def _weights(before: int, after: int) -> npt.NDArray[np.float32]:
+    """Resampling along one axis: float32 (after, before), rows sum to 1.
+
+    Shrinking averages by covered area; growing interpolates between pixel middles.
+    """
+    if after <= before:
+        edges = np.arange(after + 1) * (before / after)
+        pixel = np.arange(before)
+        overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
+    else:
+        middle = ((np.arange(after) + 0.5) * (before / after) - 0.5).clip(0, before - 1)
+        overlap = 1 - np.abs(middle[:, None] - np.arange(before))
+    weights = np.clip(overlap, 0, None)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def spread(count: int, tiles: int, rng: np.random.Generator | None = None) -> npt.NDArray[np.int64]:
+    """Which planes become tiles: `tiles` indices over `count` planes, evenly, ascending.
+
+    The planes are cut into `tiles` equal stretches. With a generator the place within each stretch is random, without
+    one it is the middle. More tiles than planes means repeats.
+
+    >>> spread(16, 4).tolist()
+    [2, 6, 10, 14]
+    """
+    within = rng.random(tiles) if rng is not None else 0.5
+    return np.minimum((np.arange(tiles) + within) * (count / tiles), count - 1).astype(np.int64)
+
+
+def bag_of(planes: Planes, modality: str, spec: TileSpec, rng: np.random.Generator | None = None) -> Bag:
+    """One bag of tiles.
+
+    Args:
+        planes: uint8 (planes, size, size), from `planes_of`.
+        modality: `CT`, `CR` or `DX`.
+        spec: The one `planes` was made with.
+        rng: In training: exactly `tiles_per_bag` tiles at random places, the neighbours of a slice in either order
+            (series come head first and feet first). Without: up to `tiles_in_evaluation` tiles at fixed places.
+
+    Returns:
+        float32 (tiles, 3, size, size) in 0..1.
+    """
+    tiles = spec.tiles_per_bag if rng is not None else min(len(planes), spec.tiles_in_evaluation)
+    at = spread(len(planes), tiles, rng)
+    if modality == CT and spec.channels == "adjacent":
+        step = -1 if rng is not None and rng.random() < 0.5 else 1  # noqa: PLR2004
+        beside = np.stack((at - step, at, at + step), axis=1).clip(0, len(planes) - 1)
+    else:
+        beside = np.repeat(at[:, None], CHANNELS, axis=1)
+    return planes[beside].astype(np.float32) * np.float32(1 / 255)

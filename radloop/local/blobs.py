@@ -1,0 +1,146 @@
+"""The Blobs port on a local directory."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from radloop.core.errors import InvalidInput, NotFound
+from radloop.core.ports import Span
+
+_DRAFT = ".draft-"
+
+
+class _FileWriter:
+    """A draft file that counts its own bytes."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.fdopen(descriptor, "wb", buffering=1 << 20)
+        self._offset = 0
+
+    def write(self, data: bytes) -> int:
+        """See `BlobWriter.write`."""
+        start = self._offset
+        self._file.write(data)
+        self._offset += len(data)
+        return start
+
+    def finish(self) -> None:
+        """Flush to the disk and close."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Close without caring for the rest."""
+        self._file.close()
+
+
+class FileBlobs:
+    """The Blobs port on a local directory.
+
+    A value is written beside its place, flushed and renamed over it, so that a crash leaves the old value or the new
+    one and never half of either. Drafts left by a crash are removed by `sweep`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def put(self, key: str, data: bytes) -> None:
+        """See `Blobs.put`."""
+        with self.writer(key) as writer:
+            writer.write(data)
+
+    @contextmanager
+    def writer(self, key: str) -> Iterator[_FileWriter]:
+        """See `Blobs.writer`."""
+        path = self.path(key)
+        _make_directories(path.parent, self._root)
+        descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=_DRAFT)
+        writer = _FileWriter(descriptor)
+        try:
+            yield writer
+            writer.finish()
+            Path(draft).replace(path)
+        except BaseException:
+            writer.abandon()
+            Path(draft).unlink(missing_ok=True)
+            raise
+        _sync(path.parent)
+
+    def get(self, key: str, span: Span | None = None) -> bytes:
+        """See `Blobs.get`."""
+        try:
+            descriptor = os.open(self.path(key), os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise NotFound(f"no blob {key}") from None
+        try:
+            size = os.fstat(descriptor).st_size
+            start, end = (0, size) if span is None else (span.start, min(span.end, size))
+            return _read(descriptor, start, max(0, end - start))
+        finally:
+            os.close(descriptor)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """See `Blobs.keys`."""
+        found: list[str] = []
+        start = self._root / prefix if prefix.endswith("/") else self._root / prefix.rpartition("/")[0]
+        for folder, _, names in os.walk(start):
+            relative = Path(folder).relative_to(self._root).as_posix()
+            base = "" if relative == "." else f"{relative}/"
+            found += [f"{base}{name}" for name in names if not name.startswith(_DRAFT)]
+        yield from sorted(key for key in found if key.startswith(prefix))
+
+    def delete(self, key: str) -> None:
+        """See `Blobs.delete`."""
+        self.path(key).unlink(missing_ok=True)
+
+    def path(self, key: str) -> Path:
+        """Where `key` lies.
+
+        Raises:
+            InvalidInput: The key would leave the directory.
+        """
+        parts = key.split("/")
+        if not key or key.startswith("/") or any(part in {"", ".", ".."} for part in parts) or "\0" in key:
+            raise InvalidInput("a blob key is a relative path without empty, '.' or '..' parts")
+        return self._root.joinpath(*parts)
+
+    def sweep(self) -> int:
+        """Remove drafts that a crash left; only the sole owner of the directory may call this."""
+        drafts = list(self._root.rglob(f"{_DRAFT}*"))
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
+        return len(drafts)
+
+
+def _read(descriptor: int, offset: int, length: int) -> bytes:
+    data = os.pread(descriptor, length, offset)
+    while len(data) < length:
+        more = os.pread(descriptor, length - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _make_directories(folder: Path, root: Path) -> None:
+    """Make `folder`, flushing every parent that gained an entry."""
+    missing: list[Path] = []
+    while folder != root and not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for made in reversed(missing):
+        made.mkdir(exist_ok=True, mode=0o700)
+        _sync(made.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Flush a directory, so that a rename in it outlives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

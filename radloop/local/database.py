@@ -1,0 +1,161 @@
+"""One encrypted SQLite file: its schema, its readers, and its one writer with group commit."""
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from radloop.core.errors import Conflict, Corrupt, RadloopError, Unavailable
+from radloop.core.ports import Table
+
+_BUSY_MS = 30_000
+_BATCH = 256
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, time TEXT NOT NULL, source TEXT NOT NULL,
+    detail_type TEXT NOT NULL, detail TEXT NOT NULL, trace TEXT NOT NULL, routed INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS events_unrouted ON events(seq) WHERE routed = 0;
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, lane TEXT NOT NULL, kind TEXT NOT NULL, payload TEXT NOT NULL, trace TEXT NOT NULL,
+    state TEXT NOT NULL, due REAL NOT NULL, tries INTEGER NOT NULL DEFAULT 0, crashes INTEGER NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT '');
+CREATE INDEX IF NOT EXISTS jobs_due ON jobs(lane, state, due);
+CREATE TABLE IF NOT EXISTS audit (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, time TEXT NOT NULL, principal TEXT NOT NULL, action TEXT NOT NULL,
+    subject TEXT NOT NULL, outcome TEXT NOT NULL);
+"""
+
+Work = Callable[[apsw.Connection], Any]
+
+
+class Database:
+    """The state of a home in one file, encrypted, WAL, flushed at every commit.
+
+    Reading goes through a connection a thread. Writing goes through one thread that takes all work waiting at the
+    moment into one transaction and flushes once for all of it; each piece has a savepoint of its own, so that one
+    that fails undoes only itself.
+    """
+
+    def __init__(self, path: Path, key: bytes, tables: tuple[Table, ...]) -> None:
+        self._path = path
+        self._key = key.hex()
+        self._local = threading.local()
+        self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
+        self._connections: list[apsw.Connection] = []
+        self._guard = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        writer = self._connect()
+        with writer:
+            for statement in (_SCHEMA, *map(_table_schema, tables)):
+                writer.execute(statement)
+        self._writer = threading.Thread(target=self._write, args=(writer,), name="database-writer", daemon=True)
+        self._writer.start()
+
+    def read(self) -> apsw.Connection:
+        """This thread's connection, for reading only."""
+        connection: apsw.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+            connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def write(self, work: Work) -> Any:
+        """Run `work` inside a write transaction; returns its value once the commit is on the disk.
+
+        Raises:
+            RadloopError: What `work` raised; its changes are undone.
+            Unavailable: The database could not be written.
+        """
+        future: Future[Any] = Future()
+        self._queue.put((work, future))
+        return future.result()
+
+    def close(self) -> None:
+        """Finish what is queued and close every connection."""
+        self._queue.put(None)
+        self._writer.join()
+        with self._guard:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+
+    def _connect(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self._path))
+        with self._guard:
+            self._connections.append(connection)
+        connection.set_busy_timeout(_BUSY_MS)
+        try:
+            connection.pragma("cipher", "aegis")
+            connection.pragma("hexkey", self._key)
+            connection.pragma("journal_mode", "wal")
+            connection.pragma("synchronous", "full")
+        except apsw.NotADBError:
+            raise Corrupt(f"{self._path.name} does not open: damaged, or encrypted under another key") from None
+        return connection
+
+    def _write(self, connection: apsw.Connection) -> None:
+        while (first := self._queue.get()) is not None:
+            batch, stop = [first], False
+            while len(batch) < _BATCH:
+                try:
+                    item = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if item is None:
+                    stop = True
+                    break
+                batch.append(item)
+            _commit(connection, batch)
+            if stop:
+                return
+
+
+def _commit(connection: apsw.Connection, batch: list[tuple[Work, Future[Any]]]) -> None:
+    """One transaction for the whole batch; futures are answered only after the flush."""
+    answers: list[Callable[[], None]] = []
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for work, future in batch:
+            answers.append(_attempt(connection, work, future))
+        connection.execute("COMMIT")
+    except Exception as error:  # noqa: BLE001 — the writer must outlive any one batch; every waiter is told
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        for _, future in batch:
+            future.set_exception(Unavailable(f"the database could not be written: {type(error).__name__}"))
+        return
+    for answer in answers:
+        answer()
+
+
+def _attempt(connection: apsw.Connection, work: Work, future: Future[Any]) -> Callable[[], None]:
+    connection.execute("SAVEPOINT piece")
+    try:
+        value = work(connection)
+    except apsw.ConstraintError:
+        error: Exception = Conflict("a record of that name is there already")
+    except RadloopError as raised:
+        error = raised
+    else:
+        connection.execute("RELEASE piece")
+        return lambda: future.set_result(value)
+    connection.execute("ROLLBACK TO piece")
+    connection.execute("RELEASE piece")
+    return lambda: future.set_exception(error)
+
+
+def _table_schema(table: Table) -> str:
+    columns = "".join(f", {column}" for column in table.columns)
+    indexes = "".join(
+        f"CREATE INDEX IF NOT EXISTS {table.name}_{column} ON {table.name}({column}, place);"
+        for column in table.columns
+    )
+    return (
+        f"CREATE TABLE IF NOT EXISTS {table.name} (place INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,"
+        f" revision INTEGER NOT NULL, document TEXT NOT NULL{columns});{indexes}"
+    )

@@ -1,0 +1,1 @@
+"""Identity, access, sealing, audit."""

@@ -1,0 +1,343 @@
+/**
+ * What the server says and how to ask it. The only module that knows a URL.
+ *
+ * Names and units are those of the API (`/api/v1`). Nothing about a patient is ever put into an address:
+ * image sets are named by their id alone.
+ */
+
+const BASE = "/api/v1";
+
+export type State = "INGESTED" | "VERIFIED" | "REJECTED";
+export type Confidence = "low" | "medium" | "high";
+export type FullQuality = "lossless" | "lossy-as-received";
+/** `preview`: lossy, all pixels, for moving. `full`: what was received, for looking and verifying. */
+export type Layer = "preview" | "full";
+
+export interface Finding {
+  readonly present: boolean;
+  readonly site: string | null;
+  readonly confidence: Confidence;
+  readonly by: string;
+  readonly at: string;
+}
+
+export interface Prediction {
+  readonly probability: number;
+  readonly finding: "present" | "absent";
+  readonly model_version: number;
+}
+
+export interface Summary {
+  readonly id: string;
+  readonly version: number;
+  readonly state: State;
+  readonly closed: boolean;
+  readonly storage: "landed" | "folded" | "kept";
+  readonly modality: string | null;
+  readonly study_date: string | null;
+  readonly series_description: string | null;
+  readonly body_part: string | null;
+  readonly patient_name: string | null;
+  readonly patient_id: string | null;
+  readonly patient_sex: string | null;
+  readonly rows: number | null;
+  readonly columns: number | null;
+  readonly frames: number;
+  readonly warnings: readonly { readonly code: string; readonly message: string }[];
+  readonly finding: Finding | null;
+  readonly prediction: Prediction | null;
+  readonly created_at: string;
+}
+
+export type Direction = readonly [number, number, number];
+
+export interface Geometry {
+  readonly orientation: "axial" | "coronal" | "sagittal" | "oblique" | null;
+  readonly row_spacing_mm: number | null;
+  readonly column_spacing_mm: number | null;
+  readonly slice_spacing_mm: number | null;
+  readonly gaps: readonly number[];
+  readonly row_direction: Direction | null;
+  readonly column_direction: Direction | null;
+}
+
+export interface FrameInfo {
+  readonly index: number;
+  readonly rows: number;
+  readonly columns: number;
+  readonly bits_stored: number;
+  readonly signed: boolean;
+  readonly samples: 1 | 3;
+  readonly photometric: string;
+  readonly slope: number;
+  readonly intercept: number;
+  readonly window_center: number | null;
+  readonly window_width: number | null;
+  readonly lossless_bytes: number | null;
+  readonly preview_bytes: number | null;
+  readonly quality: FullQuality;
+  readonly decodable: boolean;
+}
+
+export interface ImageSet extends Summary {
+  readonly geometry: Geometry;
+  readonly frame_list: readonly FrameInfo[];
+}
+
+export interface WorklistPage {
+  readonly items: readonly Summary[];
+  readonly next: string | null;
+  readonly counts: Readonly<Record<State, number>>;
+}
+
+export interface Verification {
+  readonly version: number;
+  readonly finding: "present" | "absent";
+  readonly site: string | null;
+  readonly confidence: Confidence;
+  readonly note: string;
+  readonly seen: { readonly frame: number; readonly quality: FullQuality };
+}
+
+export interface Site {
+  readonly code: string;
+  readonly name: string;
+}
+
+export type Metrics = Readonly<Record<string, number | null>>;
+
+export interface Step {
+  readonly name: string;
+  readonly type: string;
+  readonly state: "Waiting" | "Executing" | "Succeeded" | "Failed" | "Skipped";
+  readonly started_at: string | null;
+  readonly ended_at: string | null;
+  readonly reason: string | null;
+}
+
+export interface Execution {
+  readonly id: string;
+  readonly state: "Executing" | "Succeeded" | "Failed" | "Stopped";
+  readonly started_at: string;
+  readonly ended_at: string | null;
+  readonly reason: string | null;
+  readonly studies: number | null;
+  readonly steps: readonly Step[];
+  readonly progress: {
+    readonly epoch: number;
+    readonly epochs: number;
+    readonly train_loss: number | null;
+    readonly validation_loss: number | null;
+  } | null;
+  readonly metrics: Metrics | null;
+  readonly model_version: number | null;
+}
+
+export interface Retraining {
+  readonly state: "idle" | "collecting" | "running";
+  readonly sentence: string;
+  readonly verified: number;
+  readonly new_since_last: number;
+  readonly needed: number;
+}
+
+export interface Model {
+  readonly version: number;
+  readonly status: "PendingManualApproval" | "Approved" | "Rejected";
+  readonly aliases: readonly string[];
+  readonly metrics: Metrics | null;
+  readonly created_at: string;
+  readonly approved_at: string | null;
+  readonly lineage: Readonly<Record<string, string | null>> | null;
+}
+
+export interface LoopEvent {
+  readonly seq: number;
+  readonly id: string;
+  readonly time: string;
+  readonly source: string;
+  readonly detail_type: string;
+  readonly detail: Readonly<Record<string, unknown>>;
+}
+
+export interface UploadReport {
+  readonly ingested: number;
+  readonly duplicates: number;
+  readonly quarantined: number;
+  readonly image_sets: readonly string[];
+  readonly reasons: readonly { readonly code: string; readonly sentence: string; readonly count: number }[];
+}
+
+export interface FrameBytes {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly quality: FullQuality | null;
+}
+
+/** Where compressed frames come from; one image set, already chosen. */
+export type FrameSource = (index: number, layer: Layer, signal: AbortSignal) => Promise<FrameBytes>;
+
+export type ApiErrorKind = "offline" | "signed-out" | "denied" | "not-found" | "conflict" | "refused" | "failed";
+
+/** The server's refusal, or its absence. `code` is the server's own stable word, `kind` is what we do about it. */
+export class ApiError extends Error {
+  constructor(
+    readonly kind: ApiErrorKind,
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+    this.name = "ApiError";
+  }
+}
+
+const KINDS: Readonly<Record<number, ApiErrorKind>> = {
+  401: "signed-out",
+  403: "denied",
+  404: "not-found",
+  409: "conflict",
+};
+
+const OWN_WORDS: Readonly<Partial<Record<ApiErrorKind, string>>> = {
+  "signed-out": "You are signed out. Reload this page to sign in again.",
+  denied: "You are not allowed to do this.",
+};
+
+/** Our error for an answer that is not a 2xx; tolerates bodies that are not the server's JSON. */
+export function errorFrom(status: number, body: string): ApiError {
+  const kind = KINDS[status] ?? (status >= 500 ? "failed" : "refused");
+  let code = `http-${status}`;
+  let message = OWN_WORDS[kind] ?? `The server answered ${status}.`;
+  try {
+    const { error } = JSON.parse(body) as { error?: { code?: unknown; message?: unknown } };
+    if (typeof error?.code === "string") code = error.code;
+    if (typeof error?.message === "string" && error.message) message = OWN_WORDS[kind] ?? error.message;
+  } catch {
+    // a proxy's own error page: the status says enough
+  }
+  return new ApiError(kind, code, message);
+}
+
+async function ask(path: string, init: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(BASE + path, { credentials: "same-origin", ...init });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw new ApiError("offline", "offline", "The server cannot be reached.");
+  }
+  if (!response.ok) throw errorFrom(response.status, await response.text());
+  return response;
+}
+
+async function getJson<T>(path: string, signal: AbortSignal): Promise<T> {
+  const response = await ask(path, { signal, headers: { Accept: "application/json" } });
+  return (await response.json()) as T;
+}
+
+async function postJson<T>(path: string, body: unknown, signal: AbortSignal): Promise<T> {
+  const headers = { "Content-Type": "application/json", Accept: "application/json" };
+  const response = await ask(path, { method: "POST", signal, headers, body: JSON.stringify(body) });
+  return (await response.json()) as T;
+}
+
+export interface WorklistQuery {
+  readonly state: State | null;
+  readonly limit: number;
+  readonly after: string | null;
+}
+
+export function listWorklist(query: WorklistQuery, signal: AbortSignal): Promise<WorklistPage> {
+  const parameters = new URLSearchParams({ limit: String(query.limit) });
+  if (query.state) parameters.set("state", query.state);
+  if (query.after) parameters.set("after", query.after);
+  return getJson(`/worklist?${parameters}`, signal);
+}
+
+export function getImageSet(id: string, signal: AbortSignal): Promise<ImageSet> {
+  return getJson(imageSetPath(id), signal);
+}
+
+export function thumbnailUrl(id: string): string {
+  return `${BASE}${imageSetPath(id)}/thumbnail`;
+}
+
+/** The frames of one image set, over one GET each. */
+export function frameSource(id: string): FrameSource {
+  return async (index, layer, signal) => {
+    const path = `${imageSetPath(id)}/frames/${index}${layer === "preview" ? "/preview" : ""}`;
+    const response = await ask(path, { signal });
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    const header = response.headers.get("X-Radloop-Quality");
+    const quality = header === "lossless" || header === "lossy-as-received" ? header : null;
+    return { bytes, quality };
+  };
+}
+
+export function verify(id: string, body: Verification, signal: AbortSignal): Promise<Summary> {
+  return postJson(`${imageSetPath(id)}/verification`, body, signal);
+}
+
+export function listSites(signal: AbortSignal): Promise<readonly Site[]> {
+  return getJson("/sites", signal);
+}
+
+export async function listExecutions(limit: number, signal: AbortSignal): Promise<readonly Execution[]> {
+  const page = await getJson<{ items: readonly Execution[] }>(`/executions?limit=${limit}`, signal);
+  return page.items;
+}
+
+export function getRetraining(signal: AbortSignal): Promise<Retraining> {
+  return getJson("/retraining", signal);
+}
+
+export async function listModels(signal: AbortSignal): Promise<readonly Model[]> {
+  return (await getJson<{ items: readonly Model[] }>("/models", signal)).items;
+}
+
+export async function listEvents(limit: number, signal: AbortSignal): Promise<readonly LoopEvent[]> {
+  return (await getJson<{ items: readonly LoopEvent[] }>(`/events?limit=${limit}`, signal)).items;
+}
+
+export function predict(id: string, signal: AbortSignal): Promise<Prediction> {
+  return postJson("/predictions", { image_set: id }, signal);
+}
+
+/**
+ * Post files in one request, telling how many bytes have left.
+ *
+ * XMLHttpRequest, because fetch cannot report the progress of an upload. Files travel under neutral names:
+ * a file name often holds the patient's.
+ */
+export function uploadFiles(
+  files: readonly File[],
+  onSent: (bytes: number) => void,
+  signal: AbortSignal,
+): Promise<UploadReport> {
+  const form = new FormData();
+  files.forEach((file, position) => {
+    form.append("files", file, `file-${position + 1}`);
+  });
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const abort = (): void => request.abort();
+    signal.addEventListener("abort", abort, { once: true });
+    request.upload.onprogress = (event) => onSent(event.loaded);
+    request.onload = () => {
+      if (request.status < 200 || request.status > 299) {
+        reject(errorFrom(request.status, request.responseText));
+        return;
+      }
+      resolve(JSON.parse(request.responseText) as UploadReport);
+    };
+    request.onerror = () => reject(new ApiError("offline", "offline", "The server cannot be reached."));
+    request.onabort = () => reject(signal.reason);
+    request.onloadend = () => signal.removeEventListener("abort", abort);
+    request.open("POST", `${BASE}/uploads`);
+    request.setRequestHeader("Accept", "application/json");
+    request.send(form);
+  });
+}
+
+function imageSetPath(id: string): string {
+  return `/image-sets/${encodeURIComponent(id)}`;
+}

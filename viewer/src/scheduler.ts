@@ -1,0 +1,83 @@
+/**
+ * Which frame to fetch next.
+ *
+ * The reader's slice comes first. Then previews of the whole series, coarse steps before fine ones, so that
+ * any place the finger may jump to has a neighbour to show. Full quality is for a reader at rest: the slice
+ * in view, then its neighbours in scroll direction, then outwards while there is room.
+ *
+ * Pure: the caller says what is on the shelf, asks for one wish at a time, and fetches it.
+ */
+import type { Layer } from "./protocol.js";
+
+export interface Reader {
+  readonly current: number;
+  /** Where the reader was scrolling to last. */
+  readonly direction: 1 | -1;
+  /** No slice has changed for `REST_MS`. */
+  readonly resting: boolean;
+}
+
+/** `here`: we hold the bytes. `coming`: asked for. `barred`: there is none, or it failed a moment ago. */
+export type Holding = "missing" | "coming" | "here" | "barred";
+
+export interface Shelf {
+  readonly count: number;
+  /** Some frame of this series has a preview layer. */
+  readonly hasPreviews: boolean;
+  /** There is room for full frames nobody has asked for yet. */
+  readonly roomy: boolean;
+  holding(index: number, layer: Layer): Holding;
+}
+
+export interface Wish {
+  readonly index: number;
+  readonly layer: Layer;
+}
+
+/** A slice is at rest after this long without a change. */
+export const REST_MS = 120;
+/** Full frames fetched to either side of a resting reader before anything else. */
+export const NEAR = 24;
+/** Without previews, full frames fetched ahead of a moving reader. */
+const AHEAD = 3;
+/** Full frames on their way are kept this close to a moving reader. */
+const KEEP = 2;
+const STRIDES = [16, 8, 4, 2, 1] as const;
+
+/** The most useful frame that is neither here nor coming, or null when nothing is wanted. */
+export function nextWish(reader: Reader, shelf: Shelf): Wish | null {
+  const { current, resting } = reader;
+  const wanted = (index: number, layer: Layer): boolean => shelf.holding(index, layer) === "missing";
+
+  if (shelf.holding(current, "full") !== "here") {
+    if (wanted(current, "preview")) return { index: current, layer: "preview" };
+    const only = shelf.holding(current, "preview") === "barred";
+    if ((resting || only) && wanted(current, "full")) return { index: current, layer: "full" };
+  }
+  if (!shelf.hasPreviews) return outwards(reader, shelf, "full", resting && shelf.roomy ? shelf.count : AHEAD, 1);
+
+  for (const stride of STRIDES) {
+    const preview = outwards(reader, shelf, "preview", shelf.count, stride);
+    if (preview) return preview;
+  }
+  if (!resting) return null;
+  return outwards(reader, shelf, "full", shelf.roomy ? shelf.count : NEAR, 1);
+}
+
+/** Whether a fetch under way still serves this reader; the others are aborted. */
+export function stillWanted(reader: Reader, wish: Wish): boolean {
+  if (wish.layer === "preview") return true; // a few kilobytes that every reader will want
+  return Math.abs(wish.index - reader.current) <= (reader.resting ? NEAR : KEEP);
+}
+
+/** The nearest missing frame on the grid of `stride`, ahead before behind, at most `reach` away. */
+function outwards(reader: Reader, shelf: Shelf, layer: Layer, reach: number, stride: number): Wish | null {
+  const { current, direction } = reader;
+  for (let step = 0; step <= reach; step++) {
+    for (const index of step === 0 ? [current] : [current + direction * step, current - direction * step]) {
+      if (index < 0 || index >= shelf.count || index % stride !== 0) continue;
+      if (shelf.holding(index, layer) === "missing") return { index, layer };
+    }
+  }
+  return null;
+}
