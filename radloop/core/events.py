@@ -71,12 +71,11 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class DicomUploaded(Happening):
-    """A file was put into the inbox and waits to be landed."""
+    """A file was put into the inbox and waits to be landed; `key` is opaque, the sender's file name is not in it."""
 
     key: str
-    digest: str
     source: ClassVar[str] = IMAGING
-    subject: ClassVar[tuple[str, ...]] = ("key", "digest")
+    subject: ClassVar[tuple[str, ...]] = ("key",)
 
 
 @dataclass(frozen=True, slots=True)

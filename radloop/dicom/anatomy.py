@@ -166,11 +166,11 @@ def draw_consolidation(rng: np.random.Generator, chest: Chest, *, slices: int) -
         z,
     )
     volume = min(1.0, 210.0 / slices)
-    reach = float(rng.uniform(27, 44))
+    reach = float(rng.uniform(34, 52))
     return Consolidation(
         site=site,
         centre=centre,
-        radii=(reach, reach * float(rng.uniform(0.75, 1.2)), float(rng.uniform(30, 50))),
+        radii=(reach, reach * float(rng.uniform(0.75, 1.2)), float(rng.uniform(40, 64))),
         hu=float(rng.uniform(-90, 35)),
         bronchi=_draw_tree(rng, chest.length_mm, chest.cage, generations=6, volume_mm3=volume, sides=(side,)),
         bronchus_volume_mm3=volume,

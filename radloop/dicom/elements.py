@@ -183,7 +183,7 @@ def tag_name(tag: int) -> str:
 class _Reader:
     """Walks one byte string; counts what it meets, so that a hostile file ends in an error and not in memory."""
 
-    __slots__ = ("_header", "_left", "_long", "_short", "data", "is_big_endian", "oddities")
+    __slots__ = ("_header", "_last", "_left", "_long", "_short", "data", "is_big_endian", "oddities")
 
     def __init__(self, data: bytes, *, big_endian: bool) -> None:
         order = ">" if big_endian else "<"
@@ -194,6 +194,7 @@ class _Reader:
         self._short = struct.Struct(order + "H").unpack_from
         self._long = struct.Struct(order + "L").unpack_from
         self._left = ELEMENT_LIMIT
+        self._last: int | None = None
 
     def meta(self, position: int) -> tuple[Elements, int]:
         """Group 0002 element by element: its own group length is often wrong."""
@@ -215,7 +216,7 @@ class _Reader:
             if delimited and data[position : position + 4] in {b"\xfe\xff\x0d\xe0", b"\xff\xfe\xe0\x0d"}:
                 self._need(position, 8, end)
                 return elements, position + 8
-            if not depth and data[position] == 0 and not data[position:].strip(b"\0"):
+            if not depth and data[position : position + 8].count(0) == min(8, end - position) and self._is_padding(position):
                 self.oddities.append("trailing-zeros")
                 return elements, end
             tag, element, position = self._element(position, end, explicit, depth)
@@ -226,6 +227,12 @@ class _Reader:
         if delimited:
             raise TruncatedFile("an item has no end")
         return elements, position
+
+    def _is_padding(self, position: int) -> bool:
+        """Whether nothing but zeros follows; the place of the last other byte is looked for once."""
+        if self._last is None:
+            self._last = len(self.data.rstrip(b"\0"))
+        return position >= self._last
 
     def _need(self, position: int, length: int, end: int) -> None:
         if position + length > end:

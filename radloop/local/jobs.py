@@ -77,7 +77,7 @@ class SqliteJobs:
     def pending(self, lane: str | None = None) -> int:
         """See `Jobs.pending`."""
         query = "SELECT COUNT(*) FROM jobs WHERE state IN ('waiting', 'claimed') AND (?1 IS NULL OR lane = ?1)"
-        return int(self._database.read().execute(query, (lane,)).fetchone()[0])
+        return int(self._database.read().execute(query, (lane,)).fetchone()[0])  # type: ignore[index]
 
     def dead_letters(self) -> list[DeadLetter]:
         """See `Jobs.dead_letters`."""

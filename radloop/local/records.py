@@ -97,7 +97,7 @@ def _apply(connection: apsw.Connection, write: Put | Delete) -> None:
         return
     query = f"SELECT revision FROM {name} WHERE key = ?"  # noqa: S608 — names are ours
     found = connection.execute(query, (write.key,)).fetchone()
-    revision = 0 if found is None else int(found[0])  # type: ignore[call-overload]
+    revision = 0 if found is None else int(found[0])
     if write.expected is not None and write.expected != revision:
         raise Conflict(f"{name} record is at revision {revision}, expected {write.expected}")
     columns = write.table.columns

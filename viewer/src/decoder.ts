@@ -17,10 +17,12 @@ interface Task {
 interface Seat {
   worker: Worker;
   task: Task | null;
+  /** It has answered once, so a fault is not one of starting up. */
+  proven: boolean;
 }
 
 export class Decoder {
-  readonly #seats: Seat[];
+  #seats: Seat[];
   readonly #queue: Task[] = [];
   #lastId = 0;
 
@@ -49,6 +51,11 @@ export class Decoder {
   }
 
   #serve(): void {
+    if (this.#seats.length === 0) {
+      for (const task of this.#queue.splice(0)) {
+        task.reject(new DecodeError("This browser cannot run the decoder."));
+      }
+    }
     for (const seat of this.#seats) {
       while (!seat.task && this.#queue.length > 0) {
         const task = this.#queue.shift() as Task;
@@ -63,7 +70,7 @@ export class Decoder {
   }
 
   #seat(): Seat {
-    const seat: Seat = { worker: this.#hire(() => seat), task: null };
+    const seat: Seat = { worker: this.#hire(() => seat), task: null, proven: false };
     return seat;
   }
 
@@ -77,6 +84,7 @@ export class Decoder {
   #answered(seat: Seat, answer: DecodeAnswer): void {
     const task = seat.task;
     seat.task = null;
+    seat.proven = true;
     if (task && "pixels" in answer) task.resolve(answer.pixels);
     else if (task && "message" in answer) task.reject(new DecodeError(answer.message));
     this.#serve();
@@ -84,11 +92,10 @@ export class Decoder {
 
   #died(seat: Seat): void {
     seat.worker.terminate();
-    seat.task?.reject(new DecodeError("the decoder stopped"));
-    const served = seat.task !== null;
+    seat.task?.reject(new DecodeError("The decoder stopped."));
     seat.task = null;
-    if (!served) return; // it could not even start: hiring again would loop
-    seat.worker = this.#hire(() => seat);
+    if (seat.proven) seat.worker = this.#hire(() => seat);
+    else this.#seats = this.#seats.filter((other) => other !== seat); // hiring again would only loop
     this.#serve();
   }
 }

@@ -25,7 +25,7 @@ export interface Budgets {
 /** Requests under way: the round trip, not the bandwidth, is what a preview waits for. */
 const MOST_REQUESTS = 6;
 /** Full frames under way, so that none of them waits long when the reader moves. */
-const MOST_FULL_REQUESTS = 2;
+const MOST_FULL_REQUESTS = 3;
 const MOST_DECODES = 4;
 /** Slices decoded ahead of the reader. */
 const DECODE_AHEAD = 4;
@@ -45,6 +45,7 @@ interface Under {
 export class Frames implements Shelf {
   readonly count: number;
   readonly hasPreviews: boolean;
+  readonly reach: number;
   #reader: Reader = { current: 0, direction: 1, resting: true };
   readonly #holdings: Record<Layer, Holding[]>;
   readonly #compressed: Record<Layer, ByteLru<number, Compressed>>;
@@ -61,7 +62,7 @@ export class Frames implements Shelf {
     private readonly infos: readonly FrameInfo[],
     private readonly source: FrameSource,
     private readonly decoder: Decoder,
-    private readonly budgets: Budgets,
+    budgets: Budgets,
     private readonly onChange: () => void,
   ) {
     this.count = infos.length;
@@ -75,10 +76,8 @@ export class Frames implements Shelf {
       full: new ByteLru(budgets.full, (index) => this.#set(index, "full", "missing")),
     };
     this.#decoded = new ByteLru(budgets.decoded);
-  }
-
-  get roomy(): boolean {
-    return this.#compressed.full.bytes < this.budgets.full * 0.8;
+    const largest = infos.reduce((most, info) => Math.max(most, info.lossless_bytes ?? rawBytes(info)), 1);
+    this.reach = Math.floor((budgets.full * 0.9) / largest / 2);
   }
 
   holding(index: number, layer: Layer): Holding {
@@ -87,6 +86,7 @@ export class Frames implements Shelf {
 
   /** Tell where the reader is; fetches that no longer serve are aborted. */
   look(reader: Reader): void {
+    if (reader.resting && !this.#reader.resting) this.#keepWhatIsNear(reader.current);
     this.#reader = reader;
     for (const under of this.#fetching.values()) {
       if (!stillWanted(reader, under.wish)) under.abort.abort();
@@ -129,6 +129,14 @@ export class Frames implements Shelf {
     this.#compressed.full.clear();
     this.#compressed.preview.clear();
     this.#decoded.clear();
+  }
+
+  /** Let what this reader will not look at grow old first: eviction would otherwise refetch its neighbours. */
+  #keepWhatIsNear(current: number): void {
+    for (let step = Math.min(this.reach, this.count); step >= 0; step--) {
+      this.#compressed.full.get(current - step);
+      this.#compressed.full.get(current + step);
+    }
   }
 
   #at(index: number): Shown | undefined {
@@ -236,6 +244,10 @@ export class Frames implements Shelf {
     this.onChange();
     this.#pump();
   }
+}
+
+function rawBytes({ rows, columns, samples, bits_stored }: FrameInfo): number {
+  return rows * columns * samples * (bits_stored > 8 ? 2 : 1);
 }
 
 /** One number for a slice and a layer, so that looking one up allocates nothing. */

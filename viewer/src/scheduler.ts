@@ -24,8 +24,8 @@ export interface Shelf {
   readonly count: number;
   /** Some frame of this series has a preview layer. */
   readonly hasPreviews: boolean;
-  /** There is room for full frames nobody has asked for yet. */
-  readonly roomy: boolean;
+  /** How many full frames to either side of the reader may be held at once. */
+  readonly reach: number;
   holding(index: number, layer: Layer): Holding;
 }
 
@@ -36,12 +36,8 @@ export interface Wish {
 
 /** A slice is at rest after this long without a change. */
 export const REST_MS = 120;
-/** Full frames fetched to either side of a resting reader before anything else. */
-export const NEAR = 24;
-/** Without previews, full frames fetched ahead of a moving reader. */
-const AHEAD = 3;
-/** Full frames on their way are kept this close to a moving reader. */
-const KEEP = 2;
+/** Full frames this close to a moving reader are fetched where there are no previews, and never aborted. */
+const CLOSE = 3;
 const STRIDES = [16, 8, 4, 2, 1] as const;
 
 /** The most useful frame that is neither here nor coming, or null when nothing is wanted. */
@@ -54,20 +50,20 @@ export function nextWish(reader: Reader, shelf: Shelf): Wish | null {
     const only = shelf.holding(current, "preview") === "barred";
     if ((resting || only) && wanted(current, "full")) return { index: current, layer: "full" };
   }
-  if (!shelf.hasPreviews) return outwards(reader, shelf, "full", resting && shelf.roomy ? shelf.count : AHEAD, 1);
+  const reach = Math.min(shelf.reach, shelf.count);
+  if (!shelf.hasPreviews) return outwards(reader, shelf, "full", resting ? reach : Math.min(reach, CLOSE), 1);
 
   for (const stride of STRIDES) {
     const preview = outwards(reader, shelf, "preview", shelf.count, stride);
     if (preview) return preview;
   }
-  if (!resting) return null;
-  return outwards(reader, shelf, "full", shelf.roomy ? shelf.count : NEAR, 1);
+  return resting ? outwards(reader, shelf, "full", reach, 1) : null;
 }
 
 /** Whether a fetch under way still serves this reader; the others are aborted. */
 export function stillWanted(reader: Reader, wish: Wish): boolean {
   if (wish.layer === "preview") return true; // a few kilobytes that every reader will want
-  return Math.abs(wish.index - reader.current) <= (reader.resting ? NEAR : KEEP);
+  return reader.resting || Math.abs(wish.index - reader.current) <= CLOSE;
 }
 
 /** The nearest missing frame on the grid of `stride`, ahead before behind, at most `reach` away. */

@@ -1,0 +1,264 @@
+"""How the pixels of an instance are laid out, and where in the patient they lie."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Self, TypeVar
+
+from radloop.core.errors import PixelDataMismatch
+from radloop.core.images import Notice
+from radloop.dicom.elements import (
+    DOUBLE_PIXEL_DATA,
+    FLOAT_PIXEL_DATA,
+    PIXEL_DATA,
+    Element,
+    Elements,
+    Part10,
+)
+from radloop.dicom.values import decimals, integer, text, unsigned
+
+Position = tuple[float, float, float]
+Orientation = tuple[float, float, float, float, float, float]
+Pair = tuple[float, float]
+_T = TypeVar("_T")
+
+_ROWS, _COLUMNS, _SAMPLES = 0x00280010, 0x00280011, 0x00280002
+_BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
+_REPRESENTATION, _PHOTOMETRIC, _PLANAR, _FRAMES = 0x00280103, 0x00280004, 0x00280006, 0x00280008
+_NUMBER, _POSITION, _ORIENTATION = 0x00200013, 0x00200032, 0x00200037
+_SPACING, _IMAGER_SPACING, _THICKNESS = 0x00280030, 0x00181164, 0x00180050
+_INTERCEPT, _SLOPE, _CENTER, _WIDTH = 0x00281052, 0x00281053, 0x00281050, 0x00281051
+_SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
+_PLANE_POSITION, _PLANE_ORIENTATION, _PIXEL_MEASURES = 0x00209113, 0x00209116, 0x00289110
+_VALUE_TRANSFORMATION, _FRAME_VOI_LUT = 0x00289145, 0x00289132
+_FLOAT_BITS = {FLOAT_PIXEL_DATA: 32, DOUBLE_PIXEL_DATA: 64}
+
+
+class FrameDescription(NamedTuple):
+    """What functional groups say of one frame (PS3.3 C.7.6.16); None where they say nothing."""
+
+    position_mm: Position | None
+    orientation: Orientation | None
+    spacing_mm: Pair | None
+    slope: float | None
+    intercept: float | None
+    window: Pair | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDescription:
+    """Layout and place of an instance's pixels, by the words of PS3.3 C.7.6.
+
+    Attributes:
+        bits_stored: Bits that carry the value; `high_bit` is the place of the highest of them.
+        signed: PixelRepresentation is 1.
+        planar: PlanarConfiguration; 1 means a plane per sample.
+        frames: NumberOfFrames, 1 where it is absent.
+        number: InstanceNumber.
+        slope, intercept: Rescale of stored values; None where the file has none.
+        window_center, window_width: The first window of the file, in rescaled values.
+        position_mm: ImagePositionPatient; of the first frame in an enhanced image. So are the others below.
+        orientation: ImageOrientationPatient: direction of a row, then of a column.
+        spacing_mm: Distance of neighbouring rows, then of neighbouring columns.
+        spacing_at_detector: The spacing is ImagerPixelSpacing: not corrected for magnification.
+        per_frame: One entry per frame of an enhanced image, else empty.
+        is_float: Float or Double Float Pixel Data.
+        sop_uid: Whose description this is.
+    """
+
+    rows: int
+    columns: int
+    samples: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    photometric: str
+    planar: int
+    frames: int
+    number: int | None
+    slope: float | None = None
+    intercept: float | None = None
+    window_center: float | None = None
+    window_width: float | None = None
+    position_mm: Position | None = None
+    orientation: Orientation | None = None
+    spacing_mm: Pair | None = None
+    spacing_at_detector: bool = False
+    slice_thickness_mm: float | None = None
+    per_frame: tuple[FrameDescription, ...] = ()
+    is_float: bool = False
+    sop_uid: str = ""
+
+    @property
+    def frame_bits(self) -> int:
+        """Bits of one uncompressed frame as stored; YBR_FULL_422 shares its colour between two pixels."""
+        samples = 2 if self.photometric == "YBR_FULL_422" and self.samples == 3 else self.samples  # noqa: PLR2004
+        return self.rows * self.columns * samples * self.bits_allocated
+
+    def plain(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["per_frame"] = [list(frame) for frame in self.per_frame]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Self:
+        """What `plain` gave, read back."""
+        read = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        read["per_frame"] = tuple(
+            FrameDescription(*(tuple(value) if isinstance(value, list) else value for value in frame))
+            for frame in values["per_frame"]
+        )
+        return cls(**read)
+
+
+def pixel_element(elements: Elements) -> tuple[int, Element] | None:
+    """The element that holds pixels, with its tag."""
+    for tag in (PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA):
+        if tag in elements:
+            return tag, elements[tag]
+    return None
+
+
+def describe(part: Part10, tag: int, *, sop_uid: str) -> tuple[ImageDescription, list[Notice]]:
+    """The image description of a data set whose pixels stand under `tag`.
+
+    Raises:
+        PixelDataMismatch: Rows, columns, bits, samples or frames cannot describe an image.
+    """
+    elements, notices = part.elements, list[Notice]()
+    bits = _FLOAT_BITS.get(tag) or unsigned(part, elements, _BITS_ALLOCATED) or 0
+    stored = bits if tag in _FLOAT_BITS else unsigned(part, elements, _BITS_STORED) or bits
+    high_bit = unsigned(part, elements, _HIGH_BIT)
+    if tag in _FLOAT_BITS or high_bit is None:
+        high_bit = stored - 1
+    spacing, at_detector = _spacing(part, elements)
+    window = _window(part, elements)
+    first = FrameDescription(None, None, None, None, None, None)
+    per_frame = _functional_groups(part, elements)
+    frames = _frame_count(part, elements)
+    if per_frame and len(per_frame) != frames:
+        notices.append(Notice("functional-groups", f"{len(per_frame)} functional groups describe {frames} frames"))
+        per_frame = ()
+    elif per_frame:
+        first = per_frame[0]
+    window = window or first.window
+    image = ImageDescription(
+        rows=unsigned(part, elements, _ROWS) or 0,
+        columns=unsigned(part, elements, _COLUMNS) or 0,
+        samples=_or(unsigned(part, elements, _SAMPLES), 1),
+        bits_allocated=bits,
+        bits_stored=stored,
+        high_bit=high_bit,
+        signed=tag == PIXEL_DATA and unsigned(part, elements, _REPRESENTATION) == 1,
+        photometric=text(part, elements, _PHOTOMETRIC) or "MONOCHROME2",
+        planar=unsigned(part, elements, _PLANAR) or 0,
+        frames=frames,
+        number=integer(text(part, elements, _NUMBER)),
+        slope=_or(_single(part, elements, _SLOPE), first.slope),
+        intercept=_or(_single(part, elements, _INTERCEPT), first.intercept),
+        window_center=window[0] if window else None,
+        window_width=window[1] if window else None,
+        position_mm=_position(part, elements) or first.position_mm,
+        orientation=_orientation(part, elements) or first.orientation,
+        spacing_mm=spacing or first.spacing_mm,
+        spacing_at_detector=at_detector,
+        slice_thickness_mm=_single(part, elements, _THICKNESS),
+        per_frame=per_frame,
+        is_float=tag in _FLOAT_BITS,
+        sop_uid=sop_uid,
+    )
+    _check(image)
+    return image, notices
+
+
+def _check(image: ImageDescription) -> None:
+    """Refuse what describes no image at all."""
+    if not (image.rows and image.columns and image.samples and image.bits_allocated):
+        raise PixelDataMismatch("pixel data without rows, columns, samples or bits to read them by")
+    if image.frames < 1:
+        raise PixelDataMismatch("pixel data of no frames")
+    if not 0 < image.bits_stored <= image.bits_allocated:
+        raise PixelDataMismatch(f"{image.bits_stored} bits cannot be stored in {image.bits_allocated}")
+    if not image.bits_stored - 1 <= image.high_bit < image.bits_allocated:
+        raise PixelDataMismatch(f"high bit {image.high_bit} lies outside the {image.bits_allocated} bits of a pixel")
+
+
+def _or(value: _T | None, other: _T) -> _T:
+    return other if value is None else value
+
+
+def _single(part: Part10, elements: Elements, tag: int) -> float | None:
+    values = decimals(part, elements, tag)
+    return values[0] if values else None
+
+
+def _frame_count(part: Part10, elements: Elements) -> int:
+    """NumberOfFrames; 0 and empty are what some writers say of a single frame."""
+    written = text(part, elements, _FRAMES)
+    count = integer(written)
+    if written and count is None:
+        raise PixelDataMismatch("NumberOfFrames is no number")
+    return count or 1
+
+
+def _position(part: Part10, elements: Elements) -> Position | None:
+    values = decimals(part, elements, _POSITION)
+    return (values[0], values[1], values[2]) if values and len(values) == 3 else None  # noqa: PLR2004 — x, y, z
+
+
+def _orientation(part: Part10, elements: Elements) -> Orientation | None:
+    values = decimals(part, elements, _ORIENTATION)
+    if values is None or len(values) != 6:  # noqa: PLR2004 — two directions
+        return None
+    return (values[0], values[1], values[2], values[3], values[4], values[5])
+
+
+def _pair(part: Part10, elements: Elements, tag: int) -> Pair | None:
+    values = decimals(part, elements, tag)
+    if values is None or len(values) < 2 or min(values[:2]) <= 0:  # noqa: PLR2004 — rows, columns
+        return None
+    return (values[0], values[1])
+
+
+def _spacing(part: Part10, elements: Elements) -> tuple[Pair | None, bool]:
+    """PixelSpacing, else ImagerPixelSpacing, which a radiograph has instead (PS3.3 10.7.1.3)."""
+    spacing = _pair(part, elements, _SPACING)
+    if spacing:
+        return spacing, False
+    spacing = _pair(part, elements, _IMAGER_SPACING)
+    return spacing, spacing is not None
+
+
+def _window(part: Part10, elements: Elements) -> Pair | None:
+    center, width = _single(part, elements, _CENTER), _single(part, elements, _WIDTH)
+    return (center, width) if center is not None and width is not None and width > 0 else None
+
+
+def _functional_groups(part: Part10, elements: Elements) -> tuple[FrameDescription, ...]:
+    """One description per frame: its own group where it has one, else the shared group."""
+    frames = elements.get(_FRAME_GROUPS)
+    if frames is None or not frames.items:
+        return ()
+    shared = _first_item(elements, _SHARED_GROUPS)
+    return tuple(_functional_group(part, frame, shared) for frame in frames.items)
+
+
+def _first_item(elements: Elements, tag: int) -> Elements:
+    element = elements.get(tag)
+    return element.items[0] if element is not None and element.items else {}
+
+
+def _functional_group(part: Part10, frame: Elements, shared: Elements) -> FrameDescription:
+    def group(tag: int) -> Elements:
+        return _first_item(frame, tag) or _first_item(shared, tag)
+
+    transformation = group(_VALUE_TRANSFORMATION)
+    return FrameDescription(
+        position_mm=_position(part, group(_PLANE_POSITION)),
+        orientation=_orientation(part, group(_PLANE_ORIENTATION)),
+        spacing_mm=_pair(part, group(_PIXEL_MEASURES), _SPACING),
+        slope=_single(part, transformation, _SLOPE),
+        intercept=_single(part, transformation, _INTERCEPT),
+        window=_window(part, group(_FRAME_VOI_LUT)),
+    )

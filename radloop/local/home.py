@@ -1,0 +1,121 @@
+"""A home: the folder an installation lives in, owned by one process at a time."""
+
+import fcntl
+import os
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from radloop.core.errors import InvalidInput, Unavailable
+from radloop.core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where everything of one installation lies."""
+
+    root: Path
+
+    @property
+    def objects(self) -> Path:
+        """Root of the Blobs port."""
+        return self.root / "objects"
+
+    @property
+    def index(self) -> Path:
+        """The encrypted SQLite file."""
+        return self.root / "index.sqlite"
+
+    @property
+    def kek(self) -> Path:
+        """The key-encryption key."""
+        return self.root / "keys" / "kek"
+
+    @property
+    def scratch(self) -> Path:
+        """Private folders of running jobs."""
+        return self.root / "scratch"
+
+    @property
+    def inbox(self) -> Path:
+        """Files put here are ingested."""
+        return self.objects / "training-data" / "upload"
+
+    def settings(self) -> Settings:
+        """The home's settings.
+
+        Raises:
+            InvalidInput: `settings.toml` names a setting that does not exist, or one of the wrong kind.
+        """
+        path = self.root / "settings.toml"
+        if not path.exists():
+            return Settings()
+        try:
+            return read_settings(tomllib.loads(path.read_text()))
+        except tomllib.TOMLDecodeError as error:
+            raise InvalidInput(f"settings.toml is not TOML: {error}") from None
+
+    def server(self) -> str | None:
+        """Address of the server that holds this home, or None when nobody does."""
+        if not (self.root / "lock").exists():
+            return None
+        try:
+            with self.owned():
+                return None
+        except Unavailable:
+            try:
+                return str(orjson.loads((self.root / "server.json").read_bytes())["url"])
+            except (FileNotFoundError, orjson.JSONDecodeError, KeyError):
+                return None
+
+    def announce(self, url: str) -> None:
+        """Write down where the server of this home listens."""
+        draft = self.root / ".server.json"
+        draft.write_bytes(orjson.dumps({"url": url, "pid": os.getpid()}))
+        draft.replace(self.root / "server.json")
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Own the home; the kernel gives it back when this process ends, however it ends.
+
+        Raises:
+            Unavailable: Another process owns it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise Unavailable(f"{self.root} is in use by another radloop; talk to that, or stop it") from None
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def read_settings(values: dict[str, Any]) -> Settings:
+    """Settings from plain values, each checked against the kind of its default.
+
+    Raises:
+        InvalidInput: A setting does not exist or is of the wrong kind.
+    """
+    known = {field.name for field in fields(Settings)}
+    defaults = Settings()
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise InvalidInput(f"there is no setting {name}; there are {', '.join(sorted(known))}")
+        default = getattr(defaults, name)
+        if name == "training":
+            checked[name] = {str(key): str(entry) for key, entry in dict(value).items()}
+        elif isinstance(default, bool) != isinstance(value, bool) or not isinstance(value, int | float | bool):
+            raise InvalidInput(f"setting {name} must be a {type(default).__name__}")
+        else:
+            checked[name] = type(default)(value)
+    return Settings(**checked)

@@ -1,0 +1,162 @@
+"""The worker of a home: closes quiet image sets, empties the inbox, routes events, and does the jobs."""
+
+import logging
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor
+from pathlib import Path
+
+from radloop.core.errors import RadloopError
+from radloop.core.events import AlarmStateChanged, DicomUploaded
+from radloop.core.identity import SYSTEM, new_id
+from radloop.core.platform import Platform
+from radloop.core.ports import Change, Claim
+from radloop.functions.catalogue import FUNCTIONS
+from radloop.local.bus import event_of
+from radloop.local.pipelines import LocalPipelines
+from radloop.local.processes import die_with_parent
+from radloop.store.images import ImageStore
+
+LANES = ("events", "fold", "pipeline")
+UPLOADED = "training-data/uploaded/"
+_IDLE_S = 0.05
+_TICK_S = 0.5
+_SETTLED_S = 1.0
+_LOG = logging.getLogger("radloop.worker")
+
+
+def folding_processes(count: int) -> ProcessPoolExecutor:
+    """Processes that fold; each dies with this one. `count` 0 means one a core."""
+    return ProcessPoolExecutor(
+        max_workers=count or os.cpu_count() or 1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=die_with_parent,
+        initargs=(os.getpid(),),
+    )
+
+
+class Worker:
+    """Does what the platform has been asked to do.
+
+    Only one worker may serve a home at a time; the caller holds the home's lock. Each lane has a thread of its own,
+    so that a training that takes hours holds up neither folding nor events.
+    """
+
+    def __init__(self, platform: Platform, images: ImageStore, pipelines: LocalPipelines, inbox: Path) -> None:
+        self._platform = platform
+        self._images = images
+        self._pipelines = pipelines
+        self._inbox = inbox
+        self._folders: Executor | None = None
+        self._stop = threading.Event()
+        self._kinds: Mapping[str, Callable[[Claim], None]] = {
+            "fold": self._fold,
+            "run_execution": lambda claim: self._pipelines.run(str(claim.job.payload["execution"])),
+        }
+
+    def start_over(self) -> None:
+        """Take up what a predecessor left: free its jobs, remove its leftovers."""
+        self._platform.jobs.release_abandoned()
+        self._images.sweep()
+        self._pipelines.sweep()
+
+    def run(self) -> None:
+        """Work until `stop` is called."""
+        threads = [threading.Thread(target=self._lane, args=(lane,), name=lane, daemon=True) for lane in LANES]
+        for thread in threads:
+            thread.start()
+        while not self._stop.wait(_IDLE_S):
+            self._guarded(self.tick)
+        for thread in threads:
+            thread.join(timeout=1.0)
+
+    def stop(self) -> None:
+        """End `run` soon; what is being done is taken up again at the next start."""
+        self._stop.set()
+
+    def tick(self) -> None:
+        """Look once at everything that comes by itself: inbox, quiet image sets, events."""
+        self._empty_inbox()
+        self._images.complete_quiet(self._platform.settings.quiet_s, by=SYSTEM)
+        self._platform.bus.route()
+
+    def drain(self, lanes: tuple[str, ...] = LANES) -> None:
+        """Do everything that is due in these lanes, here and now; what is not due yet is left."""
+        while True:
+            self._platform.bus.route()
+            if not any(self._once(lane) for lane in lanes):
+                return
+
+    def _lane(self, lane: str) -> None:
+        while not self._stop.is_set():
+            if not self._guarded(lambda: self._once(lane)):
+                time.sleep(_IDLE_S)
+
+    def _guarded(self, work: Callable[[], bool | None]) -> bool:
+        """Run one round; the outermost loop of the worker outlives whatever goes wrong in it."""
+        try:
+            return bool(work())
+        except Exception as error:  # noqa: BLE001 — logged by type only, since foreign messages may hold patient data
+            _LOG.error("worker round failed: %s", _cause(error))
+            time.sleep(1.0)
+            return False
+
+    def _once(self, lane: str) -> bool:
+        claim = self._platform.jobs.claim(lane)
+        if claim is None:
+            return False
+        try:
+            self._do(claim)
+        except Exception as error:  # noqa: BLE001 — every failure becomes a retry and in the end a dead letter
+            cause = _cause(error)
+            _LOG.warning("job %s failed at try %d: %s", claim.job.kind, claim.tries, cause)
+            if self._platform.jobs.failed(claim, cause):
+                self._alarm(claim, cause)
+            return True
+        self._platform.jobs.done(claim)
+        return True
+
+    def _do(self, claim: Claim) -> None:
+        kind = claim.job.kind
+        if kind in self._kinds:
+            self._kinds[kind](claim)
+        else:
+            FUNCTIONS[kind](event_of(claim.job.payload), self._platform)
+
+    def _fold(self, claim: Claim) -> None:
+        if self._folders is None:
+            self._folders = folding_processes(self._platform.settings.fold_processes)
+        try:
+            self._images.fold(str(claim.job.payload["image_set"]), executor=self._folders)
+        except RuntimeError:  # a folding process died: the next try gets fresh ones
+            self._folders.shutdown(wait=False, cancel_futures=True)
+            self._folders = None
+            raise
+
+    def _alarm(self, claim: Claim, cause: str) -> None:
+        alarm = AlarmStateChanged(
+            alarm=f"dead-letter-{claim.job.kind}", state="ALARM", cause=f"{claim.job.id}: {cause}"
+        )
+        self._platform.records.commit(Change(events=[alarm.told(at=self._platform.clock())]))
+
+    def _empty_inbox(self) -> None:
+        """Give every settled file an opaque name, then announce it; after a crash the next look announces it."""
+        if self._inbox.is_dir():
+            for path in self._inbox.rglob("*"):
+                if path.is_file() and not path.name.startswith(".") and time.time() - path.stat().st_mtime > _SETTLED_S:
+                    target = self._inbox.parent / "uploaded" / new_id()
+                    target.parent.mkdir(exist_ok=True, mode=0o700)
+                    path.rename(target)
+        waiting = list(self._platform.blobs.keys(UPLOADED))
+        if waiting:
+            now = self._platform.clock()
+            events = [DicomUploaded(key=key).told(at=now) for key in waiting]
+            self._platform.records.commit(Change(events=events))
+
+
+def _cause(error: BaseException) -> str:
+    """What may be written down of an error: our code, or the type of a foreign one."""
+    return error.code if isinstance(error, RadloopError) else type(error).__name__

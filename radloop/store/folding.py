@@ -1,0 +1,291 @@
+"""Folding: landed files become packs of verified HTJ2K frames, and only then are the originals let go.
+
+`fold_file` is pure and runs in worker processes; `Foldings` reads, seals, writes and commits.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radloop.codec.decoders import decode_frame
+from radloop.codec.htj2k import decode, encode_lossless, encode_preview, resolution_ends, verify
+from radloop.core.errors import Conflict, Corrupt, InvalidInput, NotFound, Unavailable, UnsupportedPixels
+from radloop.core.events import ImageFolded
+from radloop.core.images import ImageSet, Storage
+from radloop.core.ports import Blobs, Change, Clock, Keys, Records
+from radloop.core.tables import IMAGE_SETS, INSTANCES, image_set_of, put_image_set
+from radloop.dicom.parse import Instance, parse
+from radloop.dicom.pixels import native_array, stored_frame
+from radloop.store.instances import StoredFrame, StoredInstance, instance_of, put_instance
+from radloop.store.packs import PackWriter, Ref, new_pack, pack_key, read_record
+
+_TRIES = 20
+_AHEAD = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedFrame:
+    """One frame encoded: lossless, its preview, and the byte end of every resolution."""
+
+    full: bytes
+    preview: bytes | None
+    ends: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedFile:
+    """One file folded.
+
+    Attributes:
+        head: What stands before the pixel data; `tail` what stands behind. Both empty where the file is kept.
+        frames: Empty where no codec takes the pixels.
+        why_kept: None where head, frames and tail rebuild the file exactly; else a stable code, and the file is kept.
+    """
+
+    head: bytes
+    tail: bytes
+    frames: tuple[FoldedFrame, ...]
+    why_kept: str | None
+
+
+def fold_file(data: bytes, digest: str) -> FoldedFile:
+    """Encode every frame, decode it again and compare, rebuild the file and compare its SHA-256 with `digest`."""
+    instance = parse(data)
+    if instance.image is None:
+        return FoldedFile(b"", b"", (), "no-pixel-data")
+    try:
+        if instance.pixel_span is None:
+            frames = tuple(_fold_frame(pixels_of(data, instance, i)) for i in range(instance.image.frames))
+            return FoldedFile(b"", b"", frames, "compressed-as-received")
+        return _fold_native(data, digest, instance)
+    except UnsupportedPixels as error:
+        return FoldedFile(b"", b"", (), error.code)
+    except (InvalidInput, Corrupt):
+        return FoldedFile(b"", b"", (), "does-not-decode")
+
+
+def pixels_of(data: bytes, instance: Instance, index: int) -> NDArray[np.generic]:
+    """Frame `index` decoded: (rows, columns) or (rows, columns, 3), in the instance's own sample type.
+
+    Raises:
+        UnsupportedPixels: No codec of ours takes its transfer syntax.
+        InvalidInput: The frame is damaged.
+    """
+    raw, syntax = stored_frame(data, instance, index)
+    image = instance.image
+    if image is None:
+        raise UnsupportedPixels("the instance holds no pixels")
+    if syntax in NATIVE_SYNTAXES:
+        return native_array(raw, instance)
+    return decode_frame(
+        raw,
+        syntax,
+        rows=image.rows,
+        columns=image.columns,
+        samples=image.samples,
+        bits_allocated=image.bits_allocated,
+        bits_stored=image.bits_stored,
+        signed=image.signed,
+    )
+
+
+NATIVE_SYNTAXES = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
+
+
+def native_bytes(pixels: NDArray[np.generic], planar: int) -> bytes:
+    """Pixels as uncompressed little endian pixel data; `planar` 1 puts the colour planes one behind the other."""
+    if pixels.ndim == 3 and planar == 1:  # noqa: PLR2004 — rows, columns, samples
+        pixels = pixels.transpose(2, 0, 1)
+    return np.ascontiguousarray(pixels).astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _fold_native(data: bytes, digest: str, instance: Instance) -> FoldedFile:
+    image = instance.image
+    if image is None or instance.pixel_span is None:
+        raise UnsupportedPixels("the instance holds no pixels")
+    start, _ = instance.pixel_span
+    size = image.rows * image.columns * image.samples * image.bits_allocated // 8
+    end = start + size * image.frames
+    whole = hashlib.sha256(data[:start])
+    frames = []
+    for index in range(image.frames):
+        pixels = pixels_of(data, instance, index)
+        frame = _fold_frame(pixels)
+        whole.update(
+            native_bytes(decode(frame.full).reshape(pixels.shape).astype(pixels.dtype, copy=False), image.planar)
+        )
+        frames.append(frame)
+    whole.update(data[end:])
+    if whole.hexdigest() != digest:
+        return FoldedFile(b"", b"", tuple(frames), "does-not-rebuild")
+    return FoldedFile(data[:start], data[end:], tuple(frames), None)
+
+
+def _fold_frame(pixels: NDArray[np.generic]) -> FoldedFrame:
+    full = encode_lossless(pixels)
+    verify(pixels, full)
+    try:
+        preview = encode_preview(pixels)
+    except UnsupportedPixels:
+        preview = None
+    return FoldedFrame(full=full, preview=preview, ends=tuple(resolution_ends(full)))
+
+
+class Foldings:
+    """Folds the landed instances of one image set into one pack."""
+
+    def __init__(self, blobs: Blobs, records: Records, keys: Keys, clock: Clock) -> None:
+        self._blobs = blobs
+        self._records = records
+        self._keys = keys
+        self._clock = clock
+
+    def fold(
+        self,
+        image_set: ImageSet,
+        instances: list[StoredInstance],
+        *,
+        executor: Executor | None,
+        told: Callable[[int], None] | None = None,
+    ) -> ImageSet:
+        """Fold `instances` (all landed, in slice order); on return they are folded or kept for good.
+
+        Args:
+            image_set: The one they belong to.
+            instances: What to fold.
+            executor: Where `fold_file` runs; None for here.
+            told: Called with the number of instances done so far.
+
+        Raises:
+            Conflict: An instance changed meanwhile; nothing has happened, try again.
+            Corrupt: A record written does not read back; nothing has happened.
+        """
+        cipher = self._keys.cipher(image_set.wrapped_key)
+        originals = ((i, read_record(self._blobs, cipher, image_set.id, _original(i))) for i in instances)
+        with new_pack(self._blobs, cipher, image_set.id) as pack:
+            written: list[_Written] = []
+            for instance, result in _spread(originals, executor):
+                written.append(_write_frames(instance, result, pack))
+                if told is not None:
+                    told(len(written))
+            # previews stand behind all frames, so that one range read covers those of many slices
+            folded = [_write_rest(item, pack) for item in written]
+        self._read_back(image_set, folded, pack.name)
+        return self._commit(image_set.id, instances, folded, pack.name)
+
+    def _read_back(self, image_set: ImageSet, folded: list[StoredInstance], pack: str) -> None:
+        """Open every record of the new pack once more from the disk before any original goes."""
+        cipher = self._keys.cipher(image_set.wrapped_key)
+        for instance in folded:
+            for ref in instance.refs:
+                if ref.pack == pack:
+                    read_record(self._blobs, cipher, image_set.id, ref)
+
+    def _commit(self, identity: str, before: list[StoredInstance], folded: list[StoredInstance], pack: str) -> ImageSet:
+        """Swap the references; the old packs go once nobody names them."""
+        grown = sum(i.stored_bytes for i in folded) - sum(i.stored_bytes for i in before)
+        kept = sum(i.storage is Storage.KEPT for i in folded)
+        still = {ref.pack for instance in folded for ref in instance.refs}
+        for _ in range(_TRIES):
+            row = self._records.get(IMAGE_SETS, identity)
+            if row is None:
+                raise NotFound(f"no image set {identity}")
+            now = image_set_of(row)
+            emptied = {_original(i).pack for i in before} - still - self._named_elsewhere(now, folded)
+            after = replace(
+                now,
+                landed=now.landed - len(folded),
+                kept=now.kept + kept,
+                stored_bytes=now.stored_bytes + grown,
+                packs=tuple(name for name in (*now.packs, pack) if name not in emptied),
+                updated_at=self._clock(),
+            )
+            event = ImageFolded(
+                image_set=identity,
+                version=now.version,
+                folded=len(folded) - kept,
+                kept=kept,
+                original_bytes=after.original_bytes,
+                stored_bytes=after.stored_bytes,
+            ).told(at=self._clock())
+            writes = [put_instance(instance, expected=1) for instance in folded]
+            try:
+                self._records.commit(
+                    Change(writes=[*writes, put_image_set(after, expected=row.revision)], events=[event])
+                )
+            except Conflict:
+                fresh = self._records.get(IMAGE_SETS, identity)
+                if fresh is not None and fresh.revision == row.revision:
+                    raise  # an instance changed, not the image set
+                continue
+            for name in emptied:
+                self._blobs.delete(pack_key(identity, name))
+            return after
+        raise Unavailable("the image set kept changing while it was folded")
+
+    def _named_elsewhere(self, image_set: ImageSet, folded: list[StoredInstance]) -> set[str]:
+        """Packs that instances outside this fold still name."""
+        mine = {instance.id for instance in folded}
+        rows = self._records.find(INSTANCES, {"image_set": image_set.id})
+        return {ref.pack for row in rows if row.key not in mine for ref in instance_of(row).refs}
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A file whose frames are in the pack and whose smaller parts still wait."""
+
+    instance: StoredInstance
+    frames: tuple[tuple[Ref, tuple[int, ...], bytes | None], ...]
+    head: bytes
+    tail: bytes
+    why_kept: str | None
+
+
+def _write_frames(instance: StoredInstance, result: FoldedFile, pack: PackWriter) -> _Written:
+    frames = tuple((pack.add("frame", frame.full), frame.ends, frame.preview) for frame in result.frames)
+    return _Written(instance, frames, result.head, result.tail, result.why_kept)
+
+
+def _write_rest(item: _Written, pack: PackWriter) -> StoredInstance:
+    frames = tuple(
+        StoredFrame(full=ref, preview=None if preview is None else pack.add("preview", preview), ends=ends)
+        for ref, ends, preview in item.frames
+    )
+    if item.why_kept is not None:
+        return replace(item.instance, storage=Storage.KEPT, frames=frames, why_kept=item.why_kept)
+    return replace(
+        item.instance,
+        storage=Storage.FOLDED,
+        original=None,
+        head=pack.add("head", item.head),
+        tail=pack.add("tail", item.tail) if item.tail else None,
+        frames=frames,
+    )
+
+
+def _spread(
+    originals: Iterable[tuple[StoredInstance, bytes]], executor: Executor | None
+) -> Iterator[tuple[StoredInstance, FoldedFile]]:
+    """Fold files in order, a few ahead of the one being written, so that memory stays small."""
+    waiting: deque[tuple[StoredInstance, Future[FoldedFile]]] = deque()
+    for instance, data in originals:
+        if executor is None:
+            yield instance, fold_file(data, instance.digest)
+            continue
+        waiting.append((instance, executor.submit(fold_file, data, instance.digest)))
+        if len(waiting) >= _AHEAD:
+            ahead, future = waiting.popleft()
+            yield ahead, future.result()
+    for ahead, future in waiting:
+        yield ahead, future.result()
+
+
+def _original(instance: StoredInstance) -> Ref:
+    if instance.original is None:
+        raise Corrupt(f"instance {instance.id} names no original")
+    return instance.original

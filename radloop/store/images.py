@@ -1,0 +1,375 @@
+"""Image sets as their users meet them: landed, closed, folded, read, exported."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radloop.codec.htj2k import decode, encode_lossless
+from radloop.codec.png import thumbnail_png
+from radloop.core.errors import Conflict, Corrupt, NotFound, Unavailable, UnsupportedPixels
+from radloop.core.identity import Principal
+from radloop.core.images import ImageSet, Notice
+from radloop.core.ports import AuditEntry, Blobs, Change, Cipher, Clock, Job, Keys, Landing, Put, Records, Upload
+from radloop.core.tables import IMAGE_SETS, INSTANCES, VERSIONS, image_set_of, put_image_set
+from radloop.dicom.document import dicom_json
+from radloop.dicom.geometry import volume_geometry
+from radloop.dicom.image import ImageDescription
+from radloop.dicom.parse import parse
+from radloop.store.folding import Foldings, native_bytes, pixels_of
+from radloop.store.instances import StoredFrame, StoredInstance, instance_of
+from radloop.store.landing import Landings
+from radloop.store.packs import read_record
+
+_TRIES = 20
+_REMEMBERED = 16
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAddress:
+    """Frame `index` of an image set is frame `number` of `instance`."""
+
+    instance: StoredInstance
+    number: int
+
+
+class ImageStore:
+    """The image sets of one installation."""
+
+    def __init__(self, blobs: Blobs, records: Records, keys: Keys, clock: Clock) -> None:
+        self._blobs = blobs
+        self._records = records
+        self._keys = keys
+        self._clock = clock
+        self._landings = Landings(blobs, records, keys, clock)
+        self._foldings = Foldings(blobs, records, keys, clock)
+        self._remembered: OrderedDict[tuple[str, int], tuple[ImageSet, tuple[FrameAddress, ...]]] = OrderedDict()
+        self._guard = threading.Lock()
+
+    # arriving
+
+    def land(self, uploads: list[Upload], *, by: Principal) -> list[Landing]:
+        """Land files, in order; on return each is durable, a known duplicate, or quarantined."""
+        return self._landings.land(uploads, by=by)
+
+    def complete(self, identity: str, *, by: Principal) -> ImageSet:
+        """Close an image set: derive its geometry, fix its version, announce it, ask for folding.
+
+        Closing twice is closing once.
+
+        Raises:
+            NotFound: There is no such image set.
+        """
+        for _ in range(_TRIES):
+            row = self._records.get(IMAGE_SETS, identity)
+            if row is None:
+                raise NotFound(f"no image set {identity}")
+            image_set = image_set_of(row)
+            if image_set.is_closed:
+                return image_set
+            geometry, notices = self._geometry(image_set)
+            closed, event = image_set.close(geometry=geometry, notices=notices, at=self._clock())
+            version = Put(
+                VERSIONS, f"{identity}/{closed.version:08d}", {"instances": geometry["order"]}, {"image_set": identity}
+            )
+            told = event.told(at=self._clock(), trace=identity)
+            job = Job(
+                id=f"fold-{identity}-{closed.version}",
+                lane="fold",
+                kind="fold",
+                payload={"image_set": identity},
+                trace=identity,
+            )
+            try:
+                self._records.commit(
+                    Change(
+                        writes=[put_image_set(closed, expected=row.revision), version],
+                        events=[told],
+                        jobs=[job],
+                        audit=[AuditEntry(by.id, "complete", identity)],
+                    )
+                )
+            except Conflict:
+                continue  # an instance landed meanwhile: look again
+            return closed
+        raise Unavailable("the image set kept changing while it was closed")
+
+    def complete_quiet(self, quiet_s: float, *, by: Principal) -> list[str]:
+        """Close every image set that has been quiet for `quiet_s` seconds; returns their ids."""
+        before = self._clock() - timedelta(seconds=quiet_s)
+        waiting = [image_set_of(row) for row in self._records.find(IMAGE_SETS, {"is_closed": 0})]
+        quiet = [image_set.id for image_set in waiting if image_set.updated_at <= before]
+        for identity in quiet:
+            self.complete(identity, by=by)
+        return quiet
+
+    def fold(
+        self, identity: str, *, executor: Executor | None = None, told: Callable[[int], None] | None = None
+    ) -> ImageSet:
+        """Fold what is landed in an image set; folding what is folded changes nothing.
+
+        Raises:
+            NotFound: There is no such image set.
+            Unavailable: It kept changing; worth another try.
+        """
+        for _ in range(_TRIES):
+            image_set = self.get(identity)
+            landed = [address for address in self.instances(identity) if address.storage == "landed"]
+            if not landed:
+                return image_set
+            try:
+                return self._foldings.fold(image_set, landed, executor=executor, told=told)
+            except (Conflict, NotFound):
+                continue  # a late object replaced one of them, or another fold was first
+        raise Unavailable("the image set kept changing while it was folded")
+
+    # reading
+
+    def get(self, identity: str) -> ImageSet:
+        """One image set.
+
+        Raises:
+            NotFound: There is no such image set.
+        """
+        row = self._records.get(IMAGE_SETS, identity)
+        if row is None:
+            raise NotFound(f"no image set {identity}")
+        return image_set_of(row)
+
+    def instances(self, identity: str) -> list[StoredInstance]:
+        """Its current instances: in slice order once closed, by instance number before."""
+        found = [instance_of(row) for row in self._records.find(INSTANCES, {"image_set": identity})]
+        current = [instance for instance in found if instance.superseded_by is None]
+        order = {name: place for place, name in enumerate(self.get(identity).geometry.get("order", ()))}
+        return sorted(current, key=lambda i: (order.get(i.id, len(order)), i.number, i.sop_uid))
+
+    def frames(self, identity: str) -> tuple[FrameAddress, ...]:
+        """Every frame of an image set, in slice order."""
+        return self._addresses(identity)[1]
+
+    def frame(self, identity: str, index: int) -> tuple[bytes, str]:
+        """Frame `index` as an HTJ2K codestream at full quality, and `lossless` or `lossy-as-received`.
+
+        Raises:
+            NotFound: There is no such image set or frame.
+            UnsupportedPixels: No codec of ours decodes it; export gives the file as it came.
+        """
+        return self._retried(lambda: self._full(identity, index))
+
+    def preview(self, identity: str, index: int) -> bytes:
+        """The lossy full-resolution preview of frame `index`, HTJ2K; for moving only.
+
+        Raises:
+            NotFound: There is no such frame, or it is not folded yet.
+        """
+
+        def read() -> bytes:
+            image_set, address = self._address(identity, index)
+            frames = address.instance.frames
+            ref = frames[address.number].preview if frames else None
+            if ref is None:
+                raise NotFound(f"frame {index} has no preview yet")
+            return read_record(self._blobs, self._cipher(image_set), identity, ref)
+
+        return self._retried(read)
+
+    def pixels(self, identity: str, index: int) -> NDArray[np.generic]:
+        """Frame `index` decoded: (rows, columns) or (rows, columns, 3), stored values.
+
+        Raises:
+            NotFound: There is no such image set or frame.
+            UnsupportedPixels: No codec of ours decodes it.
+        """
+        return self._retried(lambda: self._pixels(identity, index))
+
+    def thumbnail(self, identity: str) -> bytes:
+        """A small PNG of the middle frame, badged as a picture for finding, not for reading.
+
+        Raises:
+            NotFound: There is no such image set, or it has no frames.
+            UnsupportedPixels: No codec of ours decodes it.
+        """
+        addresses = self.frames(identity)
+        if not addresses:
+            raise NotFound(f"image set {identity} has no frames")
+        middle = len(addresses) // 2
+        image = addresses[middle].instance.image or {}
+        return thumbnail_png(
+            self.pixels(identity, middle),
+            center=image.get("window_center"),
+            width=image.get("window_width"),
+            slope=float(image.get("slope") or 1.0),
+            intercept=float(image.get("intercept") or 0.0),
+            inverted=image.get("photometric") == "MONOCHROME1",
+        )
+
+    def volume(self, identity: str) -> NDArray[np.generic]:
+        """All frames as training and prediction want them.
+
+        Returns:
+            CT: int16 (slices, rows, columns), HU. Else: uint16 (views, rows, columns), MONOCHROME2, full range.
+
+        Raises:
+            UnsupportedPixels: A frame is colour, undecodable, or differs in size from the others.
+        """
+        image_set = self.get(identity)
+        addresses = self.frames(identity)
+        frames = [
+            _grey(self.pixels(identity, index), a.instance.image or {}, image_set.modality)
+            for index, a in enumerate(addresses)
+        ]
+        if not frames or any(frame.shape != frames[0].shape for frame in frames):
+            raise UnsupportedPixels("the frames of the image set do not form one volume")
+        return np.stack(frames)
+
+    def export(self, instance: StoredInstance) -> bytes:
+        """The Part 10 file exactly as it arrived.
+
+        Raises:
+            Corrupt: What is stored does not rebuild the file.
+        """
+        return self._retried(lambda: self._export(self._fresh(instance)))
+
+    def document(self, instance: StoredInstance, bulk_uri: Callable[[str], str] | None = None) -> dict[str, Any]:
+        """The instance's header as a DICOM JSON object (PS3.18 Annex F)."""
+
+        def read() -> dict[str, Any]:
+            current = self._fresh(instance)
+            cipher = self._cipher(self.get(current.image_set))
+            ref = current.head or current.original
+            if ref is None:
+                raise Corrupt(f"instance {current.id} names no bytes")
+            return dicom_json(read_record(self._blobs, cipher, current.image_set, ref), bulk_uri)
+
+        return self._retried(read)
+
+    def sweep(self) -> int:
+        """Remove packs that a crash left unnamed; only the sole owner of the store may call this, before it works."""
+        named: dict[str, set[str]] = {}
+        removed = 0
+        for key in list(self._blobs.keys("image-sets/")):
+            _, identity, name = key.split("/")
+            if identity not in named:
+                row = self._records.get(IMAGE_SETS, identity)
+                named[identity] = set() if row is None else set(image_set_of(row).packs)
+            if name.removesuffix(".pack") not in named[identity]:
+                self._blobs.delete(key)
+                removed += 1
+        return removed
+
+    # within
+
+    def _geometry(self, image_set: ImageSet) -> tuple[dict[str, Any], tuple[Notice, ...]]:
+        instances = self.instances(image_set.id)
+        pictured = [instance for instance in instances if instance.image is not None]
+        geometry = volume_geometry([ImageDescription.from_plain(i.image) for i in pictured if i.image is not None])
+        order = [pictured[place].id for place in geometry.order]
+        order += [instance.id for instance in instances if instance.image is None]
+        notices = list(image_set.notices)
+        for warning in geometry.warnings:
+            notice = Notice(warning.code, warning.message)
+            notices += [] if notice in notices else [notice]
+        return {**geometry.as_dict(), "order": order}, tuple(notices)
+
+    def _addresses(self, identity: str) -> tuple[ImageSet, tuple[FrameAddress, ...]]:
+        row = self._records.get(IMAGE_SETS, identity)
+        if row is None:
+            raise NotFound(f"no image set {identity}")
+        key = (identity, row.revision)
+        with self._guard:
+            if key in self._remembered:
+                self._remembered.move_to_end(key)
+                return self._remembered[key]
+        addresses = tuple(
+            FrameAddress(instance, number)
+            for instance in self.instances(identity)
+            for number in range(instance.frame_count)
+        )
+        with self._guard:
+            self._remembered[key] = (image_set_of(row), addresses)
+            while len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
+        return image_set_of(row), addresses
+
+    def _address(self, identity: str, index: int) -> tuple[ImageSet, FrameAddress]:
+        image_set, addresses = self._addresses(identity)
+        if not 0 <= index < len(addresses):
+            raise NotFound(f"frame {index} does not exist; image set {identity} has {len(addresses)}")
+        return image_set, addresses[index]
+
+    def _full(self, identity: str, index: int) -> tuple[bytes, str]:
+        image_set, address = self._address(identity, index)
+        quality = "lossy-as-received" if address.instance.is_lossy else "lossless"
+        stored = self._stored_frame(address)
+        if stored is not None:
+            return read_record(self._blobs, self._cipher(image_set), identity, stored.full), quality
+        return encode_lossless(self._pixels(identity, index)), quality
+
+    def _pixels(self, identity: str, index: int) -> NDArray[np.generic]:
+        image_set, address = self._address(identity, index)
+        stored = self._stored_frame(address)
+        if stored is not None:
+            return decode(read_record(self._blobs, self._cipher(image_set), identity, stored.full))
+        data = self._export(address.instance)
+        return pixels_of(data, parse(data), address.number)
+
+    @staticmethod
+    def _stored_frame(address: FrameAddress) -> StoredFrame | None:
+        frames = address.instance.frames
+        return frames[address.number] if frames else None
+
+    def _export(self, instance: StoredInstance) -> bytes:
+        cipher = self._cipher(self.get(instance.image_set))
+        name = instance.image_set
+        if instance.original is not None:
+            return read_record(self._blobs, cipher, name, instance.original)
+        if instance.head is None or instance.image is None:
+            raise Corrupt(f"instance {instance.id} names no bytes")
+        parts = [read_record(self._blobs, cipher, name, instance.head)]
+        for frame in instance.frames:
+            pixels = decode(read_record(self._blobs, cipher, name, frame.full))
+            parts.append(native_bytes(pixels, int(instance.image["planar"])))
+        if instance.tail is not None:
+            parts.append(read_record(self._blobs, cipher, name, instance.tail))
+        return b"".join(parts)
+
+    def _fresh(self, instance: StoredInstance) -> StoredInstance:
+        """The instance as it is stored now; folding may have moved its bytes since it was read."""
+        row = self._records.get(INSTANCES, instance.id)
+        if row is None:
+            raise NotFound(f"no instance {instance.id}")
+        return instance_of(row)
+
+    def _cipher(self, image_set: ImageSet) -> Cipher:
+        return self._keys.cipher(image_set.wrapped_key)
+
+    def _retried(self, read: Callable[[], _T]) -> _T:
+        """Read; where folding removed the pack between looking and reading, look again once."""
+        try:
+            return read()
+        except NotFound:
+            with self._guard:
+                self._remembered.clear()
+            return read()
+
+
+def _grey(pixels: NDArray[np.generic], image: Any, modality: str) -> NDArray[np.generic]:
+    if pixels.ndim != 2:  # noqa: PLR2004 — rows, columns
+        raise UnsupportedPixels("colour frames are not used for training")
+    slope, intercept = float(image.get("slope") or 1.0), float(image.get("intercept") or 0.0)
+    if modality == "CT":
+        hounsfield = np.rint(pixels.astype(np.float32) * slope + intercept)
+        return np.clip(hounsfield, -32768, 32767).astype(np.int16)
+    bits = int(image["bits_stored"])
+    offset = 1 << (bits - 1) if image["signed"] else 0
+    scaled = (pixels.astype(np.float64) + offset) / ((1 << bits) - 1)
+    if image.get("photometric") == "MONOCHROME1":
+        scaled = 1.0 - scaled
+    return np.rint(np.clip(scaled, 0.0, 1.0) * 65535).astype(np.uint16)

@@ -1,0 +1,258 @@
+"""Landing: files become durable, queryable instances, or go to quarantine with a reason."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import orjson
+
+from radloop.core.errors import Conflict, InvalidInput, Unavailable
+from radloop.core.events import ImageQuarantined
+from radloop.core.identity import Principal, derived_id, new_id
+from radloop.core.images import ImageSet, Notice, State, Storage
+from radloop.core.ports import AuditEntry, Blobs, Change, Cipher, Clock, Keys, Landing, Put, Records, Row, Upload
+from radloop.core.tables import IMAGE_SETS, INSTANCES, QUARANTINE, SERIES, image_set_of, put_image_set
+from radloop.dicom.parse import Instance, parse
+from radloop.store.instances import StoredInstance, instance_of, put_instance, supersede
+from radloop.store.packs import PackWriter, new_pack, pack_key
+
+_TRIES = 20
+_STRIPES = 64
+_NOTICES_KEPT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """One parsed upload with its place in the sender's list."""
+
+    place: int
+    data: bytes
+    digest: str
+    parsed: Instance
+
+
+class Landings:
+    """Takes uploads in. Each batch writes one pack per series and commits once per series.
+
+    Acknowledged means durable: the pack is flushed before the commit that names it, and the commit is flushed before
+    `land` returns. A crash in between leaves a pack nobody names, which the next start sweeps away.
+    """
+
+    def __init__(self, blobs: Blobs, records: Records, keys: Keys, clock: Clock) -> None:
+        self._blobs = blobs
+        self._records = records
+        self._keys = keys
+        self._clock = clock
+        self._stripes = [threading.Lock() for _ in range(_STRIPES)]
+
+    def land(self, uploads: list[Upload], *, by: Principal) -> list[Landing]:
+        """See `Lander.land`."""
+        landings: list[Landing | None] = [None] * len(uploads)
+        series: dict[str, list[_Arrival]] = {}
+        for place, upload in enumerate(uploads):
+            digest = hashlib.sha256(upload.data).hexdigest()
+            try:
+                parsed = parse(upload.data)
+            except InvalidInput as error:
+                landings[place] = self._quarantine(upload.data, digest, error, by)
+                continue
+            series.setdefault(_series_key(parsed), []).append(_Arrival(place, upload.data, digest, parsed))
+        if len(series) == 1:
+            parts = [self._land_series(key, arrivals, by) for key, arrivals in series.items()]
+        else:
+            with ThreadPoolExecutor(max_workers=8) as pool:
+                parts = list(pool.map(lambda item: self._land_series(item[0], item[1], by), series.items()))
+        for part in parts:
+            for place, landing in part.items():
+                landings[place] = landing
+        return [landing for landing in landings if landing is not None]
+
+    def _land_series(self, key: str, arrivals: list[_Arrival], by: Principal) -> dict[int, Landing]:
+        with self._stripes[hash(key) % _STRIPES]:
+            for _ in range(_TRIES):
+                try:
+                    return self._attempt(key, arrivals, by)
+                except Conflict:
+                    continue  # another process landed into the same series: look again
+        raise Unavailable("the image set kept changing while files were landing")
+
+    def _attempt(self, key: str, arrivals: list[_Arrival], by: Principal) -> dict[int, Landing]:
+        found = self._image_set(key)
+        image_set, expected = (
+            (self._opened(arrivals[0].parsed), 0) if found is None else (image_set_of(found), found.revision)
+        )
+        landings, fresh = self._sort_out(image_set.id, arrivals)
+        if not fresh:
+            return landings
+        cipher = self._keys.cipher(image_set.wrapped_key)
+        with self._pack(cipher, image_set.id) as pack:
+            stored = [_landed(image_set.id, arrival, pack) for arrival in fresh]
+        writes = [put_instance(instance, expected=0) for instance in stored]
+        if expected == 0:
+            writes.append(Put(SERIES, key, {"image_set": image_set.id}, {"image_set": image_set.id}, expected=0))
+        replaced = self._superseded(image_set.id, stored) if expected else []
+        writes += [supersede(old, by=new) for old, new in replaced]
+        grown = _grown(image_set, stored, [old for old, _ in replaced], pack.name, replace_open=expected == 0)
+        grown = replace(grown, updated_at=self._clock())
+        writes.append(put_image_set(grown, expected=expected))
+        try:
+            self._records.commit(Change(writes=writes, audit=[AuditEntry(by.id, "land", image_set.id)]))
+        except Conflict:
+            self._blobs.delete(pack_key(image_set.id, pack.name))
+            raise
+        return landings
+
+    def _sort_out(self, image_set: str, arrivals: list[_Arrival]) -> tuple[dict[int, Landing], list[_Arrival]]:
+        """Tell duplicates, here or within the batch itself, from what is new."""
+        landings: dict[int, Landing] = {}
+        fresh: dict[str, _Arrival] = {}
+        for arrival in arrivals:
+            instance = _instance_id(image_set, arrival)
+            known = instance in fresh or self._records.get(INSTANCES, instance) is not None
+            landings[arrival.place] = Landing(
+                outcome="duplicate" if known else "ingested",
+                image_set=image_set,
+                instance=arrival.parsed.sop_uid,
+                sop_class=arrival.parsed.sop_class,
+            )
+            if not known:
+                fresh[instance] = arrival
+        return landings, list(fresh.values())
+
+    def _superseded(self, image_set: str, stored: list[StoredInstance]) -> list[tuple[StoredInstance, str]]:
+        """Instances that came earlier under a SOP instance UID that now comes with other bytes."""
+        replaced: list[tuple[StoredInstance, str]] = []
+        for new in stored:
+            rows = self._records.find(INSTANCES, {"image_set": image_set, "sop_uid": new.sop_uid})
+            replaced += [(old, new.id) for old in map(instance_of, rows) if old.superseded_by is None]
+        return replaced
+
+    def _image_set(self, key: str) -> Row | None:
+        series = self._records.get(SERIES, key)
+        return None if series is None else self._records.get(IMAGE_SETS, series.document["image_set"])
+
+    def _opened(self, parsed: Instance) -> ImageSet:
+        now = self._clock()
+        return ImageSet(
+            id=new_id(),
+            version=1,
+            state=State.INGESTED,
+            is_closed=False,
+            patient_id=str(parsed.attributes.get("PatientID") or ""),
+            study_uid=parsed.study_uid,
+            series_uid=parsed.series_uid,
+            attributes=parsed.attributes,
+            instances=0,
+            frames=0,
+            landed=0,
+            kept=0,
+            original_bytes=0,
+            stored_bytes=0,
+            notices=(),
+            geometry={},
+            truth=None,
+            prediction=None,
+            wrapped_key=self._keys.create(),
+            packs=(),
+            created_at=now,
+            updated_at=now,
+        )
+
+    @contextmanager
+    def _pack(self, cipher: Cipher, image_set: str) -> Iterator[PackWriter]:
+        with new_pack(self._blobs, cipher, image_set) as pack:
+            yield pack
+
+    def _quarantine(self, data: bytes, digest: str, error: InvalidInput, by: Principal) -> Landing:
+        """Put a file aside, sealed, with its reason beside it in clear. The same file again is the same entry."""
+        identity = derived_id("quarantine", digest)
+        landing = Landing(outcome="quarantined", reason=error.code, sentence=str(error), quarantine_id=identity)
+        if self._records.get(QUARANTINE, identity) is not None:
+            return landing
+        now = self._clock()
+        wrapped = self._keys.create()
+        reason = {
+            "code": error.code,
+            "sentence": str(error),
+            "quarantine_id": identity,
+            "size_bytes": len(data),
+            "sha256": digest,
+            "time": now.isoformat(),
+        }
+        folder = f"training-data/quarantine/{identity}"
+        self._blobs.put(f"{folder}/file.sealed", self._keys.cipher(wrapped).seal(data, identity.encode()))
+        self._blobs.put(f"{folder}/reason.json", orjson.dumps(reason, option=orjson.OPT_INDENT_2))
+        record = Put(
+            QUARANTINE,
+            identity,
+            {**reason, "wrapped_key": wrapped.hex()},
+            {"reason": error.code, "digest": digest},
+        )
+        event = ImageQuarantined(quarantine_id=identity, reason=error.code).told(at=now)
+        audit = AuditEntry(by.id, "quarantine", identity)
+        self._records.commit(Change(writes=[record], events=[event], audit=[audit]))
+        return landing
+
+
+def _series_key(parsed: Instance) -> str:
+    """Instances belong together when patient, study and series all agree."""
+    return derived_id("series", str(parsed.attributes.get("PatientID") or ""), parsed.study_uid, parsed.series_uid)
+
+
+def _instance_id(image_set: str, arrival: _Arrival) -> str:
+    return derived_id("instance", image_set, arrival.parsed.sop_uid, arrival.digest)
+
+
+def _landed(image_set: str, arrival: _Arrival, pack: PackWriter) -> StoredInstance:
+    parsed = arrival.parsed
+    return StoredInstance(
+        id=_instance_id(image_set, arrival),
+        image_set=image_set,
+        sop_uid=parsed.sop_uid,
+        sop_class=parsed.sop_class,
+        transfer_syntax=parsed.transfer_syntax,
+        digest=arrival.digest,
+        size_bytes=len(arrival.data),
+        number=0 if parsed.image is None else parsed.image.number or 0,
+        storage=Storage.LANDED,
+        attributes=parsed.attributes,
+        image=None if parsed.image is None else parsed.image.plain(),
+        pixel_span=parsed.pixel_span,
+        is_lossy=parsed.lossy,
+        notices=parsed.warnings,
+        original=pack.add("original", arrival.data),
+    )
+
+
+def _grown(
+    image_set: ImageSet, new: list[StoredInstance], old: list[StoredInstance], pack: str, *, replace_open: bool
+) -> ImageSet:
+    """The image set with instances added; one that was closed opens again under its next version."""
+    notices = list(image_set.notices)
+    for instance in new:
+        notices += [notice for notice in instance.notices if notice not in notices]
+    if old:
+        notice = Notice(
+            "sop-uid-reused", "An instance came again with other content; both are kept, the newer one is shown"
+        )
+        notices += [] if notice in notices else [notice]
+    reopened = image_set.is_closed and not replace_open
+    if reopened and image_set.state is State.VERIFIED:
+        notice = Notice("changed-since-verified", "Instances arrived after the image set was verified")
+        notices += [] if notice in notices else [notice]
+    return replace(
+        image_set,
+        version=image_set.version + (1 if reopened else 0),
+        is_closed=False,
+        instances=image_set.instances + len(new) - len(old),
+        frames=image_set.frames + sum(i.frame_count for i in new) - sum(i.frame_count for i in old),
+        landed=image_set.landed + len(new) - sum(i.storage is Storage.LANDED for i in old),
+        kept=image_set.kept - sum(i.storage is Storage.KEPT for i in old),
+        original_bytes=image_set.original_bytes + sum(i.size_bytes for i in new),
+        stored_bytes=image_set.stored_bytes + sum(i.stored_bytes for i in new),
+        notices=tuple(notices[:_NOTICES_KEPT]),
+        packs=(*image_set.packs, pack),
+    )

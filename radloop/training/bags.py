@@ -1,0 +1,107 @@
+"""The planes that preprocessing wrote, read back as bags; and how training varies them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from radloop.core.errors import InvalidInput
+from radloop.dicom.tiles import Bag, Planes, TileSpec, bag_of
+from radloop.training.folder import read_json, sha256_of
+
+_SHIFT: Final = 0.06  # of the tile's side, each way
+_CONTRAST: Final = 0.10
+_BRIGHTNESS: Final = 0.05
+_NOISE: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the preprocessed data.
+
+    Attributes:
+        spec: How its planes were made and are to be cut into tiles.
+        labels: float32 (bags,), 0 or 1.
+        patients: Pseudonym of each bag.
+        modalities: Of each bag.
+        planes: uint8 (planes, size, size) of each bag, mapped from disk.
+        dataset_sha256: Of the manifest it all came from.
+        manifest_sha256: Of the part's own manifest, which holds a hash of every image.
+    """
+
+    spec: TileSpec
+    labels: npt.NDArray[np.float32]
+    patients: tuple[str, ...]
+    modalities: tuple[str, ...]
+    planes: tuple[Planes, ...]
+    dataset_sha256: str
+    manifest_sha256: str
+
+    def bag(self, at: int, rng: np.random.Generator | None = None) -> Bag:
+        """Bag number `at`: float32 (tiles, 3, size, size) in 0..1; varied where a generator is given."""
+        tiles = bag_of(self.planes[at], self.modalities[at], self.spec, rng)
+        return tiles if rng is None else augment(tiles, rng)
+
+
+def read_part(folder: Path) -> Part:
+    """The part that preprocessing wrote to `folder`.
+
+    Raises:
+        InvalidInput: The manifest or an image is missing, damaged or empty.
+    """
+    manifest = read_json(folder / "manifest.json")
+    try:
+        items = manifest["items"]
+        return Part(
+            spec=TileSpec.from_json(manifest["tile_spec"]),
+            labels=np.array([item["label"] for item in items], dtype=np.float32),
+            patients=tuple(item["patient"] for item in items),
+            modalities=tuple(item["modality"] for item in items),
+            planes=tuple(np.load(folder / item["file"], mmap_mode="r") for item in items),
+            dataset_sha256=str(manifest["dataset_sha256"]),
+            manifest_sha256=sha256_of(folder / "manifest.json"),
+        )
+    except (KeyError, TypeError, ValueError, OSError):
+        raise InvalidInput(f"the {folder.name} part lacks an image or a field of its manifest") from None
+
+
+def augment(tiles: Bag, rng: np.random.Generator) -> Bag:
+    """A bag as another scanner might have shown it: shifted, brighter or paler, noisier.
+
+    Never mirrored: left and right mean something in a chest.
+
+    Args:
+        tiles: float32 (tiles, 3, size, size) in 0..1.
+        rng: Where the chance comes from.
+
+    Returns:
+        The same shape and range.
+    """
+    size = tiles.shape[-1]
+    reach = int(round(_SHIFT * size))  # noqa: RUF046 — mypy sees a float
+    down, right = (int(step) for step in rng.integers(-reach, reach + 1, 2))
+    at = np.arange(size)
+    tiles = tiles[:, :, (at - down).clip(0, size - 1)[:, None], (at - right).clip(0, size - 1)]
+    tiles *= np.float32(1 + rng.uniform(-_CONTRAST, _CONTRAST))
+    tiles += np.float32(rng.uniform(-_BRIGHTNESS, _BRIGHTNESS))
+    tiles += rng.standard_normal(tiles.shape, dtype=np.float32) * np.float32(rng.uniform(0, _NOISE))
+    return np.clip(tiles, 0, 1, out=tiles)
+
+
+def alike(part: Part, most_tiles: int) -> Iterator[tuple[list[int], Bag]]:
+    """All bags for evaluation, in groups with the same number of tiles so that each is one array.
+
+    Yields:
+        Numbers of the bags, and float32 (bags, tiles, 3, size, size) of at most `most_tiles` tiles, but one bag at least.
+    """
+    by_tiles: dict[int, list[int]] = {}
+    for at, planes in enumerate(part.planes):
+        by_tiles.setdefault(min(len(planes), part.spec.tiles_in_evaluation), []).append(at)
+    for tiles, members in sorted(by_tiles.items()):
+        step = max(1, most_tiles // tiles)
+        for first in range(0, len(members), step):
+            group = members[first : first + step]
+            yield group, np.stack([part.bag(at) for at in group])

@@ -1,0 +1,115 @@
+"""Where ports meet a substrate."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from radloop.api.app import Doors
+from radloop.core.platform import Platform
+from radloop.core.tables import TABLES
+from radloop.functions.rules import load_rules
+from radloop.local.blobs import FileBlobs
+from radloop.local.bus import SqliteBus
+from radloop.local.database import Database
+from radloop.local.home import Home
+from radloop.local.jobs import SqliteJobs
+from radloop.local.keys import open_keyring
+from radloop.local.models import RecordModels
+from radloop.local.pipelines import LocalPipelines
+from radloop.local.records import SqliteRecords
+from radloop.local.worker import Worker
+from radloop.monitoring.metrics import Meter
+from radloop.pipeline.pipeline_builder import definition
+from radloop.serving.champion import Champion
+from radloop.store.images import ImageStore
+from radloop.training.recipes import recipe_for
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Everything of one home, wired."""
+
+    home: Home
+    database: Database
+    platform: Platform
+    images: ImageStore
+    pipelines: LocalPipelines
+    champion: Champion
+
+    def worker(self) -> Worker:
+        """The worker of this home; the caller holds its lock."""
+        return Worker(self.platform, self.images, self.pipelines, self.home.inbox)
+
+    def doors(self, static: Path | None = None) -> Doors:
+        """What the HTTP doors need."""
+        return Doors(
+            platform=self.platform,
+            images=self.images,
+            champion=self.champion,
+            meter=Meter(),
+            static=static,
+        )
+
+
+def contracts() -> Path:
+    """The folder of data that Python and Terraform both read."""
+    shipped = Path(str(files("radloop"))) / "contracts"
+    return shipped if shipped.is_dir() else Path(__file__).resolve().parent.parent / "contracts"
+
+
+def now() -> datetime:
+    """The present moment in UTC."""
+    return datetime.now(UTC)
+
+
+@contextmanager
+def open_local(root: Path) -> Iterator[Installation]:
+    """The embedded platform in the folder `root`."""
+    home = Home(root)
+    settings = home.settings()
+    keyring = open_keyring(home.kek)
+    database = Database(home.index, keyring.derive("index"), TABLES)
+    try:
+        blobs = FileBlobs(home.objects)
+        home.inbox.mkdir(parents=True, exist_ok=True)
+        records = SqliteRecords(database, now)
+        images = ImageStore(blobs, records, keyring, now)
+        models = RecordModels(records, now)
+
+        def materialise(line: Mapping[str, Any], folder: Path) -> None:
+            path = folder / str(line["file"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, images.volume(str(line["image_set"])))
+
+        pipelines = LocalPipelines(
+            records=records,
+            blobs=blobs,
+            clock=now,
+            scratch=home.scratch,
+            materialise=materialise,
+            models=models,
+            definition=definition(),
+        )
+        platform = Platform(
+            blobs=blobs,
+            records=records,
+            keys=keyring,
+            bus=SqliteBus(database, load_rules([(contracts() / "events" / "rules.json").read_text()], settings)),
+            jobs=SqliteJobs(database, max_tries=settings.max_tries, backoff_s=settings.backoff_s),
+            images=images,
+            models=models,
+            pipelines=pipelines,
+            settings=settings,
+            clock=now,
+            recipe=lambda: {**recipe_for(os.cpu_count() or 1, gpu=False), **settings.training},
+        )
+        yield Installation(home, database, platform, images, pipelines, Champion(models, blobs))
+    finally:
+        database.close()

@@ -1,0 +1,228 @@
+/** The worklist: what has come in, what is verified, what a model thinks, and the door for more. */
+import { button, chip, el, replaceIfChanged, setText } from "./dom.js";
+import { poll } from "./poll.js";
+import { listWorklist, type State, type Summary, thumbnailUrl, type WorklistPage } from "./protocol.js";
+import { uploadDoor } from "./upload.js";
+import { personName, plural, studyDate } from "./words.js";
+
+const PAGE_SIZE = 50;
+const REFRESH_MS = 15_000;
+/** Beyond this many loaded pages a refresh asks for the first ones only. */
+const REFRESHED_PAGES = 4;
+
+interface Filter {
+  readonly state: State | null;
+  readonly label: string;
+}
+
+const FILTERS: readonly Filter[] = [
+  { state: "INGESTED", label: "To verify" },
+  { state: "VERIFIED", label: "Verified" },
+  { state: "REJECTED", label: "Rejected" },
+  { state: null, label: "All" },
+];
+
+/** Show the worklist in `root` until `signal` aborts. */
+export function showWorklist(root: HTMLElement, signal: AbortSignal): void {
+  new Worklist(root, signal).start();
+}
+
+class Worklist {
+  readonly #list = el("ul", { class: "worklist", "aria-label": "Studies" });
+  readonly #rows = new Map<string, HTMLElement>();
+  readonly #status = el("p", { class: "empty", role: "status" }, "Loading the worklist…");
+  readonly #more: HTMLButtonElement;
+  readonly #tabs: readonly HTMLButtonElement[];
+  #filter: Filter = FILTERS[0] as Filter;
+  #pages: WorklistPage[] = [];
+  #turn = 0; // answers to an older question are dropped
+
+  constructor(
+    private readonly root: HTMLElement,
+    private readonly signal: AbortSignal,
+  ) {
+    this.#more = button("Load more", { class: "more", hidden: true }, () => void this.#loadMore());
+    this.#tabs = FILTERS.map((filter) =>
+      button(filter.label, { class: "tab", "aria-pressed": filter === this.#filter }, () => this.#choose(filter)),
+    );
+  }
+
+  start(): void {
+    this.root.append(
+      el(
+        "div",
+        { class: "page" },
+        el("h1", { tabindex: -1 }, "Worklist"),
+        uploadDoor(() => void this.#refreshNow(), this.signal),
+        el("div", { class: "tabs", role: "group", "aria-label": "Show" }, ...this.#tabs),
+        this.#status,
+        this.#list,
+        this.#more,
+      ),
+    );
+    void poll(
+      () => this.#refresh(),
+      () => REFRESH_MS,
+      (error) => this.#complain(error),
+      this.signal,
+    );
+  }
+
+  #choose(filter: Filter): void {
+    this.#filter = filter;
+    this.#pages = [];
+    FILTERS.forEach((candidate, position) => {
+      this.#tabs[position]?.setAttribute("aria-pressed", String(candidate === filter));
+    });
+    void this.#refreshNow();
+  }
+
+  async #refreshNow(): Promise<void> {
+    try {
+      await this.#refresh();
+    } catch (error) {
+      this.#complain(error);
+    }
+  }
+
+  /** Ask again for the pages on the screen, so that rows leave as well as arrive. */
+  async #refresh(): Promise<void> {
+    const turn = ++this.#turn;
+    const depth = Math.min(Math.max(this.#pages.length, 1), REFRESHED_PAGES);
+    const pages: WorklistPage[] = [];
+    let after: string | null = null;
+    for (let page = 0; page < depth; page++) {
+      const answer: WorklistPage = await this.#ask(after);
+      pages.push(answer);
+      after = answer.next;
+      if (!after) break;
+    }
+    if (turn !== this.#turn) return;
+    this.#pages = after ? [...pages, ...this.#pages.slice(depth)] : pages;
+    this.#render();
+  }
+
+  async #loadMore(): Promise<void> {
+    const after = this.#pages.at(-1)?.next;
+    if (!after) return;
+    this.#more.disabled = true;
+    const turn = ++this.#turn;
+    try {
+      const answer = await this.#ask(after);
+      if (turn !== this.#turn) return;
+      this.#pages.push(answer);
+      this.#render();
+    } catch (error) {
+      this.#complain(error);
+    } finally {
+      this.#more.disabled = false;
+    }
+  }
+
+  #ask(after: string | null): Promise<WorklistPage> {
+    return listWorklist({ state: this.#filter.state, limit: PAGE_SIZE, after }, this.signal);
+  }
+
+  #complain(error: unknown): void {
+    if (this.signal.aborted) return;
+    this.#status.hidden = false;
+    setText(this.#status, `${error instanceof Error ? error.message : "The worklist did not load."} Trying again.`);
+  }
+
+  #render(): void {
+    const items = new Map(this.#pages.flatMap((page) => page.items.map((item) => [item.id, item] as const)));
+    for (const [id, row] of this.#rows) {
+      if (items.has(id)) continue;
+      row.remove();
+      this.#rows.delete(id);
+    }
+    let place: Element | null = this.#list.firstElementChild;
+    for (const item of items.values()) {
+      const row = this.#row(item);
+      if (row === place) place = place.nextElementSibling;
+      else this.#list.insertBefore(row, place);
+    }
+    this.#more.hidden = !this.#pages.at(-1)?.next;
+    this.#status.hidden = items.size > 0;
+    if (items.size === 0) setText(this.#status, emptyWords(this.#filter));
+    this.#count();
+  }
+
+  #row(item: Summary): HTMLElement {
+    const row = this.#rows.get(item.id) ?? el("li", {});
+    this.#rows.set(item.id, row);
+    const signature = JSON.stringify(item);
+    if (row.getAttribute("data-signature") !== signature) {
+      const hadFocus = row.contains(document.activeElement);
+      replaceIfChanged(row, [rowOf(item)], signature);
+      if (hadFocus) row.querySelector("a")?.focus();
+    }
+    return row;
+  }
+
+  #count(): void {
+    const counts = this.#pages[0]?.counts;
+    if (!counts) return;
+    FILTERS.forEach(({ state, label }, position) => {
+      const count = state ? counts[state] : Object.values(counts).reduce((sum, one) => sum + one, 0);
+      const tab = this.#tabs[position];
+      if (tab) setText(tab, `${label} ${count}`);
+    });
+  }
+}
+
+function emptyWords({ state }: Filter): string {
+  if (state === "INGESTED") return "Nothing waits to be verified.";
+  if (state === "VERIFIED") return "Nothing has been verified yet.";
+  if (state === "REJECTED") return "Nothing has been rejected.";
+  return "Nothing has come in yet. Add DICOM files above, or send them from a scanner.";
+}
+
+function rowOf(item: Summary): HTMLElement {
+  const thumbnail = el("img", {
+    src: thumbnailUrl(item.id),
+    alt: "",
+    loading: "lazy",
+    decoding: "async",
+    width: 72,
+    height: 72,
+  });
+  thumbnail.addEventListener("error", () => thumbnail.classList.add("missing"));
+  const what = [item.modality ?? "?", item.body_part, item.series_description].filter(Boolean).join(" · ");
+  const who = [item.patient_id, item.patient_sex].filter(Boolean).join(" · ");
+  return el(
+    "a",
+    { href: `#/view/${item.id}`, class: "row", "data-testid": "worklist-row", "data-id": item.id },
+    thumbnail,
+    el(
+      "span",
+      { class: "row-text" },
+      el("strong", { class: "row-name" }, personName(item.patient_name), el("span", { class: "faint" }, who)),
+      el("span", {}, what),
+      el("span", { class: "faint" }, `${studyDate(item.study_date)} · ${plural(item.frames, "image")}`),
+    ),
+    el("span", { class: "row-chips" }, ...chipsOf(item)),
+  );
+}
+
+function chipsOf(item: Summary): HTMLElement[] {
+  const chips = [stateChip(item)];
+  if (!item.closed) chips.push(chip("… arriving", "busy"));
+  if (item.prediction) {
+    const { probability, finding, model_version } = item.prediction;
+    const mark = chip(`AI ${probability.toFixed(2)} ${finding}`, "model");
+    mark.title = `The opinion of model v${model_version}, not a finding`;
+    mark.append(el("span", { class: "chip-note" }, `opinion of model v${model_version}`));
+    chips.push(mark);
+  }
+  for (const { message } of item.warnings.slice(0, 2)) chips.push(chip(`⚠ ${message}`, "warn"));
+  if (item.warnings.length > 2) chips.push(chip(`⚠ ${item.warnings.length - 2} more`, "warn"));
+  return chips;
+}
+
+function stateChip({ state, finding }: Summary): HTMLElement {
+  if (state === "REJECTED") return chip("✕ Rejected", "bad");
+  if (state === "INGESTED") return chip("○ To verify", "plain");
+  const verdict = finding ? `: ${finding.present ? "present" : "absent"}${finding.site ? `, ${finding.site}` : ""}` : "";
+  return chip(`✓ Verified${verdict}`, "good");
+}
