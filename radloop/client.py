@@ -1,7 +1,7 @@
 """How commands reach an installation: the server that holds the home, or the home itself where nobody holds it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,14 @@ import httpx
 
 from radloop.api.app import create_app
 from radloop.core.errors import RadloopError
+from radloop.core.identity import OWNER
+from radloop.core.ports import Upload
+from radloop.functions.image_ingestion import ingest
 from radloop.local.home import Home
 from radloop.wiring import Installation, open_local
 
+_BATCH_FILES = 64
+_BATCH_BYTES = 64 << 20
 _TIMEOUT = httpx.Timeout(600.0, connect=10.0)
 
 
@@ -68,6 +73,44 @@ class Client:
             _answer(response)
         return response.content
 
+    def upload(self, batch: list[Upload]) -> list[dict[str, Any]]:
+        """Land files; one entry a file, in order: outcome, image_set, code, sentence.
+
+        Raises:
+            Refused: It was an error.
+        """
+        if self.installation is not None:
+            landings = ingest(batch, self.installation.platform, by=OWNER)
+            return [
+                {"outcome": one.outcome, "image_set": one.image_set, "code": one.reason, "sentence": one.sentence}
+                for one in landings
+            ]
+        files = [("files", (f"{place}.dcm", one.data, "application/dicom")) for place, one in enumerate(batch)]
+        answer: list[dict[str, Any]] = self.post("uploads", files=files)["files"]
+        return answer
+
+    def verify(self, image_set: str, *, present: bool, site: str | None = None) -> bool:
+        """Make a finding ground truth, having fetched a frame at full quality; False where there is one already.
+
+        Raises:
+            Refused: It was another error than that.
+        """
+        facts = self.get(f"image-sets/{image_set}")
+        if facts["state"] != "INGESTED":
+            return False
+        frame = facts["frames"] // 2
+        self.fetch(f"image-sets/{image_set}/frames/{frame}")
+        body = {
+            "version": facts["version"],
+            "finding": "present" if present else "absent",
+            "site": site if present else None,
+            "confidence": "high",
+            "note": "",
+            "seen": {"frame": frame, "quality": facts["frame_list"][frame]["quality"]},
+        }
+        self.post(f"image-sets/{image_set}/verification", body)
+        return True
+
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         if self._http is not None:
             return self._http.request(method, path, **options)
@@ -78,6 +121,20 @@ class Client:
                 return await http.request(method, path, **options)
 
         return asyncio.run(ask())
+
+
+def batches(uploads: Iterable[Upload]) -> Iterator[list[Upload]]:
+    """Uploads in groups small enough for memory and large enough that one flush serves many."""
+    batch: list[Upload] = []
+    size = 0
+    for one in uploads:
+        batch.append(one)
+        size += len(one.data)
+        if len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 @contextmanager

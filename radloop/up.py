@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 from granian.constants import Interfaces
-from granian.server import Server
+from granian import Granian
 from starlette.applications import Starlette
 
 from radloop.api.app import create_app
@@ -51,15 +51,15 @@ def serve(root: Path, listen: str, *, ready: Callable[[str], None]) -> None:
     url = f"http://{host}:{port}"
     home = Home(root.resolve())
     os.environ[_HOME], os.environ[_PARENT] = str(home.root), str(os.getpid())
-    with home.owned(), open_local(home.root) as installation:
-        installation.worker().start_over()
     with home.owned():
+        with open_local(home.root) as installation:
+            installation.worker().start_over()
         home.announce(url)
         stopping = threading.Event()
         keeper = threading.Thread(target=_keep_worker, args=(home.root, stopping), name="worker-keeper", daemon=True)
         keeper.start()
         threading.Thread(target=_wait_ready, args=(url, ready), daemon=True).start()
-        server = Server(
+        server = Granian(
             "radloop.up:application",
             address=host,
             port=port,
@@ -80,7 +80,7 @@ def application() -> Starlette:
     """The HTTP doors of the home named in the environment; granian calls this in its own process."""
     die_with_parent(int(os.environ[_PARENT]))
     log_to_stderr()
-    installation = open_local(Path(os.environ[_HOME])).__enter__()  # noqa: PLC2801 — open for the life of the process
+    installation = open_local(Path(os.environ[_HOME])).__enter__()  # stays open for the life of the process
     return create_app(installation.doors(STATIC if STATIC.is_dir() else None))
 
 

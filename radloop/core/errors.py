@@ -11,6 +11,7 @@
     │   ├── UnsupportedPixels       we hold the frame but no codec of ours can decode it
     │   └── InvalidPattern          an event pattern EventBridge would refuse
     ├── NotFound                nothing is stored under that name
+    │   └── NoChampion              no model version has been approved yet
     ├── Conflict                the thing has changed, or is not in a state that allows this
     ├── Denied                  the principal may not do this
     ├── Corrupt                 stored bytes fail their seal or checksum
@@ -100,6 +101,12 @@ class NotFound(RadloopError):
     """Nothing is stored under that name."""
 
     code = "not-found"
+
+
+class NoChampion(NotFound):
+    """No model version is in use, because none has been approved yet."""
+
+    code = "no-champion"
 
 
 class Conflict(RadloopError):

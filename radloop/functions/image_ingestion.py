@@ -8,30 +8,28 @@ from radloop.core.identity import SYSTEM, Principal
 from radloop.core.platform import Platform
 from radloop.core.ports import Landing, Upload
 
-INBOX = "training-data/upload/"
-"""Where files wait to be landed. Nothing outside is ever taken away."""
+UPLOADED = "training-data/uploaded/"
+"""Where files of the inbox wait to be landed, under opaque names. Nothing outside is ever taken away."""
 
 
 def handle(event: Event, platform: Platform) -> None:
     """Land the file that a DicomUploaded event tells of, and take it out of the inbox.
 
     The file goes only after it is durable elsewhere: as an instance, as a known duplicate or in quarantine, where
-    landing puts what it cannot accept. A repeat finds no file and is done. A file that was replaced meanwhile stays,
-    because its own event is on the way.
+    landing puts what it cannot accept. A repeat finds no file and is done.
 
     Raises:
         InvalidInput: The event points outside the inbox.
     """
     key = str(event.detail["key"])
-    if not key.startswith(INBOX):
-        raise InvalidInput("an upload lies in the inbox or is none")
+    if not key.startswith(UPLOADED):
+        raise InvalidInput("a file to land lies in the inbox")
     try:
         data = platform.blobs.get(key)
     except NotFound:
         return
     ingest([Upload(data)], platform, by=SYSTEM)
-    if _still(key, platform) == data:
-        platform.blobs.delete(key)
+    platform.blobs.delete(key)
 
 
 def ingest(uploads: Iterable[Upload], platform: Platform, *, by: Principal) -> list[Landing]:
@@ -40,10 +38,3 @@ def ingest(uploads: Iterable[Upload], platform: Platform, *, by: Principal) -> l
     On return each is durable, a known duplicate, or quarantined with a reason.
     """
     return platform.images.land(list(uploads), by=by)
-
-
-def _still(key: str, platform: Platform) -> bytes | None:
-    try:
-        return platform.blobs.get(key)
-    except NotFound:
-        return None

@@ -16,6 +16,7 @@ import tarfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
@@ -27,6 +28,7 @@ _GRACE_S: Final = 10.0
 _TAIL_LINES: Final = 400
 _LONGEST_LINE: Final = 4000
 _READ_BYTES: Final = 1 << 16
+_PATIENCE_S: Final = 0.1
 _HOST: Final = "algo-1"
 _INHERITED: Final = re.compile(
     r"PATH|HOME|LANG|LC_\w+|TZ|LD_LIBRARY_PATH|(OMP|MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|CUDA_\w+|NVIDIA_\w+|ROCR?_\w+"
@@ -168,8 +170,8 @@ def run(work: Work, root: Path, *, lock: int, told: Callable[[str], None], grace
         grace_s: Seconds between SIGTERM and SIGKILL when the time is over.
     """
     launcher = (sys.executable, "-m", "radloop.local.launch", str(os.getpid()), str(lock), "--")
-    command = tuple(sys.executable if index == 0 and part in {"python", "python3"} else part
-                    for index, part in enumerate(work.command))  # fmt: skip
+    program, *rest = work.command
+    command = (sys.executable if program in {"python", "python3"} else program, *rest)
     process = subprocess.Popen(  # noqa: S603 — the command is the definition's, without a shell
         (*launcher, *command),
         cwd=root,
@@ -180,14 +182,16 @@ def run(work: Work, root: Path, *, lock: int, told: Callable[[str], None], grace
         pass_fds=(lock,),
         start_new_session=True,
     )
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
     try:
-        return _follow(process, told, longest_s=work.longest_s, grace_s=grace_s)
+        is_late = _follow(process, tail, told, longest_s=work.longest_s, grace_s=grace_s)
     finally:
         _signal_group(process, signal.SIGKILL)
         process.wait()
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
+    return Ended("timed-out" if is_late else _code(process.returncode), tuple(tail))
 
 
 def failure_text(root: Path) -> str:
@@ -260,28 +264,39 @@ def end_survivors(folder: Path) -> int:
 
 
 def _follow(
-    process: subprocess.Popen[bytes], told: Callable[[str], None], *, longest_s: float, grace_s: float
-) -> Ended:
-    """Read both streams until the process ends; a grandchild that keeps a stream open is not waited for."""
-    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    process: subprocess.Popen[bytes],
+    tail: deque[str],
+    told: Callable[[str], None],
+    *,
+    longest_s: float,
+    grace_s: float,
+) -> bool:
+    """Read both streams until the process ends; whether its time ran out.
+
+    A grandchild that keeps a stream open is not waited for.
+    """
     deadline = time.monotonic() + longest_s
     is_late = False
     with selectors.DefaultSelector() as selector:
         for stream, listener in ((process.stdout, told), (process.stderr, None)):
-            if stream is None:
-                continue
-            os.set_blocking(stream.fileno(), False)
-            selector.register(stream, selectors.EVENT_READ, _Lines(tail, listener))
-        while process.poll() is None:
-            _read(selector, timeout_s=min(0.2, max(0.0, deadline - time.monotonic())))
+            if stream is not None:
+                os.set_blocking(stream.fileno(), False)
+                selector.register(stream, selectors.EVENT_READ, _Lines(tail, listener))
+        while not _has_ended(process):
+            _read(selector, timeout_s=_PATIENCE_S)
             if time.monotonic() >= deadline:
                 _signal_group(process, signal.SIGKILL if is_late else signal.SIGTERM)
                 is_late, deadline = True, time.monotonic() + grace_s
         while _read(selector, timeout_s=0.0):
             pass
-        for key in list(selector.get_map().values()):
+        for key in selector.get_map().values():
             key.data.end()
-    return Ended("timed-out" if is_late else _code(process.returncode), tuple(tail))
+    return is_late
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether the process is over; it is not waited for, so that its group's id stays its own."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 class _Lines:
@@ -335,11 +350,9 @@ def _code(status: int) -> str | None:
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Signal the command and what it started; the group's id cannot be another's while we have not waited for it."""
-    try:
+    """Signal the command and what it started, unless all of it is gone."""
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        return
 
 
 def _environment(work: Work, root: Path) -> dict[str, str]:
@@ -354,7 +367,7 @@ def _environment(work: Work, root: Path) -> dict[str, str]:
     }
     if work.type == "Training":
         values |= _training_environment(work, root)
-    return values | work.environment
+    return {**values, **work.environment}
 
 
 def _training_environment(work: Work, root: Path) -> dict[str, str]:

@@ -19,22 +19,27 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 ORPHANED = 124
 LOCKED = 125
 _PR_SET_PDEATHSIG = 1
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Replace this process by the command; returns only when it may not run."""
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Replace this process by the command.
+
+    Raises:
+        SystemExit: The command may not run: with ORPHANED or LOCKED.
+    """
     parent, lock, _, *command = arguments
     die_with_parent()
     if os.getppid() != int(parent):
-        return ORPHANED
+        sys.exit(ORPHANED)
     try:
         fcntl.flock(int(lock), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return LOCKED
+        sys.exit(LOCKED)
     os.execvp(command[0], command)  # noqa: S606 — the command is the definition's, without a shell
 
 
@@ -49,4 +54,4 @@ def die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

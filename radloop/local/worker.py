@@ -83,12 +83,21 @@ class Worker:
         self._images.complete_quiet(self._platform.settings.quiet_s, by=SYSTEM)
         self._platform.bus.route()
 
-    def drain(self, lanes: tuple[str, ...] = LANES) -> None:
-        """Do everything that is due in these lanes, here and now; what is not due yet is left."""
+    def drain(self, lanes: tuple[str, ...] = LANES, *, told: Callable[[], None] | None = None) -> None:
+        """Do everything that is due in these lanes, here and now; what is not due yet is left.
+
+        Args:
+            lanes: Which.
+            told: Called after each job.
+        """
         while True:
             self._platform.bus.route()
-            if not any(self._once(lane) for lane in lanes):
+            worked = [lane for lane in lanes if self._once(lane)]
+            if not worked:
                 return
+            for _ in worked:
+                if told is not None:
+                    told()
 
     def _lane(self, lane: str) -> None:
         while not self._stop.is_set():

@@ -32,15 +32,13 @@ RECIPE: Final[Mapping[str, str]] = {
 }
 """The full recipe, for a machine with a GPU. Every value is a string, as SageMaker hands hyperparameters on.
 
-`tiles_in_evaluation` is for Preprocess alone, `image_size` and `tiles_per_bag` are for Preprocess and Train, the rest
-is for Train.
+Train gets all of it; Preprocess gets `image_size`, `tiles_per_bag` and `tiles_in_evaluation`, Evaluate `threads`.
 """
 
 NAME: Final = "radloop-training"
 
 _ML: Final = "/opt/ml"
 _PREPROCESS_ARGUMENTS: Final = ("image_size", "tiles_per_bag", "tiles_in_evaluation")
-_PREPROCESS_ONLY: Final = frozenset({"tiles_in_evaluation"})
 _HOUR_S: Final = 3600
 
 
@@ -75,7 +73,7 @@ def definition(
         "Steps": [
             _preprocess(hyperparameters),
             _train(hyperparameters, with_weights=with_weights),
-            _evaluate(),
+            _evaluate(hyperparameters),
             _gate(if_approved=_register(), otherwise=_refuse()),
         ],
     }
@@ -143,9 +141,7 @@ def _train(hyperparameters: Mapping[str, str], *, with_weights: bool) -> dict[st
                     {"Name": "train:loss", "Regex": '"train_loss": ([0-9.]+)'},
                 ],
             },
-            "HyperParameters": {
-                name: _get(f"Parameters.{name}") for name in hyperparameters if name not in _PREPROCESS_ONLY
-            },
+            "HyperParameters": {name: _get(f"Parameters.{name}") for name in hyperparameters},
             "InputDataConfig": channels,
             "OutputDataConfig": {"S3OutputPath": _models(), "KmsKeyId": _get("Parameters.KmsKeyId")},
             "CheckpointConfig": {
@@ -166,11 +162,12 @@ def _train(hyperparameters: Mapping[str, str], *, with_weights: bool) -> dict[st
     }
 
 
-def _evaluate() -> dict[str, Any]:
+def _evaluate(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
+    threads = ["--threads", _get("Parameters.threads")] if "threads" in hyperparameters else []
     step = _processing(
         "Evaluate",
         module="radloop.training.evaluate",
-        arguments=["--accuracy-threshold", _text(_get("Parameters.AccuracyThreshold"))],
+        arguments=["--accuracy-threshold", _text(_get("Parameters.AccuracyThreshold")), *threads],
         inputs=[
             _input("model", _get("Steps.Train.ModelArtifacts.S3ModelArtifacts"), f"{_ML}/processing/model"),
             _input("test", _output_of("Preprocess", "test"), f"{_ML}/processing/test"),
@@ -231,9 +228,7 @@ def _register() -> dict[str, Any]:
 
 
 def _refuse() -> dict[str, Any]:
-    message = _join(
-        " ", "gate-refused: the gate refused the model of execution", _get("Execution.PipelineExecutionId")
-    )
+    message = _join(" ", "gate-refused: the gate refused the model of execution", _get("Execution.PipelineExecutionId"))
     return {"Name": "Refuse", "Type": "Fail", "Arguments": {"ErrorMessage": message}}
 
 

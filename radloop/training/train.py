@@ -52,6 +52,7 @@ class Hyperparameters:
         passes: How often an epoch visits every study, each time with other tiles.
         seed: Of the weights, the order and the variation.
         threads: For torch; 0 leaves its choice.
+        tiles_in_evaluation: As `tiles_per_bag`, for the most tiles a study shows in validation.
         pretrained: File in `input/data/weights/`, or `none`.
     """
 
@@ -63,6 +64,7 @@ class Hyperparameters:
     weight_decay: float = 0.0
     image_size: int = 0
     tiles_per_bag: int = 0
+    tiles_in_evaluation: int = 0
     passes: int = 1
     seed: int = 7
     threads: int = 0
@@ -326,14 +328,19 @@ def _tensor(tiles: Bag, device: torch.device) -> torch.Tensor:
 
 
 def _fit(part: Part, chosen: Hyperparameters) -> Part:
-    """The part with the tile count the hyperparameters ask for.
+    """The part with the tile counts the hyperparameters ask for.
 
     Raises:
         InvalidInput: It was preprocessed to another size.
     """
     if chosen.image_size not in (0, part.spec.size):
         raise InvalidInput(f"image_size is {chosen.image_size}, but the data were preprocessed to {part.spec.size}")
-    return replace(part, spec=replace(part.spec, tiles_per_bag=chosen.tiles_per_bag or part.spec.tiles_per_bag))
+    spec = replace(
+        part.spec,
+        tiles_per_bag=chosen.tiles_per_bag or part.spec.tiles_per_bag,
+        tiles_in_evaluation=chosen.tiles_in_evaluation or part.spec.tiles_in_evaluation,
+    )
+    return replace(part, spec=spec)
 
 
 def _lineage(chosen: Hyperparameters, teach: Part, tune: Part, weights: Path | None) -> dict[str, Any]:

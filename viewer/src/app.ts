@@ -5,9 +5,9 @@ import "./style.css";
 import { el, setAttribute } from "./dom.js";
 import { showLoop } from "./loop.js";
 import { showModels } from "./models.js";
+import { type Route, routeOf } from "./routes.js";
 import { showStack } from "./stack.js";
 import { showWorklist } from "./worklist.js";
-import { type Route, routeOf } from "./routes.js";
 
 const PAGES: readonly { readonly name: Route["name"]; readonly href: string; readonly label: string }[] = [
   { name: "worklist", href: "#/", label: "Worklist" },
@@ -38,13 +38,16 @@ function open(route: Route, signal: AbortSignal): void {
   switch (route.name) {
     case "worklist":
       document.title = "Worklist – radloop";
-      return showWorklist(main, signal);
+      showWorklist(main, signal);
+      break;
     case "loop":
       document.title = "Retraining – radloop";
-      return showLoop(main, signal);
+      showLoop(main, signal);
+      break;
     case "models":
       document.title = "Models – radloop";
-      return showModels(main, signal);
+      showModels(main, signal);
+      break;
     case "view":
       document.title = "Series – radloop";
       void showStack(main, route.id, signal).catch((error: unknown) => {

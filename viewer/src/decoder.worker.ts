@@ -1,6 +1,7 @@
 /** Turns HTJ2K codestreams into pixels, away from the thread that draws. */
-import create, { type Codec, type HTJ2KDecoder } from "@cornerstonejs/codec-openjph/wasmjs";
+
 import wasmUrl from "@cornerstonejs/codec-openjph/wasm?url";
+import create, { type Codec, type HTJ2KDecoder } from "@cornerstonejs/codec-openjph/wasmjs";
 import { type Pixels, pixelsOf } from "./pixels.js";
 
 export interface DecodeRequest {

@@ -3,7 +3,7 @@
 type Child = Node | string | null | false;
 type Attribute = string | number | boolean | null | undefined;
 
-/** An element with attributes (`true` sets an empty one, `null` and `false` none) and children. */
+/** An element with attributes and children. */
 export function el<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Readonly<Record<string, Attribute>> = {},
@@ -15,8 +15,10 @@ export function el<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** Set an attribute: `true` is an empty one, `false` and `null` are none; only ARIA spells its booleans out. */
 export function setAttribute(element: Element, name: string, value: Attribute): void {
-  if (value === null || value === undefined || value === false) element.removeAttribute(name);
+  if (typeof value === "boolean" && name.startsWith("aria-")) element.setAttribute(name, String(value));
+  else if (value === null || value === undefined || value === false) element.removeAttribute(name);
   else element.setAttribute(name, value === true ? "" : String(value));
 }
 

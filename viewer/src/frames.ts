@@ -110,7 +110,8 @@ export class Frames implements Shelf {
 
   /** Why the slice cannot be shown at full quality, or null. */
   trouble(index: number): string | null {
-    if (this.infos[index]?.decodable === false) return "This frame cannot be decoded. It is stored as received.";
+    if (this.infos[index]?.decodable === false)
+      return "This frame cannot be decoded. It is stored as received.";
     return this.#trouble.get(key(index, "full"))?.message ?? null;
   }
 
@@ -187,7 +188,9 @@ export class Frames implements Shelf {
   /** Bar the frame, and lift the bar after a while unless trying again cannot help. */
   #failed({ index, layer }: Wish, error: unknown): void {
     this.#set(index, layer, "barred");
-    const hopeless = error instanceof DecodeError || (error instanceof ApiError && error.kind !== "offline" && error.kind !== "failed");
+    const hopeless =
+      error instanceof DecodeError ||
+      (error instanceof ApiError && error.kind !== "offline" && error.kind !== "failed");
     const tries = (this.#trouble.get(key(index, layer))?.tries ?? 0) + 1;
     const what = error instanceof Error ? error.message : "The frame did not arrive.";
     this.#trouble.set(key(index, layer), { tries, message: hopeless ? what : `${what} Trying again.` });

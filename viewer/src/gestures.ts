@@ -172,7 +172,13 @@ export function listen(element: HTMLElement, gestures: Gestures, signal: AbortSi
   const pointer = (event: PointerEvent): Pointer => {
     const box = element.getBoundingClientRect();
     const button = Math.max(event.button, 0);
-    return { id: event.pointerId, x: event.clientX - box.left, y: event.clientY - box.top, t: event.timeStamp, button };
+    return {
+      id: event.pointerId,
+      x: event.clientX - box.left,
+      y: event.clientY - box.top,
+      t: event.timeStamp,
+      button,
+    };
   };
   element.addEventListener(
     "pointerdown",

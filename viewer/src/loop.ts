@@ -5,9 +5,9 @@ import { poll } from "./poll.js";
 import {
   type Execution,
   getRetraining,
+  type LoopEvent,
   listEvents,
   listExecutions,
-  type LoopEvent,
   type Retraining,
   type Step,
 } from "./protocol.js";
@@ -91,7 +91,12 @@ function executionRow(execution: Execution): HTMLElement {
   return el(
     "li",
     { class: "card", "data-testid": "execution-row", "data-id": id, "data-state": state },
-    el("div", { class: "card-head" }, stateChip(state), el("span", { class: "faint" }, facts.filter(Boolean).join(" · "))),
+    el(
+      "div",
+      { class: "card-head" },
+      stateChip(state),
+      el("span", { class: "faint" }, facts.filter(Boolean).join(" · ")),
+    ),
     el("ol", { class: "steps", "aria-label": "Steps" }, ...steps.map((step) => el("li", {}, stepChip(step)))),
     progressOf(execution),
     reason ? el("p", { class: state === "Failed" ? "result-bad" : "faint" }, reason) : null,

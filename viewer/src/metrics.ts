@@ -4,7 +4,9 @@ import type { Metrics } from "./protocol.js";
 import { metricName, metricValue } from "./words.js";
 
 export function metricsList(metrics: Metrics | null): HTMLElement | null {
-  const entries = Object.entries(metrics ?? {}).filter(([, value]) => value === null || typeof value === "number");
+  const entries = Object.entries(metrics ?? {}).filter(
+    ([, value]) => value === null || typeof value === "number",
+  );
   if (entries.length === 0) return null;
   return el(
     "dl",

@@ -9,7 +9,11 @@ const REFRESH_MS = 15_000;
 
 /** Show the model versions in `root` until `signal` aborts. */
 export function showModels(root: HTMLElement, signal: AbortSignal): void {
-  const list = el("ul", { class: "cards", "aria-label": "Model versions" }, el("li", { class: "empty" }, "Loading…"));
+  const list = el(
+    "ul",
+    { class: "cards", "aria-label": "Model versions" },
+    el("li", { class: "empty" }, "Loading…"),
+  );
   const trouble = el("p", { class: "result-bad", role: "alert", hidden: true });
   root.append(el("div", { class: "page" }, el("h1", { tabindex: -1 }, "Models"), trouble, list));
   const refresh = async (): Promise<void> => {
@@ -26,7 +30,15 @@ export function showModels(root: HTMLElement, signal: AbortSignal): void {
   void poll(refresh, () => REFRESH_MS, complain, signal);
 }
 
-function modelRow({ version, status, aliases, metrics, created_at, approved_at, lineage }: Model): HTMLElement {
+function modelRow({
+  version,
+  status,
+  aliases,
+  metrics,
+  created_at,
+  approved_at,
+  lineage,
+}: Model): HTMLElement {
   const dates = [`made ${moment(created_at)}`, approved_at ? `approved ${moment(approved_at)}` : ""];
   return el(
     "li",
@@ -60,7 +72,9 @@ function lineageOf(lineage: Model["lineage"]): HTMLElement | null {
     el(
       "dl",
       { class: "lineage" },
-      ...parts.map(([name, value]) => el("div", {}, el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, value ?? ""))),
+      ...parts.map(([name, value]) =>
+        el("div", {}, el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, value ?? "")),
+      ),
     ),
   );
 }

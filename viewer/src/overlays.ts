@@ -5,8 +5,8 @@ import type { FullQuality, ImageSet } from "./protocol.js";
 import { scaleBar } from "./viewport.js";
 import { personName, studyDate } from "./words.js";
 
-/** `neighbour`: not this slice at all but the nearest one we have. */
-export type Quality = FullQuality | "preview" | "neighbour" | "none";
+/** `neighbour`: not this slice at all but the nearest one we have. `none`: nothing yet; `failed`: nor ever. */
+export type Quality = FullQuality | "preview" | "neighbour" | "none" | "failed";
 
 const LONGEST_BAR_PX = 120;
 
@@ -61,7 +61,7 @@ export class Overlays {
 
   /** How much of the series has arrived; silent once all of it has. */
   held(held: number, count: number): void {
-    setText(this.#held, held < count ? `${held} of ${count} loaded` : "");
+    setText(this.#held, count > 1 && held < count ? `${held} of ${count} loaded` : "");
   }
 
   message(text: string | null): void {
@@ -91,5 +91,7 @@ export function badgeText(quality: Quality, shownIndex: number): string {
       return `◌ preview (lossy) of slice ${shownIndex + 1}`;
     case "none":
       return "loading";
+    case "failed":
+      return "✕ no image";
   }
 }

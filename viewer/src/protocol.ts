@@ -176,7 +176,14 @@ export interface FrameBytes {
 /** Where compressed frames come from; one image set, already chosen. */
 export type FrameSource = (index: number, layer: Layer, signal: AbortSignal) => Promise<FrameBytes>;
 
-export type ApiErrorKind = "offline" | "signed-out" | "denied" | "not-found" | "conflict" | "refused" | "failed";
+export type ApiErrorKind =
+  | "offline"
+  | "signed-out"
+  | "denied"
+  | "not-found"
+  | "conflict"
+  | "refused"
+  | "failed";
 
 /** The server's refusal, or its absence. `code` is the server's own stable word, `kind` is what we do about it. */
 export class ApiError extends Error {

@@ -3,9 +3,10 @@
  *
  * Both get the same numbers; nothing is allocated per frame.
  */
+
+import type { Pixels } from "./pixels.js";
 import { CanvasRenderer } from "./renderer-canvas.js";
 import { WebglRenderer } from "./renderer-webgl.js";
-import type { Pixels } from "./pixels.js";
 import type { Placement } from "./viewport.js";
 import type { Ramp } from "./window.js";
 

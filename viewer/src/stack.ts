@@ -8,7 +8,7 @@ import { type FrameInfo, frameSource, getImageSet, type ImageSet } from "./proto
 import { type Renderer, rendererFor } from "./renderer.js";
 import { REST_MS } from "./scheduler.js";
 import { type OnScreen, VerifyPanel } from "./verify.js";
-import { fit, panBy, type Placement, zoomAbout } from "./viewport.js";
+import { fitted, type Placement, panBy, zoomAbout } from "./viewport.js";
 import {
   describeWindow,
   draggedWindow,
@@ -27,7 +27,10 @@ const GREATEST_RATIO = 3;
 
 /** Small devices have a tab limit near 250 MB; those who save data do not want a whole series fetched. */
 function budgets(): Budgets {
-  const { deviceMemory, connection } = navigator as { deviceMemory?: number; connection?: { saveData?: boolean } };
+  const { deviceMemory, connection } = navigator as {
+    deviceMemory?: number;
+    connection?: { saveData?: boolean };
+  };
   const small = (deviceMemory ?? 4) <= 4 || matchMedia("(pointer: coarse)").matches;
   const full = connection?.saveData ? 8 : small ? 64 : 192;
   return { full: full * MIB, previews: 24 * MIB, decoded: (small ? 40 : 96) * MIB };
@@ -55,6 +58,7 @@ class StackView {
   readonly #slider: HTMLInputElement;
   readonly #bubble = el("output", { class: "bubble", "aria-hidden": "true", hidden: true });
   readonly #overlays: Overlays;
+  readonly #isColour: boolean;
   readonly #presets: readonly Preset[];
   readonly #presetButtons = new Map<string, HTMLButtonElement>();
   readonly #modeButton: HTMLButtonElement;
@@ -74,7 +78,6 @@ class StackView {
   #restTimer = 0;
   #wheel = 0;
   #window: Window | null = null;
-  #preset: string | null = null;
   #ramp: Ramp = { low: 0, range: 1 };
   #invert = false;
   #placement: Placement | null = null;
@@ -88,7 +91,8 @@ class StackView {
     const infos = set.frame_list;
     this.#frames = new Frames(infos, frameSource(set.id), this.#decoder, budgets(), () => this.#redraw());
     this.#overlays = new Overlays(set);
-    this.#presets = presetsFor(set.modality);
+    this.#isColour = infos.every((info) => info.samples === 3);
+    this.#presets = this.#isColour ? [] : presetsFor(set.modality);
     this.#gestures = new Gestures(this.#intentions());
     this.#slider = el("input", {
       type: "range",
@@ -101,8 +105,11 @@ class StackView {
       hidden: infos.length < 2,
     });
     this.#modeButton = button("W/L", { class: "tool", "aria-pressed": false }, () => this.#toggleMode());
+    this.#modeButton.hidden = this.#isColour;
     this.#modeButton.title = "Drag sets the window (W)";
-    this.#invertButton = button("Invert", { class: "tool", "aria-pressed": false }, () => this.#toggleInvert());
+    this.#invertButton = button("Invert", { class: "tool", "aria-pressed": false }, () =>
+      this.#toggleInvert(),
+    );
     this.#verify = new VerifyPanel(set);
     this.root = this.#layout();
     this.#current = Math.floor((infos.length - 1) / 2);
@@ -139,7 +146,11 @@ class StackView {
 
   #layout(): HTMLElement {
     const title = this.set.series_description || this.set.body_part || this.set.modality || "Series";
-    const tools = el("div", { class: "tools", role: "toolbar", "aria-label": "Image tools" }, this.#modeButton);
+    const tools = el(
+      "div",
+      { class: "tools", role: "toolbar", "aria-label": "Image tools" },
+      this.#modeButton,
+    );
     this.#presets.forEach((preset, position) => {
       const press = button(preset.label, { class: "tool", "aria-pressed": false }, () => this.#apply(preset));
       press.dataset.testid = `preset-${preset.name}`;
@@ -147,7 +158,10 @@ class StackView {
       this.#presetButtons.set(preset.name, press);
       tools.append(press);
     });
-    tools.append(this.#invertButton, button("Fit", { class: "tool", title: "Fit (0)" }, () => this.#fit()));
+    tools.append(
+      this.#invertButton,
+      button("Fit", { class: "tool", title: "Fit (0)" }, () => this.#fit()),
+    );
     this.#stage.append(this.#canvas, this.#overlays.root, this.#slider, this.#bubble);
     return el(
       "section",
@@ -260,8 +274,8 @@ class StackView {
   #useWindow(next: Window, preset: string | null): void {
     this.#window = next;
     this.#ramp = rampOf(next);
-    this.#preset = preset;
-    for (const [name, press] of this.#presetButtons) press.setAttribute("aria-pressed", String(name === preset));
+    for (const [name, press] of this.#presetButtons)
+      press.setAttribute("aria-pressed", String(name === preset));
     this.#redraw();
   }
 
@@ -298,7 +312,11 @@ class StackView {
 
   #fitOf(info: FrameInfo): Placement {
     const { row_spacing_mm: row, column_spacing_mm: column } = this.set.geometry;
-    return fit(this.#viewSize(), { width: info.columns, height: info.rows }, row && column ? row / column : 1);
+    return fitted(
+      this.#viewSize(),
+      { width: info.columns, height: info.rows },
+      row && column ? row / column : 1,
+    );
   }
 
   #viewSize(): { width: number; height: number } {
@@ -388,7 +406,7 @@ class StackView {
   }
 
   #qualityOf(shown: Shown | null): Quality {
-    if (!shown) return "none";
+    if (!shown) return this.#frames.trouble(this.#current) ? "failed" : "none";
     if (shown.index !== this.#current) return "neighbour";
     return shown.layer === "full" ? this.#frames.quality(shown.index) : "preview";
   }
@@ -406,7 +424,8 @@ class StackView {
       this.#zoom(Math.exp(-event.deltaY / 200), event.offsetX, event.offsetY);
       return;
     }
-    this.#wheel += event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY : Math.sign(event.deltaY) * WHEEL_PX;
+    this.#wheel +=
+      event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY : Math.sign(event.deltaY) * WHEEL_PX;
     const slices = Math.trunc(this.#wheel / WHEEL_PX);
     this.#wheel -= slices * WHEEL_PX;
     if (slices) this.#step(slices);
@@ -448,4 +467,3 @@ class StackView {
     return action !== undefined;
   }
 }
-

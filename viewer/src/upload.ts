@@ -14,10 +14,20 @@ export function uploadDoor(onDone: () => void, signal: AbortSignal): HTMLElement
 
 class UploadDoor {
   readonly root: HTMLElement;
-  readonly #input = el("input", { type: "file", multiple: true, "data-testid": "upload-input", id: "upload-input" });
+  readonly #input = el("input", {
+    type: "file",
+    multiple: true,
+    "data-testid": "upload-input",
+    id: "upload-input",
+  });
   readonly #progress = el("progress", { max: 1, value: 0, "aria-label": "Upload", hidden: true });
   readonly #words = el("p", { class: "faint", role: "status" });
-  readonly #report = el("div", { class: "report", "data-testid": "upload-report", role: "status", hidden: true });
+  readonly #report = el("div", {
+    class: "report",
+    "data-testid": "upload-report",
+    role: "status",
+    hidden: true,
+  });
   readonly #cancel: HTMLButtonElement;
   #going: AbortController | null = null;
 
@@ -30,7 +40,7 @@ class UploadDoor {
     this.root = el(
       "section",
       { class: "upload", "aria-label": "Add images" },
-      el("label", { class: "button", for: "upload-input" }, "＋ Add files", this.#input),
+      el("label", { class: "button", for: "upload-input" }, "+ Add files", this.#input),
       el("label", { class: "button desktop", for: "upload-folder" }, "Add a folder", folder),
       el("span", { class: "faint desktop" }, "or drop DICOM files here"),
       this.#cancel,
@@ -78,7 +88,11 @@ class UploadDoor {
         sent += batch.reduce((sum, file) => sum + file.size, 0);
       }
     } catch (error) {
-      trouble = going.signal.aborted ? "Cancelled." : error instanceof Error ? error.message : "The upload failed.";
+      trouble = going.signal.aborted
+        ? "Cancelled."
+        : error instanceof Error
+          ? error.message
+          : "The upload failed.";
     }
     this.#going = null;
     this.#show(false);
@@ -97,7 +111,10 @@ class UploadDoor {
   #tell(sent: number, total: number): void {
     const share = Math.min(sent / Math.max(total, 1), 1);
     setAttribute(this.#progress, "value", share);
-    setText(this.#words, share < 1 ? `${bytes(sent)} of ${bytes(total)}` : "Sent. The server is reading them…");
+    setText(
+      this.#words,
+      share < 1 ? `${bytes(sent)} of ${bytes(total)}` : "Sent. The server is reading them…",
+    );
   }
 
   #tellReport(report: UploadReport, offered: number, trouble: string | null): void {
@@ -109,7 +126,13 @@ class UploadDoor {
     const told = report.ingested + report.duplicates + report.quarantined;
     this.#report.hidden = false;
     this.#report.replaceChildren(
-      trouble ? el("p", { class: "result-bad", role: "alert" }, `${trouble} ${offered - told} of ${offered} not sent.`) : "",
+      trouble
+        ? el(
+            "p",
+            { class: "result-bad", role: "alert" },
+            `${trouble} ${offered - told} of ${offered} not sent.`,
+          )
+        : "",
       el("p", {}, parts.join(" · ")),
       el("ul", {}, ...report.reasons.map(({ sentence, count }) => el("li", {}, `${count} × ${sentence}`))),
     );
@@ -153,14 +176,18 @@ export function sumOf(reports: readonly UploadReport[]): UploadReport {
 /** All files under a dropped entry, folders included. */
 async function filesIn(entry: FileSystemEntry | null): Promise<File[]> {
   if (entry?.isFile) {
-    return [await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject))];
+    return [
+      await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject)),
+    ];
   }
   if (!entry?.isDirectory) return [];
   const reader = (entry as FileSystemDirectoryEntry).createReader();
   const files: File[] = [];
   for (;;) {
     // a reader gives its entries in portions and an empty one at the end
-    const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+    const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+      reader.readEntries(resolve, reject),
+    );
     if (some.length === 0) return files;
     for (const child of some) files.push(...(await filesIn(child)));
   }

@@ -37,7 +37,12 @@ export class VerifyPanel {
   readonly #result = el("div", { class: "verify-result", "data-testid": "verify-result", role: "status" });
   readonly #site = el("select", { "data-testid": "verify-site", id: "verify-site" });
   readonly #siteField: HTMLElement;
-  readonly #note = el("textarea", { "data-testid": "verify-note", id: "verify-note", rows: 2, maxlength: 2000 });
+  readonly #note = el("textarea", {
+    "data-testid": "verify-note",
+    id: "verify-note",
+    rows: 1,
+    maxlength: 2000,
+  });
   readonly #submit = el(
     "button",
     { type: "submit", class: "primary", "data-testid": "verify-submit", "aria-describedby": "verify-reason" },
@@ -60,9 +65,8 @@ export class VerifyPanel {
       el("label", { for: "verify-site" }, "Site"),
       this.#site,
     );
-    this.opener = button("Verify", { class: "primary", "data-testid": "verify-open" }, () => this.toggle());
+    this.opener = button("Verify", { class: "primary", "data-testid": "verify-open" }, () => this.open());
     this.opener.setAttribute("aria-controls", "verify-panel");
-    this.opener.setAttribute("aria-expanded", "false");
     this.root = this.#layout();
   }
 
@@ -90,7 +94,7 @@ export class VerifyPanel {
   open(): void {
     if (!this.root.hidden) return;
     this.root.hidden = false;
-    this.opener.setAttribute("aria-expanded", "true");
+    this.opener.hidden = true;
     if (!this.#sitesAsked) void this.#fetchSites();
     this.#refresh();
     this.root.querySelector<HTMLElement>("h2")?.focus();
@@ -98,13 +102,8 @@ export class VerifyPanel {
 
   close(): void {
     this.root.hidden = true;
-    this.opener.setAttribute("aria-expanded", "false");
+    this.opener.hidden = false;
     this.opener.focus();
-  }
-
-  toggle(): void {
-    if (this.root.hidden) this.open();
-    else this.close();
   }
 
   #layout(): HTMLElement {
@@ -117,8 +116,14 @@ export class VerifyPanel {
       "Confidence",
       CONFIDENCES.map((level) => ({ value: level, label: level, testid: `verify-confidence-${level}` })),
     );
-    const note = el("div", { class: "field" }, el("label", { for: "verify-note" }, "Note (optional)"), this.#note);
-    this.#form.append(findings, this.#siteField, confidences, note, this.#opinionField(), this.#reason, this.#submit);
+    const note = el(
+      "div",
+      { class: "field" },
+      el("label", { for: "verify-note" }, "Note (optional)"),
+      this.#note,
+    );
+    const send = el("div", { class: "verify-send" }, this.#reason, this.#submit);
+    this.#form.append(findings, this.#siteField, confidences, note, send, this.#opinionField());
     return el(
       "aside",
       { class: "verify", id: "verify-panel", "aria-labelledby": "verify-title", hidden: true },
@@ -167,6 +172,7 @@ export class VerifyPanel {
     const obstacle = this.#obstacle();
     this.#siteField.hidden = this.#answer("finding") !== "present";
     this.#submit.disabled = obstacle !== null;
+    this.#reason.classList.toggle("result-good", obstacle === null);
     const seen = this.#screen;
     const quality = seen?.quality === "lossless" ? "lossless" : "lossy as received";
     setText(this.#reason, obstacle ?? `Seen at full quality: slice ${(seen?.index ?? 0) + 1}, ${quality}.`);
@@ -178,7 +184,13 @@ export class VerifyPanel {
     const confidence = this.#answer("confidence") as Confidence | null;
     if (this.#obstacle() || !seen || !confidence || (finding !== "present" && finding !== "absent")) return;
     const site = finding === "present" && this.#site.value ? this.#site.value : null;
-    const body = { version: this.#set.version, finding, site, confidence, note: this.#note.value.trim() } as const;
+    const body = {
+      version: this.#set.version,
+      finding,
+      site,
+      confidence,
+      note: this.#note.value.trim(),
+    } as const;
     this.#sending = true;
     this.#refresh();
     try {
@@ -245,7 +257,8 @@ export class VerifyPanel {
       const next = page.items.find((item) => item.id !== this.#set.id);
       location.hash = next ? `#/view/${next.id}` : "#/";
     } catch (error) {
-      if (!this.#signal.aborted) this.#result.append(el("p", { class: "result-bad", role: "alert" }, sentence(error)));
+      if (!this.#signal.aborted)
+        this.#result.append(el("p", { class: "result-bad", role: "alert" }, sentence(error)));
     }
   }
 
@@ -279,7 +292,12 @@ interface Option {
 
 function choice(name: string, legend: string, options: readonly Option[]): HTMLElement {
   const pills = options.map(({ value, label, testid }) =>
-    el("label", { class: "pill" }, el("input", { type: "radio", name, value, "data-testid": testid }), el("span", {}, label)),
+    el(
+      "label",
+      { class: "pill" },
+      el("input", { type: "radio", name, value, "data-testid": testid }),
+      el("span", {}, label),
+    ),
   );
   return el("fieldset", {}, el("legend", {}, legend), el("div", { class: "pills" }, ...pills));
 }

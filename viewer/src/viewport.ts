@@ -23,7 +23,7 @@ const GREATEST_ZOOM = 32; // CSS pixels per image column
  * @param image Columns and rows.
  * @param aspect Height of a pixel divided by its width (row spacing / column spacing).
  */
-export function fit(view: Size, image: Size, aspect: number): Placement {
+export function fitted(view: Size, image: Size, aspect: number): Placement {
   const columnPx = Math.min(view.width / image.width, view.height / (image.height * aspect));
   const rowPx = columnPx * aspect;
   return {

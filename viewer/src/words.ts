@@ -9,7 +9,12 @@ export function studyDate(value: string | null): string {
 /** "Doe^Jane^^Dr" becomes "Doe, Jane" (PS3.5 6.2.1: family, given, middle, prefix, suffix). */
 export function personName(value: string | null): string {
   const [family = "", given = ""] = (value ?? "").split("=")[0]?.split("^") ?? [];
-  return [family, given].map((part) => part.trim()).filter(Boolean).join(", ") || "Unnamed";
+  return (
+    [family, given]
+      .map((part) => part.trim())
+      .filter(Boolean)
+      .join(", ") || "Unnamed"
+  );
 }
 
 const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
@@ -32,7 +37,9 @@ export function plural(count: number, one: string, many = `${one}s`): string {
 
 /** "roc_auc" becomes "ROC AUC", "accuracy" becomes "Accuracy". */
 export function metricName(name: string): string {
-  const text = name.replaceAll("_", " ").replace(/\b(roc|auc|pr|f1|ece|npv|ppv|ci)\b/gi, (word) => word.toUpperCase());
+  const text = name
+    .replaceAll("_", " ")
+    .replace(/\b(roc|auc|pr|f1|ece|npv|ppv|ci)\b/gi, (word) => word.toUpperCase());
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 

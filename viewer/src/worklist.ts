@@ -22,6 +22,8 @@ const FILTERS: readonly Filter[] = [
   { state: null, label: "All" },
 ];
 
+let lastFilter = FILTERS[0] as Filter; // who comes back from a series finds the list as it was
+
 /** Show the worklist in `root` until `signal` aborts. */
 export function showWorklist(root: HTMLElement, signal: AbortSignal): void {
   new Worklist(root, signal).start();
@@ -33,7 +35,7 @@ class Worklist {
   readonly #status = el("p", { class: "empty", role: "status" }, "Loading the worklist…");
   readonly #more: HTMLButtonElement;
   readonly #tabs: readonly HTMLButtonElement[];
-  #filter: Filter = FILTERS[0] as Filter;
+  #filter: Filter = lastFilter;
   #pages: WorklistPage[] = [];
   #turn = 0; // answers to an older question are dropped
 
@@ -43,7 +45,9 @@ class Worklist {
   ) {
     this.#more = button("Load more", { class: "more", hidden: true }, () => void this.#loadMore());
     this.#tabs = FILTERS.map((filter) =>
-      button(filter.label, { class: "tab", "aria-pressed": filter === this.#filter }, () => this.#choose(filter)),
+      button(filter.label, { class: "tab", "aria-pressed": filter === this.#filter }, () =>
+        this.#choose(filter),
+      ),
     );
   }
 
@@ -69,6 +73,7 @@ class Worklist {
   }
 
   #choose(filter: Filter): void {
+    lastFilter = filter;
     this.#filter = filter;
     this.#pages = [];
     FILTERS.forEach((candidate, position) => {
@@ -126,7 +131,10 @@ class Worklist {
   #complain(error: unknown): void {
     if (this.signal.aborted) return;
     this.#status.hidden = false;
-    setText(this.#status, `${error instanceof Error ? error.message : "The worklist did not load."} Trying again.`);
+    setText(
+      this.#status,
+      `${error instanceof Error ? error.message : "The worklist did not load."} Trying again.`,
+    );
   }
 
   #render(): void {
@@ -223,6 +231,8 @@ function chipsOf(item: Summary): HTMLElement[] {
 function stateChip({ state, finding }: Summary): HTMLElement {
   if (state === "REJECTED") return chip("✕ Rejected", "bad");
   if (state === "INGESTED") return chip("○ To verify", "plain");
-  const verdict = finding ? `: ${finding.present ? "present" : "absent"}${finding.site ? `, ${finding.site}` : ""}` : "";
+  const verdict = finding
+    ? `: ${finding.present ? "present" : "absent"}${finding.site ? `, ${finding.site}` : ""}`
+    : "";
   return chip(`✓ Verified${verdict}`, "good");
 }

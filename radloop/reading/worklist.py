@@ -1,0 +1,67 @@
+"""The worklist: image sets, newest first, a page at a time."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from radloop.core.errors import InvalidInput
+from radloop.core.images import ImageSet, State
+from radloop.core.ports import Records
+from radloop.core.tables import IMAGE_SETS, image_set_of
+
+LONGEST_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the worklist.
+
+    Attributes:
+        items: Image sets, newest first. One that is still arriving says so by `is_closed`.
+        next: Opaque; asks for what follows. None at the end.
+        counts: How many image sets there are in each state, whatever this page shows.
+    """
+
+    items: tuple[ImageSet, ...]
+    next: str | None
+    counts: Mapping[State, int]
+
+
+def worklist(records: Records, *, state: State | None = None, limit: int = 50, after: str | None = None) -> Page:
+    """One page of the worklist.
+
+    Args:
+        records: Where image sets are kept.
+        state: Only those in this state; None for all.
+        limit: At most so many, 1 to 500.
+        after: `next` of the page before; None for the first.
+
+    Raises:
+        InvalidInput: `limit` is out of range, or `after` is not a token of ours.
+    """
+    if not 1 <= limit <= LONGEST_PAGE:
+        raise InvalidInput(f"limit must be from 1 to {LONGEST_PAGE}")
+    where = None if state is None else {"state": str(state)}
+    place = 0 if after is None else _place(after)
+    rows = records.find(IMAGE_SETS, where, after=place, limit=limit + 1, newest_first=True)
+    shown = rows[:limit]
+    return Page(
+        items=tuple(image_set_of(row) for row in shown),
+        next=_token(shown[-1].order) if len(rows) > limit else None,
+        counts={each: records.count(IMAGE_SETS, {"state": str(each)}) for each in State},
+    )
+
+
+def _token(place: int) -> str:
+    return urlsafe_b64encode(f"after:{place}".encode()).decode().rstrip("=")
+
+
+def _place(token: str) -> int:
+    """The place a token stands for; a place is above 0, because 0 would mean the beginning."""
+    try:
+        word, _, number = urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("ascii").partition(":")
+    except ValueError:
+        word, number = "", ""
+    if word != "after" or not number.isascii() or not number.isdigit() or not 0 < int(number) < 1 << 63:
+        raise InvalidInput("after is not a token of the worklist")
+    return int(number)
