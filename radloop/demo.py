@@ -247,7 +247,7 @@ def _running(client: Client) -> dict[str, Any] | None:
     if status["state"] == "running" or (latest and status["state"] == "idle"):
         found: dict[str, Any] | None = latest[0] if latest else None
         return found
-    if status["state"] == "collecting" and status["needed"]:
+    if status["state"] == "collecting" and status["missing"]:
         raise Unavailable(str(status["sentence"]))
     return None
 

@@ -10,6 +10,7 @@ See:
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import imagecodecs
@@ -34,6 +35,9 @@ FRAME_LIMIT = 1 << 30
 """Bytes a decoded frame may have; a header of 20 bytes can ask for 25 GB."""
 
 _COLOUR = 3
+_SOC_SIZ = b"\xff\x4f\xff\x51"
+_SIZ_BYTES = 42
+_TILE_LIMIT = 0xFFFF
 _YBR = frozenset({"YBR_FULL", "YBR_FULL_422"})
 _SOF = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -60,14 +64,16 @@ def decode_frame(
         UnsupportedPixels: No codec of ours takes the transfer syntax, or the codec refuses these bytes.
         PixelDataMismatch: The codestream holds an image of another size than described.
     """
-    decoder = _decoder(transfer_syntax)
+    decoder = _decoder(transfer_syntax, photometric)
     if bits_allocated not in {8, 16} or samples not in {1, _COLOUR}:
         raise UnsupportedPixels(f"{samples} samples of {bits_allocated} bits are not decoded")
     if rows * columns * samples * bits_allocated // 8 > FRAME_LIMIT:
         raise UnsupportedPixels(f"a frame of {rows} x {columns} is larger than we decode")
+    if transfer_syntax in JPEG_2000 | HTJ2K:
+        raw = raw[max(raw.find(_SOC_SIZ), 0) :]  # some writers put the codestream into a JP2 file
     _check_size(raw, transfer_syntax, rows, columns, samples)
     try:
-        frame = np.asarray(decoder(raw, photometric))
+        frame = np.asarray(decoder(raw))
     except CODEC_FAULTS as error:
         raise UnsupportedPixels(f"the codec of {transfer_syntax} refuses the frame") from error
     shape = (rows, columns) if samples == 1 else (rows, columns, samples)
@@ -85,24 +91,26 @@ def ybr_to_rgb(frame: Frame, bits_stored: int = 8) -> Frame:
     luma = frame[..., 0].astype(np.float32)
     blue, red = frame[..., 1].astype(np.float32) - half, frame[..., 2].astype(np.float32) - half
     planes = (luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue)
-    return np.clip(np.rint(np.stack(planes, axis=-1)), 0, top).astype(frame.dtype)
+    rgb: Frame = np.clip(np.rint(np.stack(planes, axis=-1)), 0, top).astype(frame.dtype)
+    return rgb
 
 
-def _decoder(transfer_syntax: str) -> Callable[[bytes, str], Any]:
+def _decoder(transfer_syntax: str, photometric: str) -> Callable[[bytes], Any]:
     if transfer_syntax in JPEG:
-        return _jpeg
-    for syntaxes, codec in (
+        return partial(_jpeg, photometric=photometric)
+    codecs: tuple[tuple[frozenset[str], Callable[[bytes], Any]], ...] = (
         (JPEG_LOSSLESS, imagecodecs.jpegsof3_decode),
         (JPEG_LS, imagecodecs.jpegls_decode),
         (JPEG_2000, imagecodecs.jpeg2k_decode),
         (HTJ2K, imagecodecs.htj2k_decode),
-    ):
+    )
+    for syntaxes, codec in codecs:
         if transfer_syntax in syntaxes:
-            return lambda raw, _, codec=codec: codec(raw)
+            return codec
     raise UnsupportedPixels(f"no codec of ours decodes transfer syntax {transfer_syntax}")
 
 
-def _jpeg(raw: bytes, photometric: str) -> Any:
+def _jpeg(raw: bytes, *, photometric: str) -> Any:
     """Baseline and extended JPEG, 8 and 12 bits.
 
     A JFIF or Adobe marker tells the truth about the colours; without one DICOM's photometric interpretation does,
@@ -152,12 +160,24 @@ def _check_size(raw: bytes, transfer_syntax: str, rows: int, columns: int, sampl
 
 
 def _wavelet_size(raw: bytes) -> tuple[int, int, int] | None:
-    """Rows, columns and components of a JPEG 2000 codestream, raw or inside a JP2 file."""
-    start = raw.find(b"\xff\x4f\xff\x51")
-    if start < 0 or len(raw) < start + 44:
+    """Rows, columns and components of a JPEG 2000 codestream (ISO/IEC 15444-1 A.5.1).
+
+    None for what our codecs stumble over: OpenJPH divides by a tile size of zero and takes the process with it.
+    """
+    if len(raw) < _SIZ_BYTES or not raw.startswith(_SOC_SIZ):
         return None
-    right, bottom, left, top = struct.unpack_from(">4L", raw, start + 8)
-    components = struct.unpack_from(">H", raw, start + 40)[0]
+    length, _, right, bottom, left, top, *tile, components = struct.unpack_from(">HH8LH", raw, 4)
+    tile_columns, tile_rows, tile_left, tile_top = tile
+    sampling = raw[_SIZ_BYTES : _SIZ_BYTES + 3 * components]
+    if length != _SIZ_BYTES - 4 + 3 * components or len(sampling) != 3 * components:
+        return None
+    if not (left < right and top < bottom and tile_left <= left < tile_left + tile_columns):
+        return None
+    if not tile_top <= top < tile_top + tile_rows:
+        return None
+    tiles = -(-(right - tile_left) // tile_columns) * -(-(bottom - tile_top) // tile_rows)
+    if tiles > _TILE_LIMIT or any(sampling[place] != 1 for place in range(len(sampling)) if place % 3):
+        return None
     return bottom - top, right - left, components
 
 

@@ -28,10 +28,10 @@ def thumbnail_png(frame: NDArray[Any], window: tuple[float, float] | None = None
         raise UnsupportedPixels(f"pictures are made of (rows, columns) or (rows, columns, 3), not {frame.shape}")
     small = _shrunk(frame, size)
     if frame.ndim == _COLOUR:
-        grey = small / (257 if frame.dtype.itemsize > 1 else 1)
+        small /= 257 if frame.dtype.itemsize > 1 else 1
     else:
-        grey = _windowed(small, window)
-    return bytes(imagecodecs.png_encode(np.clip(np.rint(grey), 0, 255).astype(np.uint8), level=6))
+        small = _windowed(small, window)
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(np.clip(np.rint(small), 0, 255).astype(np.uint8)), level=6))
 
 
 def _shrunk(frame: NDArray[Any], size: int) -> NDArray[np.float32]:
@@ -41,7 +41,7 @@ def _shrunk(frame: NDArray[Any], size: int) -> NDArray[np.float32]:
     kept_rows, kept_columns = max(1, rows // factor), max(1, columns // factor)
     block_rows, block_columns = min(factor, rows), min(factor, columns)
     cut = frame[: kept_rows * block_rows, : kept_columns * block_columns].astype(np.float32)
-    blocks = cut.reshape(kept_rows, block_rows, kept_columns, block_columns, -1).mean(axis=(1, 3))
+    blocks: NDArray[np.float32] = cut.reshape(kept_rows, block_rows, kept_columns, block_columns, -1).mean(axis=(1, 3))
     longest = max(kept_rows, kept_columns)
     if longest > size:
         blocks = blocks[_steps(kept_rows, longest, size)][:, _steps(kept_columns, longest, size)]
@@ -58,4 +58,4 @@ def _windowed(grey: NDArray[np.float32], window: tuple[float, float] | None) -> 
         low, high = (float(value) for value in np.percentile(grey, (1, 99)))
     else:
         low, high = window[0] - window[1] / 2, window[0] + window[1] / 2
-    return (grey - low) * (255 / max(high - low, 1e-6))
+    return (grey - np.float32(low)) * np.float32(255 / max(high - low, 1e-6))

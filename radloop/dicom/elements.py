@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pydicom.datadict import DicomDictionary
+from pydicom._dicom_dict import DicomDictionary
 
 from radloop.core.errors import InvalidInput, MissingAttribute, NotDicom, TruncatedFile
 
@@ -216,7 +216,11 @@ class _Reader:
             if delimited and data[position : position + 4] in {b"\xfe\xff\x0d\xe0", b"\xff\xfe\xe0\x0d"}:
                 self._need(position, 8, end)
                 return elements, position + 8
-            if not depth and data[position : position + 8].count(0) == min(8, end - position) and self._is_padding(position):
+            if (
+                not depth
+                and data[position : position + 8].count(0) == min(8, end - position)
+                and self._is_padding(position)
+            ):
                 self.oddities.append("trailing-zeros")
                 return elements, end
             tag, element, position = self._element(position, end, explicit, depth)
@@ -272,7 +276,7 @@ class _Reader:
             return tag, Element(vr, start, length, items), start + length
         return tag, Element(vr, start, length), start + length
 
-    def _open_ended(
+    def _open_ended(  # noqa: PLR0917 — on the path of every element; keywords cost a tenth of it
         self, tag: int, vr: str, start: int, end: int, explicit: bool, depth: int
     ) -> tuple[int, Element, int]:
         """An element of undefined length: encapsulated pixels, or a sequence (of VR UN: implicit, PS3.5 §6.2.2)."""

@@ -175,9 +175,7 @@ def _planes(index: int, image: ImageDescription) -> list[_Plane]:
             position = None  # a cine run or a stack whose places are told in no way we know
         spacing = (group.spacing_mm if group else None) or image.spacing_mm
         near = position is not None and all(abs(value) < _FAR_MM for value in position)
-        planes.append(
-            _Plane(index, frame, number, image.sop_uid, position if near else None, rows, columns, spacing)
-        )
+        planes.append(_Plane(index, frame, number, image.sop_uid, position if near else None, rows, columns, spacing))
     return planes
 
 
@@ -254,9 +252,7 @@ def _stacking(stack: Sequence[_Plane]) -> tuple[float | None, tuple[Gap, ...], t
     if not steps:
         return None, (), doubled, _stacking_warnings(len(stack), doubled, (), is_even=True)
     spacing = median_low([step for _, step in steps])
-    gaps = tuple(
-        Gap(after - 1, round(step / spacing) - 1) for after, step in steps if step > 1.5 * spacing
-    )
+    gaps = tuple(Gap(after - 1, round(step / spacing) - 1) for after, step in steps if step > 1.5 * spacing)
     try:
         slice_spacing([stack[place].along for place in places])
         is_even = True
@@ -265,9 +261,7 @@ def _stacking(stack: Sequence[_Plane]) -> tuple[float | None, tuple[Gap, ...], t
     return spacing, gaps, doubled, _stacking_warnings(len(stack), doubled, gaps, is_even=is_even)
 
 
-def _stacking_warnings(
-    count: int, doubled: tuple[int, ...], gaps: tuple[Gap, ...], *, is_even: bool
-) -> list[Notice]:
+def _stacking_warnings(count: int, doubled: tuple[int, ...], gaps: tuple[Gap, ...], *, is_even: bool) -> list[Notice]:
     warnings = []
     if doubled:
         warnings.append(Notice("doubled-slices", f"{len(doubled)} of {count} slices stand where another one stands"))

@@ -104,9 +104,11 @@ class ImageDescription:
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Self:
         """What `plain` gave, read back."""
-        read = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        read: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
         read["per_frame"] = tuple(
-            FrameDescription(*(tuple(value) if isinstance(value, list) else value for value in frame))
+            FrameDescription._make(tuple(value) if isinstance(value, list) else value for value in frame)
             for frame in values["per_frame"]
         )
         return cls(**read)

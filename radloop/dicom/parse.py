@@ -80,8 +80,7 @@ _NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE, _BIG_EN
 _ONE_STREAM = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
 
 _ALWAYS_LOSSY = frozenset(
-    f"1.2.840.10008.1.2.4.{number}"
-    for number in (50, 51, 52, 53, 54, 55, 56, 59, 60, 63, 64, 111, *range(100, 109))
+    f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 52, 53, 54, 55, 56, 59, 60, 63, 64, 111, *range(100, 109))
 )
 _MAYBE_LOSSY = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (81, 91, 93, 112, 203))
 
@@ -215,9 +214,7 @@ def _attributes(part: Part10, encodings: Sequence[str]) -> tuple[dict[str, Value
     return attributes, notices
 
 
-def _hot_value(
-    part: Part10, keyword: str, element: Element, encodings: Sequence[str], notices: list[Notice]
-) -> Value:
+def _hot_value(part: Part10, keyword: str, element: Element, encodings: Sequence[str], notices: list[Notice]) -> Value:
     if element.length > 4 * VALUE_LIMIT:
         element = element._replace(length=4 * VALUE_LIMIT)  # the longest encodings take four bytes a character
     values = texts(part, element, encodings, is_name=keyword in _NAMES)
@@ -250,9 +247,7 @@ def _native_length(image: ImageDescription) -> int:
     return -(-image.frame_bits * image.frames // 8)
 
 
-def _fitted(
-    image: ImageDescription, pixels: Element, transfer_syntax: str
-) -> tuple[ImageDescription, list[Notice]]:
+def _fitted(image: ImageDescription, pixels: Element, transfer_syntax: str) -> tuple[ImageDescription, list[Notice]]:
     """Hold the image description against the pixel data that came with it.
 
     Raises:

@@ -33,6 +33,7 @@ from radloop.dicom.values import binary_numbers
 __all__ = ["described", "frame_bytes", "frames_encapsulated", "native_array", "stored_frame"]
 
 _COLOUR = 3
+_RLE_HEADER = 64
 _EXTENDED_OFFSETS = 0x7FE00001
 _STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
 """How a JPEG or JPEG-LS, a JPEG 2000 codestream and a JP2 file begin."""
@@ -226,20 +227,39 @@ def _joined(data: bytes, spans: Sequence[_Span]) -> bytes:
 
 
 def _rle(codestream: bytes, image: ImageDescription) -> bytes:
-    """An RLE frame as uncompressed little endian bytes, its planes laid out as PlanarConfiguration says (PS3.5 §G)."""
-    size = image.bits_allocated // 8
+    """An RLE frame as uncompressed little endian bytes, its planes laid out as PlanarConfiguration says (PS3.5 §G).
+
+    Segments are cut here, because imagecodecs' own reader of the whole frame follows offsets out of the buffer.
+    """
+    size, plane = image.bits_allocated // 8, image.rows * image.columns
     if image.bits_allocated not in {8, 16, 32}:
         raise UnsupportedPixels(f"RLE of {image.bits_allocated} bits")
-    wanted = image.rows * image.columns * image.samples * size
+    if len(codestream) < _RLE_HEADER:
+        raise UnsupportedPixels("the RLE frame has no header")
+    count, *offsets = struct.unpack_from("<16L", codestream)
+    if count != image.samples * size:
+        raise PixelDataMismatch(f"an RLE frame has {count} segments, described are {image.samples * size}")
+    ends = [*offsets[1:count], len(codestream)]
+    if any(not _RLE_HEADER <= start <= end for start, end in zip(offsets, ends, strict=False)):
+        raise UnsupportedPixels("the segments of an RLE frame do not follow each other")
+    planes = np.empty((plane, image.samples, size), dtype=np.uint8)
+    for segment, (start, end) in enumerate(zip(offsets, ends, strict=False)):
+        sample, byte = divmod(segment, size)
+        planes[:, sample, size - 1 - byte] = _unpacked(codestream[start:end], plane)
+    if image.planar:
+        planes = planes.transpose(1, 0, 2)
+    return planes.tobytes()
+
+
+def _unpacked(segment: bytes, length: int) -> NDArray[np.uint8]:
+    """The bytes of one segment; a padding byte may unpack to more than there are pixels (PS3.5 §G.3.1)."""
     try:
-        planes = np.frombuffer(bytes(imagecodecs.dicomrle_decode(codestream, f"<u{size}")), dtype=f"<u{size}")
-    except (RuntimeError, ValueError, TypeError, OverflowError, MemoryError, struct.error) as error:
-        raise UnsupportedPixels("the RLE frame is damaged") from error
-    if planes.nbytes != wanted:
-        raise PixelDataMismatch(f"an RLE frame gives {planes.nbytes} bytes, described are {wanted}")
-    if image.samples == 1 or image.planar:
-        return planes.tobytes()
-    return planes.reshape(image.samples, -1).T.tobytes()
+        unpacked = imagecodecs.packbits_decode(segment, out=length + 256)
+    except (RuntimeError, ValueError) as error:
+        raise UnsupportedPixels("a segment of an RLE frame is damaged") from error
+    if len(unpacked) < length:
+        raise PixelDataMismatch(f"a segment of an RLE frame has {len(unpacked)} bytes for {length} pixels")
+    return np.frombuffer(unpacked, dtype=np.uint8, count=length)
 
 
 def _inflated(codestream: bytes, image: ImageDescription) -> bytes:
@@ -303,4 +323,5 @@ def _ybr_to_rgb(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
     luma = pixels[..., 0].astype(np.float32)
     blue, red = pixels[..., 1].astype(np.float32) - half, pixels[..., 2].astype(np.float32) - half
     planes = (luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue)
-    return np.clip(np.rint(np.stack(planes, axis=-1)), 0, top).astype(pixels.dtype)
+    rgb: NDArray[Any] = np.clip(np.rint(np.stack(planes, axis=-1)), 0, top).astype(pixels.dtype)
+    return rgb

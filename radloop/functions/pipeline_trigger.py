@@ -15,7 +15,7 @@ from typing import Any
 
 from radloop import __version__
 from radloop.core.datasets import Split, split_of
-from radloop.core.errors import NotFound
+from radloop.core.errors import Conflict, NotFound
 from radloop.core.events import Event, PipelineTriggered, RetrainingDeferred
 from radloop.core.identity import derived_id
 from radloop.core.images import ImageSet, State, Truth
@@ -48,6 +48,24 @@ def handle(event: Event, platform: Platform) -> None:
     _start(dataset, platform, trace=event.trace)
 
 
+def start_now(platform: Platform) -> str:
+    """Start a retraining without waiting for quiet, because a person asked; returns the execution's id.
+
+    A run that is on, or that has been on the same data with the same recipe, is the answer too.
+
+    Raises:
+        Conflict: Too few patients are verified.
+    """
+    last = _last(platform)
+    if last is not None and last.state == "Executing":
+        return last.id
+    verified = _verified(platform)
+    needed = _needed(verified, platform)
+    if needed:
+        raise Conflict(_wanted(needed))
+    return _start(_dataset(verified, platform), platform, trace="")
+
+
 def retraining_status(platform: Platform) -> dict[str, Any]:
     """Where the loop stands, for people.
 
@@ -60,10 +78,7 @@ def retraining_status(platform: Platform) -> dict[str, Any]:
     verified = _verified(platform)
     trained = _trained(last, platform)
     new = sum((one.image_set.id, one.image_set.version) not in trained for one in verified)
-    needed: dict[str, dict[str, int]] = defaultdict(dict)
-    for (split, word), count in _missing(verified, platform).items():
-        if count:
-            needed[split][word] = count
+    needed = _needed(verified, platform)
     if last is not None and last.state == "Executing":
         state, sentence = "running", "A retraining is running."
     elif not new:
@@ -78,7 +93,7 @@ def retraining_status(platform: Platform) -> dict[str, Any]:
         "sentence": sentence,
         "verified": len(verified),
         "new_since_last": new,
-        "needed": dict(needed),
+        "needed": needed,
     }
 
 
@@ -199,6 +214,15 @@ def _missing(verified: list[_Verified], platform: Platform) -> dict[tuple[str, s
     return {(str(split), word): max(0, least - len(patients[str(split), word])) for split in Split for word in CLASSES}
 
 
+def _needed(verified: list[_Verified], platform: Platform) -> dict[str, dict[str, int]]:
+    """The same, only where some are needed, by split and class."""
+    needed: dict[str, dict[str, int]] = defaultdict(dict)
+    for (split, word), count in _missing(verified, platform).items():
+        if count:
+            needed[split][word] = count
+    return dict(needed)
+
+
 def _wanted(needed: Mapping[str, Mapping[str, int]]) -> str:
     parts = [
         f"{count} {'with' if word == 'present' else 'without'} pneumonia in {split}"
@@ -211,7 +235,7 @@ def _wanted(needed: Mapping[str, Mapping[str, int]]) -> str:
 # Go
 
 
-def _start(dataset: _Dataset, platform: Platform, *, trace: str) -> None:
+def _start(dataset: _Dataset, platform: Platform, *, trace: str) -> str:
     """Keep the data set and start the pipeline on it; both are named by content, so that doing it twice is once."""
     key = _manifest_key(dataset.snapshot)
     recipe = platform.recipe()
@@ -231,3 +255,4 @@ def _start(dataset: _Dataset, platform: Platform, *, trace: str) -> None:
         },
         events=[told.told(at=platform.clock(), trace=trace)],
     )
+    return execution

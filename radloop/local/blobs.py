@@ -1,6 +1,7 @@
 """The Blobs port on a local directory."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,10 +75,13 @@ class FileBlobs:
         """See `Blobs.get`."""
         try:
             descriptor = os.open(self.path(key), os.O_RDONLY)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"no blob {key}") from None
         try:
-            size = os.fstat(descriptor).st_size
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise NotFound(f"no blob {key}")
+            size = status.st_size
             start, end = (0, size) if span is None else (span.start, min(span.end, size))
             return _read(descriptor, start, max(0, end - start))
         finally:

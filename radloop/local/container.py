@@ -29,6 +29,7 @@ _TAIL_LINES: Final = 400
 _LONGEST_LINE: Final = 4000
 _READ_BYTES: Final = 1 << 16
 _PATIENCE_S: Final = 0.1
+_CLOSED_PATIENCE_S: Final = 0.01  # both streams are closed: the end is near
 _HOST: Final = "algo-1"
 _INHERITED: Final = re.compile(
     r"PATH|HOME|LANG|LC_\w+|TZ|LD_LIBRARY_PATH|(OMP|MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|CUDA_\w+|NVIDIA_\w+|ROCR?_\w+"
@@ -158,7 +159,7 @@ def prepare(work: Work, root: Path) -> None:
 
 
 def run(work: Work, root: Path, *, lock: int, told: Callable[[str], None], grace_s: float = _GRACE_S) -> Ended:
-    """Run the command until it ends or its time is over. Nothing of its process group is alive afterwards.
+    """Run the command until it ends or its time is over. Nothing that it started is alive afterwards.
 
     The kernel kills it when the calling thread ends, so that thread must be the one that waits here.
 
@@ -188,6 +189,7 @@ def run(work: Work, root: Path, *, lock: int, told: Callable[[str], None], grace
     finally:
         _signal_group(process, signal.SIGKILL)
         process.wait()
+        end_survivors(root)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
@@ -245,17 +247,18 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def end_survivors(folder: Path) -> int:
-    """Kill what still runs with its root below `folder`; returns how many. For when its runner is known to be dead.
+    """Kill what still runs with its root at or below `folder`; returns how many. For when nobody runs it any more.
 
-    PR_SET_PDEATHSIG reaches the command but not the processes it started itself. They are known by the root in their
-    environment. Only Linux tells it; elsewhere the lock alone keeps the next runner waiting.
+    PR_SET_PDEATHSIG reaches the command but not the processes it started itself, and those may have left its group.
+    They are known by the root in their environment. Only Linux tells it; elsewhere the lock alone keeps the next
+    runner waiting.
     """
-    mark = f"RADLOOP_ML_ROOT={folder}{os.sep}".encode()
+    mark = f"RADLOOP_ML_ROOT={folder}".encode()
     ended = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:
             environment = (process / "environ").read_bytes().split(b"\0")
-            if any(entry.startswith(mark) for entry in environment):
+            if any(entry == mark or entry.startswith(mark + b"/") for entry in environment):
                 os.kill(int(process.name), signal.SIGKILL)
                 ended += 1
         except OSError:  # gone meanwhile, or another user's
@@ -283,7 +286,7 @@ def _follow(
                 os.set_blocking(stream.fileno(), False)
                 selector.register(stream, selectors.EVENT_READ, _Lines(tail, listener))
         while not _has_ended(process):
-            _read(selector, timeout_s=_PATIENCE_S)
+            _read(selector, timeout_s=_PATIENCE_S if selector.get_map() else _CLOSED_PATIENCE_S)
             if time.monotonic() >= deadline:
                 _signal_group(process, signal.SIGKILL if is_late else signal.SIGTERM)
                 is_late, deadline = True, time.monotonic() + grace_s

@@ -49,6 +49,7 @@ class Database:
         self._connections: list[apsw.Connection] = []
         self._guard = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
         writer = self._connect()
         with writer:
             for statement in (_SCHEMA, *map(_table_schema, tables)):

@@ -13,44 +13,30 @@ one folder. Three things before COMMAND replaces this process (`exec`, so that n
    makes the next runner wait. A lock is let go by the kernel alone, when the last holder is gone.
 """
 
-import ctypes
 import fcntl
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-ORPHANED = 124
+from radloop.local.processes import die_with_parent
+
 LOCKED = 125
-_PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
     """Replace this process by the command.
 
     Raises:
-        SystemExit: The command may not run: with ORPHANED or LOCKED.
+        SystemExit: The command may not run: with 1 where the parent is gone, with LOCKED where the lock is held.
     """
     parent, lock, _, *command = arguments
-    die_with_parent()
-    if os.getppid() != int(parent):
-        sys.exit(ORPHANED)
+    die_with_parent(int(parent))
     try:
         fcntl.flock(int(lock), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit(LOCKED)
     os.execvp(command[0], command)  # noqa: S606 — the command is the definition's, without a shell
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent thread ends; only Linux can.
-
-    Raises:
-        OSError: The kernel refused.
-    """
-    if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl refused PR_SET_PDEATHSIG")
 
 
 if __name__ == "__main__":

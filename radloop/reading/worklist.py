@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from radloop.core.errors import InvalidInput
-from radloop.core.images import ImageSet, State
+from radloop.core.images import ImageSet, State, Storage
 from radloop.core.ports import Records
-from radloop.core.tables import IMAGE_SETS, image_set_of
+from radloop.core.tables import IMAGE_SETS, INSTANCES, image_set_of
 
 LONGEST_PAGE = 500
 
@@ -20,11 +20,13 @@ class Page:
         items: Image sets, newest first. One that is still arriving says so by `is_closed`.
         next: Opaque; asks for what follows. None at the end.
         counts: How many image sets there are in each state, whatever this page shows.
+        landed: How many instances wait to be folded.
     """
 
     items: tuple[ImageSet, ...]
     next: str | None
     counts: Mapping[State, int]
+    landed: int
 
 
 def worklist(records: Records, *, state: State | None = None, limit: int = 50, after: str | None = None) -> Page:
@@ -49,6 +51,7 @@ def worklist(records: Records, *, state: State | None = None, limit: int = 50, a
         items=tuple(image_set_of(row) for row in shown),
         next=_token(shown[-1].order) if len(rows) > limit else None,
         counts={each: records.count(IMAGE_SETS, {"state": str(each)}) for each in State},
+        landed=records.count(INSTANCES, {"storage": str(Storage.LANDED)}),
     )
 
 

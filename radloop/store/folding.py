@@ -20,10 +20,11 @@ from radloop.core.images import ImageSet, Storage
 from radloop.core.ports import Blobs, Change, Clock, Keys, Records
 from radloop.core.tables import IMAGE_SETS, INSTANCES, image_set_of, put_image_set
 from radloop.dicom.parse import Instance, parse
-from radloop.dicom.pixels import native_array, stored_frame
+from radloop.dicom.pixels import described, native_array, stored_frame
 from radloop.store.instances import StoredFrame, StoredInstance, instance_of, put_instance
 from radloop.store.packs import PackWriter, Ref, new_pack, pack_key, read_record
 
+EXPLICIT_LE = "1.2.840.10008.1.2.1"
 _TRIES = 20
 _AHEAD = 16
 
@@ -77,24 +78,9 @@ def pixels_of(data: bytes, instance: Instance, index: int) -> NDArray[np.generic
         InvalidInput: The frame is damaged.
     """
     raw, syntax = stored_frame(data, instance, index)
-    image = instance.image
-    if image is None:
-        raise UnsupportedPixels("the instance holds no pixels")
-    if syntax in NATIVE_SYNTAXES:
+    if syntax == EXPLICIT_LE:
         return native_array(raw, instance)
-    return decode_frame(
-        raw,
-        syntax,
-        rows=image.rows,
-        columns=image.columns,
-        samples=image.samples,
-        bits_allocated=image.bits_allocated,
-        bits_stored=image.bits_stored,
-        signed=image.signed,
-    )
-
-
-NATIVE_SYNTAXES = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
+    return decode_frame(raw, syntax, **described(instance))
 
 
 def native_bytes(pixels: NDArray[np.generic], planar: int) -> bytes:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,11 +15,11 @@ from radloop.codec.htj2k import decode, encode_lossless
 from radloop.codec.png import thumbnail_png
 from radloop.core.errors import Conflict, Corrupt, NotFound, Unavailable, UnsupportedPixels
 from radloop.core.identity import Principal
-from radloop.core.images import ImageSet, Notice
+from radloop.core.images import ImageSet
 from radloop.core.ports import AuditEntry, Blobs, Change, Cipher, Clock, Job, Keys, Landing, Put, Records, Upload
 from radloop.core.tables import IMAGE_SETS, INSTANCES, VERSIONS, image_set_of, put_image_set
 from radloop.dicom.document import dicom_json
-from radloop.dicom.geometry import volume_geometry
+from radloop.dicom.geometry import Geometry, volume_geometry
 from radloop.dicom.image import ImageDescription
 from radloop.dicom.parse import parse
 from radloop.store.folding import Foldings, native_bytes, pixels_of
@@ -74,11 +74,10 @@ class ImageStore:
             image_set = image_set_of(row)
             if image_set.is_closed:
                 return image_set
-            geometry, notices = self._geometry(image_set)
-            closed, event = image_set.close(geometry=geometry, notices=notices, at=self._clock())
-            version = Put(
-                VERSIONS, f"{identity}/{closed.version:08d}", {"instances": geometry["order"]}, {"image_set": identity}
-            )
+            geometry, order = self._geometry(image_set)
+            notices = tuple(dict.fromkeys((*image_set.notices, *geometry.warnings)))
+            closed, event = image_set.close(geometry=_facts(geometry), notices=notices, at=self._clock())
+            version = Put(VERSIONS, f"{identity}/{closed.version:08d}", order, {"image_set": identity})
             told = event.told(at=self._clock(), trace=identity)
             job = Job(
                 id=f"fold-{identity}-{closed.version}",
@@ -147,7 +146,7 @@ class ImageStore:
         """Its current instances: in slice order once closed, by instance number before."""
         found = [instance_of(row) for row in self._records.find(INSTANCES, {"image_set": identity})]
         current = [instance for instance in found if instance.superseded_by is None]
-        order = {name: place for place, name in enumerate(self.get(identity).geometry.get("order", ()))}
+        order = {name: place for place, name in enumerate(self._version(identity)["instances"])}
         return sorted(current, key=lambda i: (order.get(i.id, len(order)), i.number, i.sop_uid))
 
     def frames(self, identity: str) -> tuple[FrameAddress, ...]:
@@ -200,15 +199,12 @@ class ImageStore:
         if not addresses:
             raise NotFound(f"image set {identity} has no frames")
         middle = len(addresses) // 2
+        pixels = self.pixels(identity, middle)
         image = addresses[middle].instance.image or {}
-        return thumbnail_png(
-            self.pixels(identity, middle),
-            center=image.get("window_center"),
-            width=image.get("window_width"),
-            slope=float(image.get("slope") or 1.0),
-            intercept=float(image.get("intercept") or 0.0),
-            inverted=image.get("photometric") == "MONOCHROME1",
-        )
+        if image.get("photometric") == "MONOCHROME1":
+            pixels = np.invert(pixels)
+            return thumbnail_png(pixels)
+        return thumbnail_png(pixels, _stored_window(image))
 
     def volume(self, identity: str) -> NDArray[np.generic]:
         """All frames as training and prediction want them.
@@ -246,7 +242,13 @@ class ImageStore:
             ref = current.head or current.original
             if ref is None:
                 raise Corrupt(f"instance {current.id} names no bytes")
-            return dicom_json(read_record(self._blobs, cipher, current.image_set, ref), bulk_uri)
+            data = read_record(self._blobs, cipher, current.image_set, ref)
+            if current.head is not None:
+                tail = (
+                    b"" if current.tail is None else read_record(self._blobs, cipher, current.image_set, current.tail)
+                )
+                data += bytes(current.size_bytes - len(data) - len(tail)) + tail  # pixels are not part of the answer
+            return dicom_json(data, bulk_uri)
 
         return self._retried(read)
 
@@ -266,17 +268,20 @@ class ImageStore:
 
     # within
 
-    def _geometry(self, image_set: ImageSet) -> tuple[dict[str, Any], tuple[Notice, ...]]:
+    def _geometry(self, image_set: ImageSet) -> tuple[Geometry, dict[str, Any]]:
+        """The geometry, and what a version remembers: its instances and its frames, both in slice order."""
         instances = self.instances(image_set.id)
         pictured = [instance for instance in instances if instance.image is not None]
         geometry = volume_geometry([ImageDescription.from_plain(i.image) for i in pictured if i.image is not None])
-        order = [pictured[place].id for place in geometry.order]
-        order += [instance.id for instance in instances if instance.image is None]
-        notices = list(image_set.notices)
-        for warning in geometry.warnings:
-            notice = Notice(warning.code, warning.message)
-            notices += [] if notice in notices else [notice]
-        return {**geometry.as_dict(), "order": order}, tuple(notices)
+        names = [pictured[place].id for place in geometry.order]
+        names += [instance.id for instance in instances if instance.image is None]
+        frames = [[names.index(pictured[place].id), number] for place, number in geometry.frames]
+        return geometry, {"instances": names, "frames": frames}
+
+    def _version(self, identity: str) -> Mapping[str, Any]:
+        """The order of the version that was closed last; empty before the first closing."""
+        rows = self._records.find(VERSIONS, {"image_set": identity}, newest_first=True, limit=1)
+        return rows[0].document if rows else {"instances": [], "frames": []}
 
     def _addresses(self, identity: str) -> tuple[ImageSet, tuple[FrameAddress, ...]]:
         row = self._records.get(IMAGE_SETS, identity)
@@ -287,16 +292,17 @@ class ImageStore:
             if key in self._remembered:
                 self._remembered.move_to_end(key)
                 return self._remembered[key]
-        addresses = tuple(
-            FrameAddress(instance, number)
-            for instance in self.instances(identity)
-            for number in range(instance.frame_count)
-        )
+        image_set = image_set_of(row)
+        instances = self.instances(identity)
+        places = [(instance, number) for instance in instances for number in range(instance.frame_count)]
+        if image_set.is_closed:
+            places = [(instances[place], number) for place, number in self._version(identity)["frames"]]
+        addresses = tuple(FrameAddress(instance, number) for instance, number in places)
         with self._guard:
-            self._remembered[key] = (image_set_of(row), addresses)
+            self._remembered[key] = (image_set, addresses)
             while len(self._remembered) > _REMEMBERED:
                 self._remembered.popitem(last=False)
-        return image_set_of(row), addresses
+        return image_set, addresses
 
     def _address(self, identity: str, index: int) -> tuple[ImageSet, FrameAddress]:
         image_set, addresses = self._addresses(identity)
@@ -358,6 +364,19 @@ class ImageStore:
             with self._guard:
                 self._remembered.clear()
             return read()
+
+
+def _facts(geometry: Geometry) -> dict[str, Any]:
+    """What an image set tells of its geometry; the order of frames stands in its version."""
+    return {name: value for name, value in geometry.plain().items() if name not in {"order", "frames", "warnings"}}
+
+
+def _stored_window(image: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The file's window in stored values instead of rescaled ones."""
+    center, width, slope = image.get("window_center"), image.get("window_width"), float(image.get("slope") or 1.0)
+    if center is None or not width:
+        return None
+    return (float(center) - float(image.get("intercept") or 0.0)) / slope, float(width) / slope
 
 
 def _grey(pixels: NDArray[np.generic], image: Any, modality: str) -> NDArray[np.generic]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -71,18 +72,21 @@ def test_the_same_event_again_starts_nothing_more(house: House) -> None:
 
 
 def test_a_burst_of_verifications_makes_one_run(house: House) -> None:
-    house.verify_enough()
-    deliveries = []
-    for patient in patients_in(Split.TRAIN, 20, "Burst"):
+    due = [(house.clock.now + timedelta(seconds=DELAY_S), house.verify_enough())]
+    patients = patients_in(Split.TRAIN, 20, "Burst")
+    runs_at_delivery = []
+    for _ in range(60):
         house.clock.wait(10)
-        deliveries.append((house.clock.now, house.verify(patient, present=True)))
-    for at, event in deliveries:
-        house.clock.now = at
-        house.clock.wait(DELAY_S)
-        for other_at, _ in deliveries:
-            assert other_at <= deliveries[-1][0]
-        handle(event, house.platform)
-        assert bool(house.engine.runs) is (event is deliveries[-1][1])
+        if patients:
+            event = house.verify(patients.pop(), present=True)
+            due.append((house.clock.now + timedelta(seconds=DELAY_S), event))
+        while due and due[0][0] <= house.clock.now:
+            handle(due.pop(0)[1], house.platform)
+            runs_at_delivery.append(len(house.engine.runs))
+    assert runs_at_delivery == [0] * 20 + [1]
+    (run,) = house.engine.runs.values()
+    manifest = house.platform.blobs.get(run.parameters["DatasetUri"].removeprefix("s3://"))
+    assert len(manifest.splitlines()) == 18 + 20
 
 
 def test_the_newest_findings_own_delivery_starts_even_when_the_clock_was_set_back(house: House) -> None:
@@ -229,3 +233,12 @@ def test_a_lost_manifest_only_makes_everything_count_as_new(house: House, lost: 
     if lost:
         house.platform.blobs.delete(next(house.platform.blobs.keys("training-data/snapshots/")))
     assert retraining_status(house.platform)["new_since_last"] == (18 if lost else 0)
+
+
+def test_a_new_recipe_alone_starts_no_run_on_ground_truth_that_was_trained_on(house: House) -> None:
+    last = house.verify_enough()
+    house.clock.wait(DELAY_S)
+    handle(last, house.platform)
+    house.engine.end(only_run(house))
+    handle(last, replace(house.platform, recipe=lambda: {"epochs": "4"}))
+    assert len(house.engine.runs) == 1

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from radloop.core.ports import ModelVersion, Records
+from radloop.core.ports import Records
 from radloop.core.tables import TABLES
 from radloop.local.blobs import FileBlobs
-from radloop.local.bus import OutboxBus
+from radloop.local.bus import SqliteBus
 from radloop.local.database import Database
+from radloop.local.models import RecordModels
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.records import SqliteRecords
 from radloop.pipeline.pipeline_builder import definition
@@ -26,22 +27,6 @@ PARAMETERS = {
     "epochs": "3",
     "learning_rate": "0.01",
 }
-
-
-class FileModels:
-    """As much of the Models port as a pipeline asks for, in a file that outlives its process."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def register(
-        self, *, execution: str, artifact: str, metrics: Mapping[str, Any], lineage: Mapping[str, Any]
-    ) -> ModelVersion:
-        if not self.path.exists():
-            self.path.write_text(
-                json.dumps({"execution": execution, "artifact": artifact, "metrics": metrics, "lineage": lineage})
-            )
-        return ModelVersion(1, "PendingManualApproval", artifact, metrics, lineage, (), "")
 
 
 class PipelineHome:
@@ -57,7 +42,7 @@ class PipelineHome:
         self.clock = lambda: datetime.now(UTC)
         self.records: Records = SqliteRecords(self.database, self.clock)
         self.blobs = FileBlobs(folder / "objects")
-        self.models = FileModels(folder / "model.json")
+        self.models = RecordModels(self.records, self.clock)
         self.definition = fake_definition(folder, json.loads(settings.read_text()))
         lines = [
             {"image_set": f"{split}{number}", "split": split, "file": f"images/{split}{number}.npy"}
@@ -74,7 +59,7 @@ class PipelineHome:
             self.clock,
             scratch=self.folder / "scratch",
             materialise=materialise,
-            models=self.models,  # type: ignore[arg-type]
+            models=self.models,
             definition=self.definition,
         )
 
@@ -85,7 +70,7 @@ class PipelineHome:
 
     @property
     def events(self) -> list[tuple[str, Mapping[str, Any]]]:
-        return [(told.event.detail_type, told.event.detail) for told in OutboxBus(self.database).events()]
+        return [(told.event.detail_type, told.event.detail) for told in SqliteBus(self.database, ()).events()]
 
     def close(self) -> None:
         self.database.close()

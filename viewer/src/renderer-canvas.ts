@@ -4,9 +4,11 @@ import type { Look, Renderer } from "./renderer.js";
 import type { Placement } from "./viewport.js";
 import { grey } from "./window.js";
 
+const OPAQUE = 0xff000000;
+
 export class CanvasRenderer implements Renderer {
   readonly kind = "canvas2d";
-  readonly #table = new Uint8ClampedArray(65536);
+  readonly #table = new Uint32Array(65536); // whole RGBA pixels: one write each instead of four
   readonly #sheet = document.createElement("canvas");
   #image: ImageData | null = null;
 
@@ -17,7 +19,7 @@ export class CanvasRenderer implements Renderer {
 
   draw(pixels: Pixels, look: Look, placement: Placement, ratio: number): void {
     const image = this.#imageFor(pixels);
-    if (pixels.kind === "grey") this.#shade(pixels, look, image.data);
+    if (pixels.kind === "grey") this.#shade(pixels, look, new Uint32Array(image.data.buffer));
     else copyColours(pixels.data, image.data, look.invert);
     this.#sheet.getContext("2d")?.putImageData(image, 0, 0);
     const { x, y, columnPx, rowPx } = placement;
@@ -41,20 +43,15 @@ export class CanvasRenderer implements Renderer {
     return this.#image;
   }
 
-  #shade(pixels: GreyPixels, look: Look, out: Uint8ClampedArray): void {
+  #shade(pixels: GreyPixels, look: Look, out: Uint32Array): void {
     const offset = pixels.signed ? 65536 : 0;
     for (let raw = pixels.least; raw <= pixels.most; raw++) {
-      const shade = grey(raw * look.slope + look.intercept, look.ramp) * 255;
-      this.#table[raw < 0 ? raw + offset : raw] = look.invert ? 255 - shade : shade;
+      const part = grey(raw * look.slope + look.intercept, look.ramp);
+      const shade = Math.round((look.invert ? 1 - part : part) * 255);
+      this.#table[raw < 0 ? raw + offset : raw] = OPAQUE + shade * 0x010101;
     }
     const { data } = pixels;
-    for (let from = 0, to = 0; from < data.length; from++, to += 4) {
-      const shade = this.#table[data[from] as number] as number;
-      out[to] = shade;
-      out[to + 1] = shade;
-      out[to + 2] = shade;
-      out[to + 3] = 255;
-    }
+    for (let i = 0; i < data.length; i++) out[i] = this.#table[data[i] as number] as number;
   }
 }
 

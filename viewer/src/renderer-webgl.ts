@@ -3,7 +3,7 @@
  *
  * Stored values travel as R16UI, signed ones reinterpreted in the shader. Integer textures cannot be filtered
  * and norm16 and float filtering are not everywhere, so the four neighbours are fetched and mixed by hand;
- * where many pixels fall on one, up to 4x4 such samples are averaged.
+ * where several pixels fall on one, up to 4x4 such samples are averaged.
  */
 import type { Pixels } from "./pixels.js";
 import type { Look, Renderer } from "./renderer.js";
@@ -57,7 +57,7 @@ void main() {
     result = vec4(0.0, 0.0, 0.0, 1.0);
     return;
   }
-  ivec2 taps = clamp(ivec2(ceil(1.0 / place.zw - 0.01)), ivec2(1), ivec2(4));
+  ivec2 taps = clamp(ivec2(ceil(1.0 / place.zw - 0.5)), ivec2(1), ivec2(4));
   vec3 sum = vec3(0.0);
   for (int y = 0; y < taps.y; y++) {
     for (int x = 0; x < taps.x; x++) {

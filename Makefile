@@ -1,0 +1,58 @@
+# radloop: `make demo` shows the whole loop, `make test` proves it. Every target sets up what it needs.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+STATIC := radloop/viewer/static/index.html
+WEB_SOURCES := $(shell find viewer -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+DATA := $(abspath ../shared/data)
+
+export RADLOOP_TEST_DATA ?= $(DATA)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo serve test check format bench browser clean
+
+help:  ## What there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready $(STATIC)  ## The .venv and the web page
+
+.venv/.ready: pyproject.toml constraints.txt tools/setup.sh
+	bash tools/setup.sh "$(PYTHON)"
+	touch $@
+
+$(STATIC): .venv/.ready $(WEB_SOURCES)
+	bash tools/web.sh
+	touch $@
+
+demo: setup  ## Walk the whole loop; DEMO_ARGS passes options on
+	$(BIN)/radloop demo $(DEMO_ARGS)
+
+serve: setup  ## Doors, viewer and worker of ./radloop-home
+	$(BIN)/radloop up --open --no-tls $(SERVE_ARGS)
+
+browser:
+	@bash tools/browser.sh
+
+test: setup browser  ## All tests; TEST_ARGS passes options on
+	bash tools/test.sh $(TEST_ARGS)
+
+check: setup  ## Format, lint, types, import rules, unused code and dependencies
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vulture radloop --min-confidence 80
+	$(BIN)/deptry radloop
+	bash tools/web.sh check
+
+format:  ## Put every file into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only -q .
+
+bench: setup  ## Benchmarks: a table here, JSON in bench/results
+	$(BIN)/python bench/store.py
+	$(BIN)/python bench/frames.py
+
+clean:  ## Forget everything that was made
+	rm -rf .venv radloop/viewer/static viewer/node_modules bench/results

@@ -1,0 +1,1 @@
+"""The HTTP doors: the platform API, DICOMweb, the viewer's files. Nothing below them knows of HTTP."""

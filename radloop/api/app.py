@@ -1,0 +1,60 @@
+"""The HTTP application: all doors put together."""
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from radloop.api.dicomweb import dicomweb_routes
+from radloop.api.doors import Doors
+from radloop.api.errors import answer_to
+from radloop.api.gate import Gate
+from radloop.api.openapi import OPERATIONS, PREFIX
+from radloop.api.operations import as_json
+from radloop.api.viewer import ViewerFiles
+from radloop.core.errors import NotFound, RadloopError
+from radloop.monitoring.metrics import exposition
+
+
+def create_app(doors: Doors) -> Starlette:
+    """The application on `doors`; it holds nothing else, so that any number may run beside each other."""
+    routes: list[BaseRoute] = [
+        Route("/healthz", _healthy, name="healthz"),
+        Route("/metrics", _metrics(doors), name="metrics"),
+        Route("/", _to_viewer, name="root"),
+        *(operation.route(PREFIX, doors) for operation in OPERATIONS),
+        Mount("/dicomweb", routes=dicomweb_routes(doors), name="dicomweb"),
+    ]
+    if doors.static is not None:
+        routes.append(Mount("/app", ViewerFiles(directory=doors.static, html=True), name="viewer"))
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Gate, doors=doors)],
+        exception_handlers={HTTPException: _refused, RadloopError: _refused},
+    )
+
+
+async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001, RUF029 — Starlette's signature
+    return answer_to(error)
+
+
+async def _healthy(request: Request) -> Response:  # noqa: ARG001, RUF029 — Starlette's signature
+    """Whether this process answers; nothing more, because anyone may ask."""
+    return as_json({"status": "ok"})
+
+
+async def _to_viewer(request: Request) -> Response:  # noqa: ARG001, RUF029 — Starlette's signature
+    return RedirectResponse("/app/", status_code=307)
+
+
+def _metrics(doors: Doors):  # noqa: ANN202 — a Starlette endpoint
+    async def endpoint(request: Request) -> Response:  # noqa: ARG001 — Starlette's signature
+        if doors.meter is None:
+            raise NotFound("nothing is measured here")
+        text = await run_in_threadpool(exposition, doors.meter, doors.platform)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return endpoint

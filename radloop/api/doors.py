@@ -1,0 +1,30 @@
+"""What every HTTP door stands on."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from radloop.core.platform import Platform
+from radloop.monitoring.metrics import Meter
+from radloop.serving.champion import Champion
+from radloop.store.images import ImageStore
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the doors open on.
+
+    Attributes:
+        platform: The ports.
+        images: The store, for what `Platform.images` does not offer.
+        champion: The model version in use.
+        meter: Counts the traffic; None where nobody measures.
+        static: The folder of the viewer's built files; None where there is none.
+        hosts: Names this server answers to besides those of the loopback.
+    """
+
+    platform: Platform
+    images: ImageStore
+    champion: Champion
+    meter: Meter | None = None
+    static: Path | None = None
+    hosts: frozenset[str] = field(default_factory=frozenset)

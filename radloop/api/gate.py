@@ -1,0 +1,111 @@
+"""What every request passes first: whether it comes from where it may, and what every answer carries.
+
+Without sign-in a browser is the way in for an attacker: a page from elsewhere may post to a loopback address, and one
+whose name is made to resolve to it (DNS rebinding) may even read. So requests must name a host we answer to, and
+requests that change something must not come from another site.
+"""
+
+import time
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from radloop.api.doors import Doors
+from radloop.api.errors import answer_to, log, refusal
+
+OPERATION = "radloop.operation"
+"""Key of the scope under which a door notes which operation it answers."""
+
+FRAME_OPERATIONS = frozenset({"getFrame", "getPreview", "retrieveFrames"})
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:;"
+        " style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Gate:
+    """The outermost layer: guards, completes and measures, and lets no foreign error out."""
+
+    def __init__(self, app: ASGIApp, doors: Doors) -> None:
+        self._app = app
+        self._doors = doors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun, has_started, sent = time.perf_counter(), False, 0
+
+        async def complete(message: Message) -> None:
+            nonlocal has_started, sent
+            if message["type"] == "http.response.start":
+                has_started = True
+                _finish(MutableHeaders(scope=message))
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        why = objection(scope["method"], Headers(scope=scope), self._doors.hosts)
+        try:
+            if why is None:
+                await self._app(scope, receive, complete)
+            else:
+                await refusal(403, "denied", why)(scope, receive, complete)
+        except Exception as error:
+            if has_started:
+                trace = log(error)
+                raise ConnectionError(f"an answer broke off, trace {trace}") from None
+            await answer_to(error)(scope, receive, complete)
+        self._measure(scope, time.perf_counter() - begun, sent)
+
+    def _measure(self, scope: Scope, seconds: float, sent: int) -> None:
+        meter, operation = self._doors.meter, scope.get(OPERATION)
+        if meter is None or operation is None:
+            return
+        meter.answered(operation, sent)
+        if operation in FRAME_OPERATIONS:
+            meter.frame_retrieved(seconds)
+
+
+def objection(method: str, headers: Headers, hosts: frozenset[str]) -> str | None:
+    """Why a request is turned away before anything is looked at, or None."""
+    named = headers.getlist("host")
+    if len(named) != 1 or not _is_known(named[0], hosts):
+        return "This server answers to its own names only."
+    if method in _SAFE:
+        return None
+    if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+        return "A page of another site may not do this."
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != named[0].lower():
+        return "A page of another site may not do this."
+    return None
+
+
+def _is_known(host: str, hosts: frozenset[str]) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    if name == "localhost" or name in hosts:
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _finish(headers: MutableHeaders) -> None:
+    for name, value in _HEADERS.items():
+        headers[name] = value
+    headers.setdefault("Cache-Control", "no-store")

@@ -1,0 +1,262 @@
+"""Image sets over HTTP: the worklist, one of them, its frames, its verification, its files."""
+
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from starlette.responses import Response, StreamingResponse
+
+from radloop.api.operations import Ask, as_json, is_unchanged, validator
+from radloop.api.shapes import details, summary
+from radloop.core.errors import Conflict, InvalidInput, NotFound
+from radloop.core.images import SITES, Confidence, Finding, ImageSet, Seen, State
+from radloop.core.ports import AuditEntry, Change
+from radloop.core.tables import QUARANTINE
+from radloop.reading.opinion import keep_prediction
+from radloop.reading.truth import verify
+from radloop.reading.worklist import LONGEST_PAGE, worklist
+from radloop.store.images import FrameAddress, ImageStore
+from radloop.store.instances import StoredInstance
+
+FRAME_TYPE = "image/jph"
+LONGEST_NOTE = 4000
+_PRIVATE = "private, no-cache"  # kept by the browser, asked about each time: a late instance moves the others
+
+
+def list_image_sets(ask: Ask) -> Response:
+    """A page of the worklist."""
+    wanted = ask.query.get("state") or None
+    if wanted is not None and wanted not in set(State):
+        raise InvalidInput(f"state must be one of {', '.join(State)}")
+    page = worklist(
+        ask.doors.platform.records,
+        state=None if wanted is None else State(wanted),
+        limit=ask.number("limit", 50, least=1, most=LONGEST_PAGE),
+        after=ask.query.get("after") or None,
+    )
+    return as_json(
+        {
+            "items": [summary(image_set, ask.doors.platform.records) for image_set in page.items],
+            "next": page.next,
+            "counts": {str(state): count for state, count in page.counts.items()},
+            "landed": page.landed,
+        }
+    )
+
+
+def get_image_set(ask: Ask) -> Response:
+    """One image set with its frames."""
+    identity = ask.path["id"]
+    image_set = ask.doors.images.get(identity)
+    return as_json(details(image_set, ask.doors.images.frames(identity), ask.doors.platform.records))
+
+
+def get_frame(ask: Ask) -> Response:
+    """A frame at full quality."""
+    identity, index = ask.path["id"], ask.path["index"]
+    address = address_of(ask.doors.images, identity, index)
+    quality = "lossy-as-received" if address.instance.is_lossy else "lossless"
+    headers = {"ETag": _frame_tag(address), "Cache-Control": _PRIVATE, "X-Radloop-Quality": quality}
+    if is_unchanged(ask.headers, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    data, headers["X-Radloop-Quality"] = ask.doors.images.frame(identity, index)
+    return Response(data, media_type=FRAME_TYPE, headers=headers)
+
+
+def get_preview(ask: Ask) -> Response:
+    """The lossy preview of a frame; only for moving."""
+    identity, index = ask.path["id"], ask.path["index"]
+    address = address_of(ask.doors.images, identity, index)
+    preview = address.instance.frames[address.number].preview if address.instance.frames else None
+    if preview is None:
+        raise NotFound(f"frame {index} has no preview yet")
+    tag = validator("preview", preview.pack, preview.offset)
+    headers = {"ETag": tag, "Cache-Control": _PRIVATE, "X-Radloop-Quality": "preview"}
+    if is_unchanged(ask.headers, tag):
+        return Response(status_code=304, headers=headers)
+    return Response(ask.doors.images.preview(identity, index), media_type=FRAME_TYPE, headers=headers)
+
+
+def get_thumbnail(ask: Ask) -> Response:
+    """A small picture of the middle frame, for finding a series."""
+    identity = ask.path["id"]
+    frames = ask.doors.images.frames(identity)
+    middle = frames[len(frames) // 2] if frames else None
+    tag = validator("thumbnail", identity, "none" if middle is None else f"{middle.instance.id}-{middle.number}")
+    headers = {"ETag": tag, "Cache-Control": _PRIVATE}
+    if is_unchanged(ask.headers, tag):
+        return Response(status_code=304, headers=headers)
+    return Response(ask.doors.images.thumbnail(identity), media_type="image/png", headers=headers)
+
+
+def verify_image_set(ask: Ask) -> Response:
+    """Record a reader's finding."""
+    platform = ask.doors.platform
+    version, finding = _verification(ask.body)
+    verified = verify(
+        platform.records, platform.clock, ask.path["id"], finding, version=version, by=ask.principal
+    )
+    return as_json(summary(verified, platform.records))
+
+
+def complete_image_set(ask: Ask) -> Response:
+    """End the arrival of instances now instead of after a quiet time."""
+    closed = ask.doors.images.complete(ask.path["id"], by=ask.principal)
+    return as_json(summary(closed, ask.doors.platform.records))
+
+
+def export_image_set(ask: Ask) -> Response:
+    """The files as they arrived, in a zip that is written while it is sent."""
+    identity = ask.path["id"]
+    instances = ask.doors.images.instances(identity)
+    audit = AuditEntry(ask.principal.id, "export", identity)
+    ask.doors.platform.records.commit(Change(audit=[audit]))
+    return StreamingResponse(
+        zipped(_files(ask.doors.images, identity, instances)),
+        media_type="application/zip",
+        headers={"Content-Disposition": f'attachment; filename="{identity}.zip"'},
+    )
+
+
+def predict(ask: Ask) -> Response:
+    """Ask the champion about an image set, and keep what it says with it."""
+    identity = ask.body.get("image_set")
+    if set(ask.body) != {"image_set"} or not isinstance(identity, str):
+        raise InvalidInput("the body must hold image_set, the id of an image set, and nothing else")
+    image_set = ask.doors.images.get(identity)
+    if not image_set.is_closed:
+        raise Conflict(f"image set {identity} is still arriving; ask again once it is closed")
+    ask.doors.champion.version()  # there is no use in decoding a volume nobody can look at
+    opinion = ask.doors.champion.predict(ask.doors.images.volume(identity), image_set.modality)
+    keep_prediction(
+        ask.doors.platform.records, identity, opinion.plain(), version=image_set.version, by=ask.principal
+    )
+    return as_json({**opinion.plain(), "threshold": opinion.prediction.threshold, "image_set": identity})
+
+
+def list_sites(ask: Ask) -> Response:  # noqa: ARG001 — every operation has this signature
+    """Where a finding can be."""
+    return as_json([{"code": code, "name": name} for code, name in SITES.items()])
+
+
+def list_quarantine(ask: Ask) -> Response:
+    """What could not be accepted, and why."""
+    rows = ask.doors.platform.records.find(
+        QUARANTINE, limit=ask.number("limit", 200, least=1, most=1000), newest_first=True
+    )
+    found = [row.document for row in rows]
+    return as_json(
+        [
+            {
+                "id": entry["quarantine_id"],
+                "code": entry["code"],
+                "sentence": entry["sentence"],
+                "size_bytes": entry["size_bytes"],
+                "time": entry["time"],
+            }
+            for entry in found
+        ]
+    )
+
+
+def address_of(images: ImageStore, identity: str, index: int) -> FrameAddress:
+    """Where frame `index` of an image set is.
+
+    Raises:
+        NotFound: There is no such image set or frame.
+    """
+    frames = images.frames(identity)
+    if not 0 <= index < len(frames):
+        raise NotFound(f"frame {index} does not exist; image set {identity} has {len(frames)}")
+    return frames[index]
+
+
+def zipped(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """A zip of `files` as it grows, stored and not deflated, in memory for one file."""
+    out = _Outlet()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, data in files:
+            archive.writestr(zipfile.ZipInfo(name), data)
+            yield out.taken()
+    yield out.taken()
+
+
+class _Outlet:
+    """A file that can only be written, whose bytes are taken away as they come."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        """Append."""
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def taken(self) -> bytes:
+        """What was written since the last time."""
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+def _files(images: ImageStore, identity: str, instances: list[StoredInstance]) -> Iterator[tuple[str, bytes]]:
+    for number, instance in enumerate(instances, start=1):
+        yield f"{identity}/{number:05d}.dcm", images.export(instance)
+
+
+def _frame_tag(address: FrameAddress) -> str:
+    """The bytes of a folded frame never change; those cut from a landed file follow from it."""
+    frames = address.instance.frames
+    if not frames:
+        return validator("landed", address.instance.id, address.number)
+    full = frames[address.number].full
+    return validator("full", full.pack, full.offset)
+
+
+# A verification, field by field
+
+
+def _verification(body: Mapping[str, Any]) -> tuple[int, Finding]:
+    """The version that was read, and what was found.
+
+    Raises:
+        InvalidInput: A field is missing, unknown or of the wrong kind; the sentence names it.
+    """
+    _only(body, {"version", "finding", "site", "confidence", "note", "seen"})
+    seen = body.get("seen")
+    if not isinstance(seen, dict):
+        raise InvalidInput("seen must be an object with frame and quality")
+    _only(seen, {"frame", "quality"})
+    if body.get("finding") not in {"present", "absent"}:
+        raise InvalidInput("finding must be present or absent")
+    if body.get("confidence") not in set(Confidence):
+        raise InvalidInput(f"confidence must be one of {', '.join(Confidence)}")
+    site, note = body.get("site"), body.get("note", "")
+    if not (site is None or isinstance(site, str)):
+        raise InvalidInput("site must be the code of a site, or null")
+    if not isinstance(note, str) or len(note) > LONGEST_NOTE:
+        raise InvalidInput(f"note must be text of at most {LONGEST_NOTE} characters")
+    quality = seen.get("quality")
+    if not isinstance(quality, str):
+        raise InvalidInput("seen.quality must be lossless or lossy-as-received")
+    return _whole(body, "version", 1), Finding(
+        present=body["finding"] == "present",
+        site=site,
+        confidence=Confidence(body["confidence"]),
+        note=note,
+        seen=Seen(frame=_whole(seen, "frame", 0), quality=quality),
+    )
+
+
+def _only(body: Mapping[str, Any], known: set[str]) -> None:
+    if not set(body) <= known:
+        raise InvalidInput(f"only {', '.join(sorted(known))} are known here")
+
+
+def _whole(body: Mapping[str, Any], name: str, least: int) -> int:
+    value = body.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidInput(f"{name} must be a whole number from {least}")
+    return value

@@ -1,0 +1,201 @@
+"""JSON Schemas of the platform API's bodies; the OpenAPI document carries them, tests hold real answers against them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from radloop.core.images import SITES, Confidence, State, Storage
+
+Schema = dict[str, Any]
+
+_TEXT: Schema = {"type": "string"}
+_WORD: Schema = {"type": ["string", "null"]}
+_NUMBER: Schema = {"type": "number"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_COUNT_OR_NONE: Schema = {"type": ["integer", "null"], "minimum": 0}
+_NUMBER_OR_NONE: Schema = {"type": ["number", "null"]}
+_FLAG: Schema = {"type": "boolean"}
+_ID: Schema = {"type": "string", "pattern": "^[0-9a-z]{32}$"}
+_TIME: Schema = {"type": "string", "format": "date-time"}
+_TIME_OR_NONE: Schema = {"type": ["string", "null"], "format": "date-time"}
+_DIRECTION: Schema = {"type": ["array", "null"], "items": _NUMBER, "minItems": 3, "maxItems": 3}
+_SITE: Schema = {"enum": [*SITES, None]}
+_CONFIDENCE: Schema = {"enum": [str(each) for each in Confidence]}
+_QUALITY: Schema = {"enum": ["lossless", "lossy-as-received"]}
+_FIGURES: Schema = {"type": ["object", "null"], "additionalProperties": _NUMBER}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(*, optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name for name in properties if name not in optional],
+        "properties": properties,
+    }
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _or_none(schema: Schema) -> Schema:
+    return {"oneOf": [schema, {"type": "null"}]}
+
+
+_SUMMARY: Mapping[str, Schema] = {
+    "id": _ID,
+    "version": {"type": "integer", "minimum": 1},
+    "state": {"enum": [str(each) for each in State]},
+    "closed": {**_FLAG, "description": "False while instances still arrive."},
+    "storage": {"enum": [str(each) for each in Storage]},
+    "modality": _TEXT,
+    "study_date": _WORD,
+    "series_description": _WORD,
+    "body_part": _WORD,
+    "patient_name": _WORD,
+    "patient_id": _WORD,
+    "patient_sex": _WORD,
+    "rows": _COUNT_OR_NONE,
+    "columns": _COUNT_OR_NONE,
+    "frames": _COUNT,
+    "instances": _COUNT,
+    "warnings": _list(_object(code=_TEXT, message=_TEXT)),
+    "finding": _or_none(_ref("Finding")),
+    "prediction": _or_none(_ref("KeptPrediction")),
+    "original_bytes": _COUNT,
+    "stored_bytes": _COUNT,
+    "study_uid": _TEXT,
+    "series_uid": _TEXT,
+    "created_at": _TIME,
+}
+
+SCHEMAS: Mapping[str, Schema] = {
+    "Error": _object(error=_object(code=_TEXT, message=_TEXT)),
+    "Finding": _object(present=_FLAG, site=_SITE, confidence=_CONFIDENCE, by=_TEXT, at=_TIME),
+    "KeptPrediction": _object(
+        probability={**_NUMBER, "minimum": 0, "maximum": 1},
+        finding={"enum": ["present", "absent"]},
+        model_version={"type": "integer", "minimum": 1},
+    ),
+    "Summary": _object(**_SUMMARY),
+    "Worklist": _object(
+        items=_list(_ref("Summary")),
+        next={**_WORD, "description": "Hand it back as `after` for what follows; null at the end."},
+        counts=_object(**{str(each): _COUNT for each in State}),
+        landed={**_COUNT, "description": "Instances that wait to be folded."},
+    ),
+    "Geometry": _object(
+        orientation={"enum": ["axial", "coronal", "sagittal", "oblique", None]},
+        row_spacing_mm=_NUMBER_OR_NONE,
+        column_spacing_mm=_NUMBER_OR_NONE,
+        slice_spacing_mm=_NUMBER_OR_NONE,
+        gaps={**_list(_COUNT), "description": "Frames behind which slices are missing."},
+        row_direction=_DIRECTION,
+        column_direction=_DIRECTION,
+    ),
+    "Frame": _object(
+        index=_COUNT,
+        rows=_COUNT,
+        columns=_COUNT,
+        bits_stored=_COUNT,
+        signed=_FLAG,
+        samples=_COUNT,
+        photometric=_TEXT,
+        slope=_NUMBER,
+        intercept=_NUMBER,
+        window_center=_NUMBER_OR_NONE,
+        window_width=_NUMBER_OR_NONE,
+        lossless_bytes=_COUNT_OR_NONE,
+        preview_bytes=_COUNT_OR_NONE,
+        quality=_QUALITY,
+        decodable=_FLAG,
+        position_mm=_DIRECTION,
+    ),
+    "ImageSet": _object(**_SUMMARY, geometry=_ref("Geometry"), frame_list=_list(_ref("Frame"))),
+    "Verification": _object(
+        version={"type": "integer", "minimum": 1, "description": "The version the reader looked at."},
+        finding={"enum": ["present", "absent"]},
+        site=_SITE,
+        confidence=_CONFIDENCE,
+        note={"type": "string", "maxLength": 4000},
+        seen=_object(frame=_COUNT, quality=_QUALITY),
+        optional=("site", "note"),
+    ),
+    "Sites": _list(_object(code=_TEXT, name=_TEXT)),
+    "Step": _object(
+        name=_TEXT,
+        type=_TEXT,
+        state={"enum": ["Waiting", "Executing", "Succeeded", "Failed", "Skipped"]},
+        started_at=_TIME_OR_NONE,
+        ended_at=_TIME_OR_NONE,
+        reason=_WORD,
+    ),
+    "Execution": _object(
+        id=_TEXT,
+        state={"enum": ["Executing", "Succeeded", "Failed", "Stopped"]},
+        started_at=_TIME,
+        ended_at=_TIME_OR_NONE,
+        reason=_WORD,
+        studies=_COUNT_OR_NONE,
+        steps=_list(_ref("Step")),
+        progress={"type": ["object", "null"]},
+        metrics=_FIGURES,
+        model_version=_COUNT_OR_NONE,
+        gate={"type": ["object", "null"]},
+    ),
+    "Executions": _object(items=_list(_ref("Execution"))),
+    "Retraining": _object(
+        state={"enum": ["idle", "collecting", "running"]},
+        sentence=_TEXT,
+        verified=_COUNT,
+        new_since_last=_COUNT,
+        needed={**_COUNT, "description": "New verified patients it takes, those that are there included."},
+        missing={
+            "type": "object",
+            "additionalProperties": {"type": "object", "additionalProperties": _COUNT},
+            "description": "Verified patients still missing, by part of the data set and by class.",
+        },
+    ),
+    "Model": _object(
+        version={"type": "integer", "minimum": 1},
+        status={"enum": ["PendingManualApproval", "Approved", "Rejected"]},
+        aliases=_list(_TEXT),
+        metrics=_FIGURES,
+        created_at=_TIME,
+        approved_at=_TIME_OR_NONE,
+        decided_at=_TIME_OR_NONE,
+        decided_by=_WORD,
+        lineage={"type": "object", "additionalProperties": _WORD},
+    ),
+    "Models": _object(items=_list(_ref("Model"))),
+    "Decision": _object(approved=_FLAG),
+    "Event": _object(seq=_COUNT, id=_ID, time=_TIME, source=_TEXT, detail_type=_TEXT, detail={"type": "object"}),
+    "Events": _object(items=_list(_ref("Event"))),
+    "Replayed": _object(deliveries=_COUNT),
+    "DeadLetters": _object(
+        items=_list(_object(id=_TEXT, lane=_TEXT, kind=_TEXT, tries=_COUNT, error=_TEXT, trace=_TEXT))
+    ),
+    "Report": _object(
+        ingested=_COUNT,
+        duplicates=_COUNT,
+        quarantined=_COUNT,
+        image_sets=_list(_ID),
+        reasons=_list(_object(code=_TEXT, sentence=_TEXT, count=_COUNT)),
+        files=_list(
+            _object(name=_TEXT, outcome={"enum": ["ingested", "duplicate", "quarantined"]}, code=_WORD),
+        ),
+    ),
+    "Quarantine": _list(_object(id=_ID, code=_TEXT, sentence=_TEXT, size_bytes=_COUNT, time=_TIME)),
+    "Ask": _object(image_set=_ID),
+    "Prediction": _object(
+        probability={**_NUMBER, "minimum": 0, "maximum": 1},
+        finding={"enum": ["present", "absent"]},
+        threshold=_NUMBER,
+        model_version={"type": "integer", "minimum": 1},
+        image_set=_ID,
+    ),
+}
+"""Every body by name; an object holds what is named here and nothing else."""

@@ -1,0 +1,221 @@
+"""What we hold, as the platform API tells it; the schemas stand in `api/schemas.py`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from radloop.core.images import ImageSet, Truth
+from radloop.core.platform import Platform
+from radloop.core.ports import Execution, ModelVersion, Records, Told
+from radloop.core.tables import INSTANCES
+from radloop.dicom.image import ImageDescription
+from radloop.security.sealing import OVERHEAD_BYTES
+from radloop.store.images import FrameAddress
+from radloop.store.instances import StoredInstance, instance_of
+
+_LOOKED_AT = 8
+
+
+def summary(image_set: ImageSet, records: Records) -> dict[str, Any]:
+    """An image set as the worklist shows it."""
+    attributes = image_set.attributes
+    image = _an_image(image_set.id, records)
+    return {
+        "id": image_set.id,
+        "version": image_set.version,
+        "state": str(image_set.state),
+        "closed": image_set.is_closed,
+        "storage": str(image_set.storage),
+        "modality": image_set.modality,
+        "study_date": _text(attributes.get("StudyDate")),
+        "series_description": _text(attributes.get("SeriesDescription")),
+        "body_part": _text(attributes.get("BodyPartExamined")),
+        "patient_name": _text(attributes.get("PatientName")),
+        "patient_id": image_set.patient_id or None,
+        "patient_sex": _text(attributes.get("PatientSex")),
+        "rows": None if image is None else image["rows"],
+        "columns": None if image is None else image["columns"],
+        "frames": image_set.frames,
+        "instances": image_set.instances,
+        "warnings": [{"code": notice.code, "message": notice.message} for notice in image_set.notices],
+        "finding": None if image_set.truth is None else _finding(image_set.truth),
+        "prediction": None if image_set.prediction is None else dict(image_set.prediction),
+        "original_bytes": image_set.original_bytes,
+        "stored_bytes": image_set.stored_bytes,
+        "study_uid": image_set.study_uid,
+        "series_uid": image_set.series_uid,
+        "created_at": moment(image_set.created_at),
+    }
+
+
+def details(image_set: ImageSet, frames: Sequence[FrameAddress], records: Records) -> dict[str, Any]:
+    """An image set as the viewer opens it."""
+    return {
+        **summary(image_set, records),
+        "geometry": _geometry(image_set.geometry, frames),
+        "frame_list": [_frame(index, address) for index, address in enumerate(frames)],
+    }
+
+
+def execution_of(execution: Execution, platform: Platform) -> dict[str, Any]:
+    """A run of the pipeline, with the model it made."""
+    model = platform.models.of_execution(execution.id)
+    evaluation = execution.evaluation or {}
+    return {
+        "id": execution.id,
+        "state": execution.state,
+        "started_at": execution.started_at,
+        "ended_at": execution.ended_at,
+        "reason": execution.reason,
+        "studies": _studies(execution, platform),
+        "steps": [
+            {
+                "name": step.name,
+                "type": step.type,
+                "state": step.state,
+                "started_at": step.started_at,
+                "ended_at": step.ended_at,
+                "reason": step.reason,
+            }
+            for step in execution.steps
+        ],
+        "progress": None if execution.progress is None else dict(execution.progress),
+        "metrics": figures(evaluation["metrics"]) if "metrics" in evaluation else None,
+        "model_version": None if model is None else model.version,
+        "gate": dict(evaluation["gate"]) if "gate" in evaluation else None,
+    }
+
+
+def model_of(model: ModelVersion) -> dict[str, Any]:
+    """A model version."""
+    return {
+        "version": model.version,
+        "status": model.status,
+        "aliases": list(model.aliases),
+        "metrics": figures(model.metrics),
+        "created_at": model.created_at,
+        "approved_at": model.decided_at if model.status == "Approved" else None,
+        "decided_at": model.decided_at,
+        "decided_by": model.decided_by,
+        "lineage": {name: None if value is None else str(value) for name, value in model.lineage.items()},
+    }
+
+
+def event_of(told: Told) -> dict[str, Any]:
+    """An event of the outbox."""
+    event = told.event
+    return {
+        "seq": told.seq,
+        "id": event.id,
+        "time": event.time,
+        "source": event.source,
+        "detail_type": event.detail_type,
+        "detail": dict(event.detail),
+    }
+
+
+def figures(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The plain numbers among metrics; one that is told with its interval gives its value.
+
+    >>> figures({"accuracy": {"value": 0.9, "ci_low": 0.8}, "auc": 0.95, "curve": [1, 2]})
+    {'accuracy': 0.9, 'auc': 0.95}
+    """
+    values = {name: entry.get("value") if isinstance(entry, Mapping) else entry for name, entry in metrics.items()}
+    return {
+        name: float(value)
+        for name, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def moment(at: datetime) -> str:
+    """RFC 3339, UTC, to the millisecond."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _an_image(identity: str, records: Records) -> Mapping[str, Any] | None:
+    """The image description of one of the first instances; a series is as a rule of one size."""
+    rows = records.find(INSTANCES, {"image_set": identity}, limit=_LOOKED_AT)
+    images = [one.image for one in map(instance_of, rows) if one.superseded_by is None and one.image is not None]
+    return images[0] if images else None
+
+
+def _finding(truth: Truth) -> dict[str, Any]:
+    return {
+        "present": truth.finding.present,
+        "site": truth.finding.site,
+        "confidence": str(truth.finding.confidence),
+        "by": truth.by,
+        "at": moment(truth.at),
+    }
+
+
+def _geometry(geometry: Mapping[str, Any], frames: Sequence[FrameAddress]) -> dict[str, Any]:
+    """Geometry as far as closing has found it; everything is unknown before."""
+    plane = geometry.get("plane", "unknown")
+    return {
+        "orientation": None if plane == "unknown" else plane,
+        "row_spacing_mm": geometry.get("row_spacing_mm"),
+        "column_spacing_mm": geometry.get("column_spacing_mm"),
+        "slice_spacing_mm": geometry.get("slice_spacing_mm"),
+        "gaps": [gap["after"] for gap in geometry.get("gaps", ()) if gap["after"] < len(frames)],
+        "row_direction": geometry.get("row_direction"),
+        "column_direction": geometry.get("column_direction"),
+    }
+
+
+def _frame(index: int, address: FrameAddress) -> dict[str, Any]:
+    instance, number = address.instance, address.number
+    image = ImageDescription.from_plain(instance.image or {})
+    group = image.per_frame[number] if number < len(image.per_frame) else None
+    window = (group.window if group else None) or (image.window_center, image.window_width)
+    full, preview = _sizes(instance, number)
+    return {
+        "index": index,
+        "rows": image.rows,
+        "columns": image.columns,
+        "bits_stored": image.bits_stored,
+        "signed": image.signed,
+        "samples": image.samples,
+        "photometric": image.photometric,
+        "slope": _first(group.slope if group else None, image.slope, 1.0),
+        "intercept": _first(group.intercept if group else None, image.intercept, 0.0),
+        "window_center": window[0],
+        "window_width": window[1],
+        "lossless_bytes": full,
+        "preview_bytes": preview,
+        "quality": "lossy-as-received" if instance.is_lossy else "lossless",
+        "decodable": bool(instance.frames) or instance.why_kept is None,
+        "position_mm": _position(image, number),
+    }
+
+
+def _position(image: ImageDescription, number: int) -> list[float] | None:
+    place = image.per_frame[number].position_mm if number < len(image.per_frame) else image.position_mm
+    return None if place is None else list(place)
+
+
+def _sizes(instance: StoredInstance, number: int) -> tuple[int | None, int | None]:
+    """Bytes of the full frame and of its preview as they are sent, None before folding."""
+    if not instance.frames:
+        return None, None
+    frame = instance.frames[number]
+    preview = None if frame.preview is None else frame.preview.length - OVERHEAD_BYTES
+    return frame.full.length - OVERHEAD_BYTES, preview
+
+
+def _first(*values: float | None) -> float:
+    return next(value for value in values if value is not None)
+
+
+def _studies(execution: Execution, platform: Platform) -> int | None:
+    """Image sets in the data set an execution was started on, None where that is not known."""
+    snapshot = execution.parameters.get("Snapshot")
+    if snapshot is None:
+        return None
+    manifest = next(iter(platform.blobs.keys(f"training-data/snapshots/{snapshot}/manifest.jsonl")), None)
+    return None if manifest is None else platform.blobs.get(manifest).count(b"\n")
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

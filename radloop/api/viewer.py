@@ -1,0 +1,41 @@
+"""The viewer's built files under `/app/`."""
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+_HASHED = re.compile(r"[-.][A-Za-z0-9_-]{8,}\.[a-z0-9]+$")
+_FOR_EVER = "public, max-age=31536000, immutable"
+_TYPES: Mapping[str, str] = {
+    ".wasm": "application/wasm",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
+}
+"""Stated here, because what the operating system thinks of a suffix differs from machine to machine."""
+
+
+class ViewerFiles(StaticFiles):
+    """Files whose name carries a hash of their content are kept for ever, all others are asked about each time."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """See `StaticFiles.get_response`."""
+        response = await super().get_response(path, scope)
+        if response.status_code not in {200, 206, 304}:
+            raise HTTPException(404)
+        name = PurePosixPath(path)
+        suffix = ".html" if path in {"", "."} else name.suffix
+        if suffix in _TYPES and response.status_code != 304:  # noqa: PLR2004 — nothing is sent that has a type
+            response.headers["Content-Type"] = _TYPES[suffix]
+        is_hashed = name.parent.name == "assets" and _HASHED.search(name.name) is not None
+        response.headers["Cache-Control"] = _FOR_EVER if is_hashed else "no-cache"
+        return response

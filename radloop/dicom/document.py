@@ -1,0 +1,227 @@
+"""A data set as DICOM JSON (PS3.18 Annex F), its large binary values left where they are."""
+
+import base64
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from pydicom.datadict import dictionary_VR, private_dictionary_VR
+
+from radloop.core.errors import NotFound
+from radloop.dicom.elements import (
+    DOUBLE_PIXEL_DATA,
+    FLOAT_PIXEL_DATA,
+    PIXEL_DATA,
+    Element,
+    Elements,
+    Part10,
+    read_part10,
+)
+from radloop.dicom.values import (
+    binary_numbers,
+    decimal,
+    decoded,
+    encodings_of,
+    integer,
+    raw,
+    unsigned,
+)
+
+INLINE_LIMIT = 1024
+"""Bytes of a binary value that still stand in the document."""
+
+_PIXELS = frozenset({PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA})
+_TEXT = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "SH", "TM", "UC", "UI"})
+_LONG_TEXT = frozenset({"LT", "ST", "UT", "UR"})
+_NUMBERS = frozenset({"US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"})
+_WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+_BINARY = frozenset({"OB", "UN", *_WORDS})
+_KNOWN = _TEXT | _LONG_TEXT | _NUMBERS | _BINARY | {"AT", "DS", "IS", "PN", "SQ"}
+_CHARACTER_SET = 0x00080005
+_REPRESENTATION = 0x00280103
+_NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+
+BulkUri = Callable[[str], str]
+Document = dict[str, Any]
+
+
+def dicom_json(data: bytes, bulk_uri: BulkUri | None = None) -> Document:
+    """The DICOM JSON object of a Part 10 file, private elements included, file meta information left out.
+
+    Args:
+        data: The whole file.
+        bulk_uri: From the path of a value (`bulk_value` takes it too) to its BulkDataURI. Pixel data and binary
+            values over `INLINE_LIMIT` get one; without this argument they are left out.
+
+    Returns:
+        Tags of eight hexadecimal digits, ascending, to `{"vr": ..., "Value" | "InlineBinary" | "BulkDataURI": ...}`.
+        The character set is told as UTF-8, which is what JSON is in.
+
+    Raises:
+        InvalidInput: What `read_part10` raises of the file; a value that cannot be read is a null, never an error.
+    """
+    part = read_part10(data)
+    return _DocumentWriter(part, bulk_uri).data_set(part.elements, "", ("iso8859",))
+
+
+def bulk_value(data: bytes, path: str) -> bytes:
+    """The value a BulkDataURI stands for, little endian; encapsulated pixel data as its items stand in the file.
+
+    Args:
+        data: The whole file.
+        path: As handed to `bulk_uri`: a tag, or tag/item/tag for a value inside a sequence, items from 0.
+
+    Raises:
+        NotFound: There is no such value.
+        InvalidInput: What `read_part10` raises of the file.
+    """
+    part = read_part10(data)
+    elements, steps = part.elements, path.split("/")
+    try:
+        for tag, item in zip(steps[:-1:2], steps[1::2], strict=True):
+            sequence = elements[int(tag, 16)].items or ()
+            elements = sequence[_index(item)]
+        tag_number = int(steps[-1], 16)
+        element = elements[tag_number]
+    except (KeyError, IndexError, ValueError):
+        raise NotFound("the instance has no such value") from None
+    return _little_endian(part, element, _resolved_vr(part, elements, tag_number, element, is_signed=False))
+
+
+def _index(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(text)
+    return int(text)
+
+
+class _DocumentWriter:
+    """Writes one file's document; knows what items inherit from the data set around them."""
+
+    def __init__(self, part: Part10, bulk_uri: BulkUri | None) -> None:
+        self.part = part
+        self.bulk_uri = bulk_uri
+        self.is_signed = unsigned(part, part.elements, _REPRESENTATION) == 1
+
+    def data_set(self, elements: Elements, prefix: str, encodings: Sequence[str]) -> Document:
+        """One data set or item; `prefix` is the path that leads to it."""
+        encodings = encodings_of(self.part, elements, encodings)
+        document: Document = {}
+        for tag in sorted(elements):
+            if not tag & 0xFFFF:
+                continue  # group lengths say nothing about a document (PS3.18 F.2.2)
+            element = elements[tag]
+            vr = _resolved_vr(self.part, elements, tag, element, is_signed=self.is_signed)
+            entry = self.entry(tag, vr, element, f"{prefix}{tag:08X}", encodings)
+            if entry is not None:
+                document[f"{tag:08X}"] = entry
+        return document
+
+    def entry(self, tag: int, vr: str, element: Element, path: str, encodings: Sequence[str]) -> Document | None:
+        """One element, or None for a bulk value nobody can be pointed to."""
+        if vr in _BINARY:
+            return self.binary(tag, vr, element, path)
+        if vr == "SQ":
+            values: list[Any] = [
+                self.data_set(item, f"{path}/{index}/", encodings) for index, item in enumerate(element.items or ())
+            ]
+        elif tag == _CHARACTER_SET:
+            values = ["ISO_IR 192"]
+        else:
+            values = _values(self.part, vr, element, encodings)
+        return {"vr": vr, "Value": values} if values else {"vr": vr}
+
+    def binary(self, tag: int, vr: str, element: Element, path: str) -> Document | None:
+        """Bytes in place, or where to fetch them."""
+        if not element.length:
+            return {"vr": vr}
+        if element.length > INLINE_LIMIT or tag in _PIXELS or element.fragments is not None:
+            return {"vr": vr, "BulkDataURI": self.bulk_uri(path)} if self.bulk_uri else None
+        value = _little_endian(self.part, element, vr)
+        return {"vr": vr, "InlineBinary": base64.b64encode(value).decode("ascii")}
+
+
+def _resolved_vr(part: Part10, elements: Elements, tag: int, element: Element, *, is_signed: bool) -> str:
+    """The VR as written; where none is, by the dictionary and, for what that leaves open, by PS3.5 Annex A.1."""
+    if element.items is not None:
+        return "SQ"
+    if element.vr in _KNOWN and element.vr != "UN":
+        return element.vr
+    if element.vr not in _KNOWN and element.vr:
+        return "UN"
+    vr = _private_vr(part, elements, tag) if tag >> 16 & 1 else _public_vr(tag)
+    if vr == "US or SS":
+        return "SS" if is_signed else "US"
+    if " or " in vr:
+        return "OB" if element.fragments is not None else "OW"
+    return "UN" if vr == "SQ" else vr
+
+
+@lru_cache(maxsize=8192)
+def _public_vr(tag: int) -> str:
+    try:
+        vr = dictionary_VR(tag)
+    except KeyError:
+        return "UN"
+    return vr if vr in _KNOWN or " or " in vr else "UN"
+
+
+def _private_vr(part: Part10, elements: Elements, tag: int) -> str:
+    """The VR of a private element whose creator pydicom's dictionary knows."""
+    block = tag >> 8 & 0xFF
+    if not block:
+        return "LO" if tag & 0xFFFF > 0xF else "UN"  # noqa: PLR2004 — creators stand from 0010 on
+    creator = elements.get(tag & 0xFFFF0000 | block)
+    return _creator_vr(tag, raw(part, creator).decode("latin-1").strip(" \0")) if creator else "UN"
+
+
+@lru_cache(maxsize=8192)
+def _creator_vr(tag: int, creator: str) -> str:
+    try:
+        vr = private_dictionary_VR(tag, creator)
+    except KeyError:
+        return "UN"
+    return vr if vr in _KNOWN else "UN"
+
+
+def _values(part: Part10, vr: str, element: Element, encodings: Sequence[str]) -> list[Any]:
+    """What stands under "Value": a null for each value that is empty or cannot be told in JSON."""
+    if not element.length:
+        return []
+    if vr in _NUMBERS:
+        return [_finite(number) for number in binary_numbers(part, element, vr)]
+    if vr == "AT":
+        words = binary_numbers(part, element._replace(length=element.length // 4 * 4), "US")
+        return [f"{group:04X}{number:04X}" for group, number in zip(words[::2], words[1::2], strict=True)]
+    text = decoded(raw(part, element), encodings, is_name=vr == "PN")
+    if vr in _LONG_TEXT:
+        text = text.rstrip(" \0")
+        return [text] if text else []
+    pieces = [piece.strip(" \0") for piece in text.split("\\")]
+    return [_value(vr, piece) for piece in pieces] if any(pieces) else []
+
+
+def _value(vr: str, text: str) -> Any:
+    """One value of a text VR; a DS or IS that is no number stands there as text, which PS3.18 F.2.3 allows."""
+    if vr == "PN":
+        return _name(text)
+    number = decimal(text) if vr == "DS" else integer(text) if vr == "IS" else None
+    return number if number is not None else text or None
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def _name(text: str) -> Mapping[str, str] | None:
+    groups = zip(_NAME_GROUPS, text.split("="), strict=False)
+    return {group: value for group, value in groups if value} or None
+
+
+def _little_endian(part: Part10, element: Element, vr: str) -> bytes:
+    value = raw(part, element)
+    size = _WORDS.get(vr, 1)
+    if not part.is_big_endian or size == 1 or len(value) % size or element.fragments is not None:
+        return value
+    return np.frombuffer(value, dtype=f">u{size}").astype(f"<u{size}").tobytes()

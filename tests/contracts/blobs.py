@@ -1,0 +1,77 @@
+"""What every Blobs must do. Subclass it and provide the `blobs` fixture."""
+
+import threading
+
+import pytest
+
+from radloop.core.errors import InvalidInput, NotFound
+from radloop.core.ports import Blobs, Span
+
+
+class BlobsContract:
+    def test_what_was_put_is_what_one_gets(self, blobs: Blobs) -> None:
+        blobs.put("a/b", b"first")
+        blobs.put("a/b", b"second")
+        assert blobs.get("a/b") == b"second"
+
+    def test_span_excludes_its_end_and_is_cut_at_the_last_byte(self, blobs: Blobs) -> None:
+        blobs.put("frames/a", b"0123456789")
+        assert blobs.get("frames/a", Span(2, 5)) == b"234"
+        assert blobs.get("frames/a", Span(8, 99)) == b"89"
+        assert blobs.get("frames/a", Span(20, 30)) == b""
+
+    def test_what_is_not_there_is_not_found(self, blobs: Blobs) -> None:
+        blobs.put("folder/key", b"")
+        for key in ("nothing", "folder", "folder/key/below"):
+            with pytest.raises(NotFound):
+                blobs.get(key)
+
+    def test_a_value_being_written_is_not_there_until_the_block_ends(self, blobs: Blobs) -> None:
+        with blobs.writer("big") as writer:
+            assert [writer.write(b"abc"), writer.write(b""), writer.write(b"de")] == [0, 3, 3]
+            assert list(blobs.keys()) == []
+        assert blobs.get("big") == b"abcde"
+
+    def test_a_write_that_fails_leaves_the_old_value(self, blobs: Blobs) -> None:
+        blobs.put("big", b"old")
+        with pytest.raises(ZeroDivisionError), blobs.writer("big") as writer:
+            writer.write(b"new")
+            raise ZeroDivisionError
+        assert blobs.get("big") == b"old"
+        assert list(blobs.keys()) == ["big"]
+
+    def test_keys_are_those_of_the_prefix_in_order(self, blobs: Blobs) -> None:
+        for key in ("b/2", "a/1", "b/10", "bc", "b/1/x"):
+            blobs.put(key, b"")
+        assert list(blobs.keys("b")) == ["b/1/x", "b/10", "b/2", "bc"]
+        assert list(blobs.keys("b/")) == ["b/1/x", "b/10", "b/2"]
+        assert list(blobs.keys("none/")) == []
+
+    def test_forgetting_twice_is_forgetting_once(self, blobs: Blobs) -> None:
+        blobs.put("a", b"1")
+        blobs.delete("a")
+        blobs.delete("a")
+        assert list(blobs.keys()) == []
+
+    @pytest.mark.parametrize("key", ["", "/etc/passwd", "../up", "a/../../b", "a//b", "./a", "a\0b"])
+    def test_a_key_that_would_leave_the_store_is_refused(self, blobs: Blobs, key: str) -> None:
+        with pytest.raises(InvalidInput):
+            blobs.put(key, b"x")
+
+    def test_readers_beside_a_writer_see_one_whole_value(self, blobs: Blobs) -> None:
+        values = [bytes([n]) * 200_000 for n in range(2)]
+        blobs.put("value", values[0])
+        stop = threading.Event()
+        seen: set[bytes] = set()
+
+        def read() -> None:
+            while not stop.is_set():
+                seen.add(blobs.get("value"))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        for n in range(40):
+            blobs.put("value", values[n % 2])
+        stop.set()
+        reader.join()
+        assert seen <= set(values)

@@ -1,0 +1,99 @@
+"""What every Jobs must do. Subclass it and provide `records` and `jobs` (2 tries, hardly any backoff)."""
+
+import threading
+import time
+
+import pytest
+
+from radloop.core.errors import NotFound
+from radloop.core.ports import Change, Claim, Job, Jobs, Records
+
+
+def ask(records: Records, *names: str, delay_s: float = 0.0, lane: str = "events") -> None:
+    jobs = [Job(id=name, lane=lane, kind="k", payload={"name": name}, delay_s=delay_s, trace="t") for name in names]
+    records.commit(Change(jobs=jobs))
+
+
+def next_claim(jobs: Jobs, lane: str = "events") -> Claim:
+    for _ in range(200):
+        claim = jobs.claim(lane)
+        if claim is not None:
+            return claim
+        time.sleep(0.01)
+    raise AssertionError("no job became due")
+
+
+class JobsContract:
+    def test_asking_twice_for_the_same_job_asks_once(self, records: Records, jobs: Jobs) -> None:
+        ask(records, "a")
+        ask(records, "a")
+        claim = jobs.claim("events")
+        assert claim.job == Job(id="a", lane="events", kind="k", payload={"name": "a"}, trace="t")
+        assert jobs.claim("events") is None
+        jobs.done(claim)
+        ask(records, "a")
+        assert jobs.claim("events") is None
+        assert jobs.pending() == 0
+
+    def test_lanes_do_not_see_each_other(self, records: Records, jobs: Jobs) -> None:
+        ask(records, "a", lane="fold")
+        assert jobs.claim("events") is None
+        assert jobs.claim("fold").job.id == "a"
+
+    def test_a_delayed_job_does_not_hold_up_the_others(self, records: Records, jobs: Jobs) -> None:
+        ask(records, "later", delay_s=0.3)
+        ask(records, "now")
+        assert jobs.claim("events").job.id == "now"
+        assert jobs.claim("events") is None
+        time.sleep(0.35)
+        assert jobs.claim("events").job.id == "later"
+
+    def test_a_failed_job_comes_again_and_is_given_up_on_in_the_end(self, records: Records, jobs: Jobs) -> None:
+        ask(records, "a")
+        first = jobs.claim("events")
+        assert (first.tries, jobs.failed(first, "unavailable")) == (1, False)
+        second = next_claim(jobs)
+        assert (second.tries, jobs.failed(second, "unavailable")) == (2, True)
+        assert jobs.claim("events") is None
+        (letter,) = jobs.dead_letters()
+        assert (letter.job.id, letter.tries, letter.error) == ("a", 2, "unavailable")
+
+    def test_a_dead_letter_can_be_tried_again(self, records: Records, jobs: Jobs) -> None:
+        ask(records, "a")
+        for _ in range(2):
+            jobs.failed(next_claim(jobs), "broken")
+        jobs.replay("a")
+        assert next_claim(jobs).tries == 1
+        assert jobs.dead_letters() == []
+        with pytest.raises(NotFound):
+            jobs.replay("a")
+
+    def test_a_worker_that_died_does_not_use_up_a_try(self, records: Records, jobs: Jobs) -> None:
+        ask(records, "a")
+        for _ in range(5):
+            assert jobs.claim("events").tries == 1
+            assert jobs.release_abandoned() == 1
+
+    def test_a_job_that_keeps_killing_its_worker_is_given_up_on(self, records: Records, jobs: Jobs) -> None:
+        ask(records, "a")
+        for _ in range(100):
+            if jobs.claim("events") is None:
+                break
+            jobs.release_abandoned()
+        assert [letter.error for letter in jobs.dead_letters()] == ["worker-died"]
+
+    def test_no_two_threads_get_the_same_job(self, records: Records, jobs: Jobs) -> None:
+        ask(records, *(f"{n}" for n in range(40)))
+        claimed: list[str] = []
+
+        def work() -> None:
+            while (claim := jobs.claim("events")) is not None:
+                claimed.append(claim.job.id)
+                jobs.done(claim)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(claimed, key=int) == [f"{n}" for n in range(40)]

@@ -1,0 +1,226 @@
+"""What is measured is in the contract, right, and tells nothing of a patient."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from radloop.core.errors import RadloopError
+from radloop.core.events import CATALOGUE, AlarmStateChanged
+from radloop.core.images import State, Storage
+from radloop.core.ports import Change, Job, Put, StepRun
+from radloop.core.settings import Settings
+from radloop.core.tables import EXECUTIONS, INSTANCES, QUARANTINE
+from radloop.monitoring.metrics import EXECUTION_STATES, LANES, Meter, Sample, collect, exposition, load_metrics
+from tests.functions.house import CONTRACTS, House
+
+CATALOGUE_OF_METRICS = load_metrics((CONTRACTS / "metrics.json").read_text())
+PATIENTS = ["Doe^Jane", "DOE", "Jane", "PHANTOM-0001", "123456", "A1", "1.2.840.113619.2", "19700101", "", "mrn-1"]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    built = House.build(tmp_path, Settings())
+    yield built
+    built.database.close()
+
+
+@pytest.fixture
+def meter() -> Meter:
+    return Meter(CATALOGUE_OF_METRICS, ["GetImageFrame", "SearchImageSets"])
+
+
+def busy(house: House) -> House:
+    """A house in which everything that is measured has happened."""
+    house.store("A", original_bytes=1_500_000_000, stored_bytes=600_000_000, prediction={"model_version": 1})
+    house.store("B", original_bytes=500_000_000, stored_bytes=500_000_000, kept=1)
+    house.verify("C", present=True)
+    instances = ["folded", "folded", "kept"] * 3
+    quarantined = "not-dicom"
+    start = house.clock()
+    house.engine.start("e1", {})
+    house.engine.end(
+        "e1",
+        ended_at=(start + timedelta(minutes=9)).isoformat(),
+        progress={"event": "epoch", "epoch": 3, "seconds": 12.5},
+        steps=(
+            StepRun(
+                "Preprocess", "Processing", "Succeeded", start.isoformat(), (start + timedelta(seconds=40)).isoformat()
+            ),
+        ),
+    )
+    house.platform.records.commit(
+        Change(
+            writes=[
+                *(
+                    Put(INSTANCES, f"i{number}", {}, {"storage": storage, "image_set": "s"})
+                    for number, storage in enumerate(instances)
+                ),
+                Put(QUARANTINE, "q", {}, {"reason": quarantined, "digest": "d"}),
+                Put(EXECUTIONS, "e1", {}, {"state": "Succeeded"}),
+            ],
+            events=[AlarmStateChanged("a", "ALARM", "c").told(at=start)],
+            jobs=[Job(id="j", lane="fold", kind="fold", payload={})],
+        )
+    )
+    metrics = {name: {"value": 0.9} for name in ("accuracy", "precision", "recall", "f1", "roc_auc")}
+    for number, approved in enumerate([True, True, False], start=1):
+        house.platform.models.register(execution=f"e{number}", artifact="x", metrics=metrics, lineage={})
+        house.platform.models.decide(number, approved=approved, by="chief")
+    return house
+
+
+def values(samples: list[Sample], name: str) -> dict[tuple[str, ...], float]:
+    return {tuple(sample.labels.values()): sample.value for sample in samples if sample.name == name}
+
+
+def exposed(meter: Meter, house: House) -> dict[str, list[tuple[dict[str, str], float]]]:
+    """Series by the catalogue's name; a histogram's parts under the name of the whole."""
+    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    for family in text_string_to_metric_families(exposition(meter, house.platform).decode()):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        found[name] = [
+            (sample.labels, sample.value) for sample in family.samples if not sample.name.endswith("_created")
+        ]
+    return {name: series for name, series in found.items() if not name.endswith("_created")}
+
+
+def test_what_is_exposed_is_what_the_contract_lists(house: House, meter: Meter) -> None:
+    meter.answered("GetImageFrame", 10)
+    meter.frame_retrieved(0.02)
+    assert set(exposed(meter, busy(house))) == set(CATALOGUE_OF_METRICS)
+
+
+def test_every_exposed_label_is_one_the_contract_admits(house: House, meter: Meter) -> None:
+    meter.answered("GetImageFrame", 10)
+    for name, series in exposed(meter, busy(house)).items():
+        admitted = dict(CATALOGUE_OF_METRICS[name].labels)
+        if CATALOGUE_OF_METRICS[name].kind == "histogram":
+            admitted["le"] = ".*"
+        for labels, _ in series:
+            assert labels.keys() <= admitted.keys()
+            assert all(re.fullmatch(admitted[label], value) for label, value in labels.items()), name
+
+
+def test_no_label_can_carry_an_id_of_a_patient() -> None:
+    for metric in CATALOGUE_OF_METRICS.values():
+        for admitted in metric.labels.values():
+            assert [patient for patient in PATIENTS if re.fullmatch(admitted, patient)] == []
+
+
+def test_a_value_the_contract_does_not_admit_is_told_as_other(house: House, meter: Meter) -> None:
+    leaky = {"model_version": "Doe^Jane"}
+    house.store("A", prediction=leaky)
+    house.store("B", prediction={"model_version": "Roe^John"})
+    meter.answered("Doe^Jane", 5)
+    text = exposition(meter, house.platform).decode()
+    assert "Jane" not in text
+    assert "John" not in text
+    assert 'radloop_model_predictions{version="other"} 2.0' in text
+    assert 'radloop_api_calls_total{operation="other"} 1.0' in text
+
+
+def test_labels_know_every_word_of_the_house() -> None:
+    def words(name: str, label: str) -> set[str]:
+        return set(CATALOGUE_OF_METRICS[name].labels[label].split("|"))
+
+    def codes(root: type[RadloopError]) -> set[str]:
+        return {root.code}.union(*(codes(below) for below in root.__subclasses__()))
+
+    ours = {code for code in codes(RadloopError) if code}
+    assert words("radloop_image_sets", "state") == {str(state) for state in State}
+    assert words("radloop_instances", "storage") == {str(storage) for storage in Storage}
+    assert words("radloop_jobs_waiting", "lane") == words("radloop_dead_letters", "lane") == set(LANES)
+    assert words("radloop_executions", "state") == set(EXECUTION_STATES)
+    assert words("radloop_events_told_total", "type") == {kind.__name__ for kind in CATALOGUE} | {"other"}
+    assert words("radloop_quarantined_files", "reason") == ours | {"other"}
+
+
+def test_every_row_says_what_it_is() -> None:
+    for metric in CATALOGUE_OF_METRICS.values():
+        assert metric.kind in {"gauge", "counter", "histogram"}
+        assert metric.help.endswith(".")
+        assert metric.unit
+        assert (metric.kind == "counter") is metric.name.endswith("_total")
+        assert all(re.fullmatch(r"M[123]\.\d", line) for line in filter(None, metric.dashboard.split(", ")))
+
+
+def test_bytes_and_ratio_follow_the_image_sets(house: House) -> None:
+    samples = collect(busy(house).platform)
+    assert values(samples, "radloop_ingested_gigabytes") == {(): pytest.approx(2.000001)}
+    assert values(samples, "radloop_stored_bytes") == {(): 1_100_000_450}
+    assert values(samples, "radloop_htj2k_ratio_percent") == {(): pytest.approx(40, abs=1e-3)}
+    assert values(samples, "radloop_image_sets") == {("INGESTED",): 2, ("VERIFIED",): 1, ("REJECTED",): 0}
+
+
+def test_nine_good_files_and_a_bad_one_are_90_percent(house: House) -> None:
+    samples = collect(busy(house).platform)
+    assert values(samples, "radloop_data_quality_percent") == {(): 90}
+    assert values(samples, "radloop_quarantined_files") == {("not-dicom",): 1}
+
+
+def test_two_of_three_approved_models_are_two_thirds(house: House) -> None:
+    samples = collect(busy(house).platform)
+    assert values(samples, "radloop_model_approval_percent") == {(): pytest.approx(66.7, abs=0.05)}
+    assert values(samples, "radloop_model_accuracy") == {("v1",): 0.9, ("v2",): 0.9, ("v3",): 0.9}
+
+
+def test_durations_are_those_of_the_runs(house: House) -> None:
+    samples = collect(busy(house).platform)
+    assert values(samples, "radloop_execution_minutes_mean") == {(): 9}
+    assert values(samples, "radloop_training_seconds_per_epoch") == {(): 12.5}
+    assert values(samples, "radloop_preprocessing_seconds") == {(): 40}
+    assert values(samples, "radloop_executions")[("Succeeded",)] == 1
+
+
+def test_jobs_and_dead_letters_are_told_by_lane(house: House) -> None:
+    samples = collect(busy(house).platform)
+    assert values(samples, "radloop_jobs_waiting")[("fold",)] == 1
+    claim = house.platform.jobs.claim("fold")
+    assert claim is not None
+    house.platform.jobs.failed(replace(claim, tries=8), "unavailable")
+    samples = collect(house.platform)
+    assert values(samples, "radloop_jobs_waiting")[("fold",)] == 0
+    assert values(samples, "radloop_dead_letters") == {("events",): 0, ("fold",): 1, ("pipeline",): 0}
+
+
+def test_an_empty_house_has_no_ratio_rather_than_a_wrong_one(house: House) -> None:
+    names = {sample.name for sample in collect(house.platform)}
+    assert not {name for name in names if name.endswith("_percent") or "mean" in name or "seconds" in name}
+
+
+def test_events_are_counted_once_however_often_one_asks(house: House, meter: Meter) -> None:
+    for number in range(3):
+        told = AlarmStateChanged("a", "ALARM", f"c{number}").told(at=house.clock())
+        house.platform.records.commit(Change(events=[told]))
+        for _ in range(2):
+            assert meter.events_told(house.platform.bus)["AlarmStateChanged"] == number + 1
+
+
+def test_one_slow_frame_moves_the_tail_and_bytes_are_those_answered(house: House, meter: Meter) -> None:
+    for _ in range(99):
+        meter.frame_retrieved(0.004)
+        meter.answered("GetImageFrame", 1000)
+    meter.frame_retrieved(1.8)
+    meter.answered("SearchImageSets", 7)
+    text = exposition(meter, house.platform).decode()
+    assert 'radloop_frame_retrieval_seconds_bucket{le="0.005"} 99.0' in text
+    assert 'radloop_frame_retrieval_seconds_bucket{le="1.0"} 99.0' in text
+    assert "radloop_frame_retrieval_seconds_count 100.0" in text
+    assert 'radloop_api_bytes_total{operation="GetImageFrame"} 99000.0' in text
+    assert 'radloop_api_calls_total{operation="SearchImageSets"} 1.0' in text
+
+
+def test_an_operation_the_contract_does_not_admit_is_refused_when_the_meter_is_made() -> None:
+    with pytest.raises(ValueError, match="does not admit"):
+        Meter(CATALOGUE_OF_METRICS, ["/patients/123"])
+
+
+def test_two_meters_do_not_share_anything(house: House, meter: Meter) -> None:
+    meter.answered("GetImageFrame", 1)
+    other = Meter(CATALOGUE_OF_METRICS, ["GetImageFrame"])
+    assert 'operation="GetImageFrame"' not in exposition(other, house.platform).decode()

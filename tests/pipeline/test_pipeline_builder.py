@@ -1,0 +1,204 @@
+"""The definition, held against SageMaker's own service model."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.model import Shape
+from botocore.validate import ParamValidator
+
+from radloop.pipeline.expressions import Scope, parameters_of, resolve
+from radloop.pipeline.pipeline_builder import RECIPE, definition
+
+ROLE = "arn:aws:iam::111122223333:role/radloop-training"
+GIVEN = {"DatasetUri": "s3://training-data/snapshots/abc/manifest.jsonl", "Snapshot": "abc", "RoleArn": ROLE}
+OPERATIONS = {
+    "Processing": "CreateProcessingJob",
+    "Training": "CreateTrainingJob",
+    "RegisterModel": "CreateModelPackage",
+}
+NAMED = {"Processing": {"ProcessingJobName": "job"}, "Training": {"TrainingJobName": "job"}, "RegisterModel": {}}
+
+
+@pytest.fixture(scope="module")
+def service() -> Any:
+    return botocore.session.get_session().get_service_model("sagemaker")
+
+
+def steps_of(built: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    gate = next(step for step in built["Steps"] if step["Type"] == "Condition")
+    inner = [*gate["Arguments"]["IfSteps"], *gate["Arguments"]["ElseSteps"]]
+    return {step["Name"]: step for step in [*built["Steps"], *inner]}
+
+
+def resolved(built: Mapping[str, Any], given: Mapping[str, Any] = GIVEN) -> dict[str, Any]:
+    """Arguments of every step but the condition, as SageMaker would send them to its own API."""
+    described: dict[str, Any] = {}
+    scope = Scope(parameters=parameters_of(built, given), execution={"PipelineExecutionId": "one"}, steps=described)
+    for name, step in steps_of(built).items():
+        if step["Type"] == "Condition":
+            continue
+        described[name] = resolve(step["Arguments"], scope)
+        if step["Type"] == "Training":
+            described[name]["ModelArtifacts"] = {"S3ModelArtifacts": "s3://model-artifacts/models/one/model.tar.gz"}
+    described["Train"] = {key: value for key, value in described["Train"].items() if key != "ModelArtifacts"}
+    return described
+
+
+def faults(value: Any, shape: Shape, at: str = "") -> Iterator[str]:
+    """Where a value breaks the pattern, the length or the list of allowed values that its shape declares.
+
+    botocore itself checks types and required members only.
+    """
+    if shape.type_name == "structure":
+        for key, part in value.items():
+            yield from faults(part, shape.members[key], f"{at}.{key}")
+    elif shape.type_name == "list":
+        for part in value:
+            yield from faults(part, shape.member, f"{at}[]")
+    elif shape.type_name == "map":
+        for part in value.values():
+            yield from faults(part, shape.value, f"{at}.*")
+    elif shape.type_name == "string":
+        yield from (f"{at} {fault}" for fault in text_faults(value, shape))
+
+
+def text_faults(value: str, shape: Shape) -> Iterator[str]:
+    if shape.enum and value not in shape.enum:
+        yield "is not one of the allowed values"
+    pattern = shape.metadata.get("pattern", "")
+    if pattern and "\\p{" not in pattern and not re.fullmatch(pattern, value):  # Python knows no Unicode classes
+        yield f"does not match {pattern}"
+    if not shape.metadata.get("min", 0) <= len(value) <= shape.metadata.get("max", len(value)):
+        yield "is too long or too short"
+
+
+@pytest.mark.parametrize("name", ["Preprocess", "Train", "Evaluate", "Register"])
+@pytest.mark.parametrize("with_weights", [False, True])
+def test_what_a_step_asks_for_is_a_request_of_sagemaker(service: Any, name: str, with_weights: bool) -> None:
+    built = definition(with_weights=with_weights)
+    given = {**GIVEN, "WeightsUri": "s3://model-artifacts/weights"} if with_weights else GIVEN
+    kind = steps_of(built)[name]["Type"]
+    request = {**resolved(built, given)[name], **NAMED[kind]}
+    shape = service.operation_model(OPERATIONS[kind]).input_shape
+    assert ParamValidator().validate(request, shape).generate_report() == ""
+    assert list(faults(request, shape)) == []
+
+
+def test_the_check_against_sagemaker_sees_a_misspelt_and_a_missing_member(service: Any) -> None:
+    shape = service.operation_model("CreateTrainingJob").input_shape
+    request = {**resolved(definition())["Train"], "TrainingJobName": "job"}
+    validator = ParamValidator()
+    assert validator.validate({**request, "Checkpoint": {}}, shape).has_errors()
+    assert validator.validate({**request, "StoppingCondition": "1 h"}, shape).has_errors()
+    assert list(faults({**request, "TrainingJobName": "a job"}, shape)) != []
+    resources = {**request["ResourceConfig"], "InstanceType": "ml.p3.imaginary"}
+    assert list(faults({**request, "ResourceConfig": resources}, shape)) != []
+
+
+def test_the_whole_is_of_the_version_and_size_that_sagemaker_takes() -> None:
+    built = definition()
+    assert built["Version"] == "2020-12-01"
+    assert len(json.dumps(built)) < 100 * 1024
+
+
+def test_parameters_are_of_sagemakers_types_and_names() -> None:
+    kinds = {"String": str, "Integer": int, "Float": float}
+    for parameter in definition(with_weights=True)["Parameters"]:
+        assert re.fullmatch(r"[A-Za-z0-9\-_]{1,256}", parameter["Name"])
+        assert isinstance(parameter.get("DefaultValue", kinds[parameter["Type"]]()), kinds[parameter["Type"]])
+
+
+def test_the_threshold_is_85_percent_unless_an_execution_says_otherwise() -> None:
+    assert parameters_of(definition(), GIVEN)["AccuracyThreshold"] == 0.85
+    evaluate = resolved(definition(), {**GIVEN, "AccuracyThreshold": 0.9})["Evaluate"]
+    arguments = evaluate["AppSpecification"]["ContainerArguments"]
+    assert arguments[arguments.index("--accuracy-threshold") + 1] == "0.9"
+
+
+def test_the_recipe_of_the_brief_is_the_default() -> None:
+    chosen = resolved(definition())["Train"]["HyperParameters"]
+    assert chosen == RECIPE
+    wanted = {"epochs": "50", "patience": "5", "batch_size": "32", "learning_rate": "0.001", "image_size": "224"}
+    assert wanted.items() <= chosen.items()
+
+
+def test_another_recipe_may_be_the_default_and_reaches_every_step() -> None:
+    built = definition(hyperparameters={**RECIPE, "image_size": "64", "threads": "2"})
+    found = resolved(built)
+    assert found["Train"]["HyperParameters"]["image_size"] == "64"
+    preprocess = found["Preprocess"]["AppSpecification"]["ContainerArguments"]
+    assert preprocess[preprocess.index("--image-size") + 1] == "64"
+    assert found["Evaluate"]["AppSpecification"]["ContainerArguments"][-2:] == ["--threads", "2"]
+
+
+def test_one_place_decides() -> None:
+    gate = steps_of(definition())["Gate"]["Arguments"]
+    assert gate["Conditions"] == [
+        {
+            "Type": "Equals",
+            "LeftValue": {
+                "Std:JsonGet": {
+                    "PropertyFile": {"Get": "Steps.Evaluate.PropertyFiles.EvaluationReport"},
+                    "Path": "gate.approved",
+                }
+            },
+            "RightValue": True,
+        }
+    ]
+    assert [step["Type"] for step in gate["IfSteps"]] == ["RegisterModel"]
+    assert [step["Type"] for step in gate["ElseSteps"]] == ["Fail"]
+
+
+def test_a_model_is_registered_pending_approval_with_its_evaluation_and_lineage() -> None:
+    register = resolved(definition())["Register"]
+    assert register["ModelApprovalStatus"] == "PendingManualApproval"
+    container = register["InferenceSpecification"]["Containers"][0]
+    assert container["ModelDataUrl"] == "s3://model-artifacts/models/one/model.tar.gz"
+    statistics = register["ModelMetrics"]["ModelQuality"]["Statistics"]
+    assert statistics["S3Uri"] == "s3://model-artifacts/models/one/evaluation.json"
+    assert register["CustomerMetadataProperties"]["snapshot"] == "abc"
+
+
+def test_a_refusal_names_the_gate_and_the_execution() -> None:
+    message = resolved(definition())["Refuse"]["ErrorMessage"]
+    assert message == "gate-refused: the gate refused the model of execution one"
+
+
+def test_data_flow_from_step_to_step() -> None:
+    found = resolved(definition())
+    channels = {
+        channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
+        for channel in found["Train"]["InputDataConfig"]
+    }
+    assert channels == {
+        "train": "s3://preprocessed-data/one/train",
+        "validation": "s3://preprocessed-data/one/validation",
+    }
+    inputs = {one["InputName"]: one["S3Input"]["S3Uri"] for one in found["Evaluate"]["ProcessingInputs"]}
+    assert inputs == {
+        "model": "s3://model-artifacts/models/one/model.tar.gz",
+        "test": "s3://preprocessed-data/one/test",
+    }
+
+
+def test_weights_are_a_channel_where_asked_for() -> None:
+    found = resolved(definition(with_weights=True), {**GIVEN, "WeightsUri": "s3://weights/resnet50.pth"})
+    assert [one["ChannelName"] for one in found["Train"]["InputDataConfig"]] == ["train", "validation", "weights"]
+
+
+def test_an_account_sets_its_own_defaults_and_none_is_written_down() -> None:
+    assert parameters_of(definition(defaults={"RoleArn": ROLE, "TrainingInstanceCount": 2}), GIVEN)["RoleArn"] == ROLE
+    with pytest.raises(KeyError):
+        definition(defaults={"Unheard": "of"})
+    assert not re.search(r"\d{12}", json.dumps(definition()))
+
+
+def test_nothing_leaves_the_containers_but_through_sagemaker() -> None:
+    steps = steps_of(definition())
+    assert steps["Train"]["Arguments"]["EnableNetworkIsolation"] is True
+    for name in ("Preprocess", "Evaluate"):
+        assert steps[name]["Arguments"]["NetworkConfig"]["EnableNetworkIsolation"] is True
