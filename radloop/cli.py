@@ -106,6 +106,7 @@ def ingest(paths: Sequence[Path], home: Path | None, server: str | None, as_json
 @_server
 @_json
 def import_images(
+    *,
     folder: Path,
     labels: Path,
     verified: bool,
@@ -174,6 +175,7 @@ def export(image_sets: Sequence[str], out: Path, home: Path | None, server: str 
 @_server
 @_json
 def verify(
+    *,
     image_set: str,
     finding: str,
     site: str | None,
@@ -262,7 +264,7 @@ def predict(image_set: str, home: Path | None, server: str | None, as_json: bool
 @click.option("--serve/--no-serve", default=None, help="Keep serving at the end [yes at a terminal, else no].")
 @click.option("--quick", is_flag=True, help="Few patients and one epoch: shows the path, and the gate may refuse.")
 def demo_command(
-    home: Path | None, data: Path | None, labels: Path | None, listen: str, serve: bool | None, quick: bool
+    *, home: Path | None, data: Path | None, labels: Path | None, listen: str, serve: bool | None, quick: bool
 ) -> None:
     """Walk the whole loop: scans in, seen, verified, learned from, gated, registered, served."""
     if (data is None) != (labels is None):
@@ -332,7 +334,7 @@ def _labelled(folder: Path, labels: Path, seed: int | None) -> list[tuple[Path, 
 
 def _dealt_anew(patients: Sequence[str], values: Sequence[bool], seed: int) -> list[bool]:
     """The labels dealt out at random, one a patient, so that nothing in the pictures can tell them."""
-    first = {patient: value for patient, value in reversed(list(zip(patients, values, strict=True)))}
+    first = dict(zip(reversed(patients), reversed(values), strict=True))
     names = list(dict.fromkeys(patients))
     deck = [first[name] for name in names]
     random.Random(seed).shuffle(deck)  # noqa: S311 — a control, not a secret
@@ -373,7 +375,7 @@ def _as_dicom(path: Path, patient: str) -> bytes:
     if not is_picture(path):
         raise InvalidInput("only PNG and JPEG pictures can be imported")
     pixels, is_lossy = grey_pixels(path.read_bytes())
-    return xray_instance(pixels, patient_id=patient, lossy=is_lossy)
+    return xray_instance(pixels, patient_id=patient, was_lossy=is_lossy)
 
 
 def _set_of(entry: dict[str, Any]) -> str | None:

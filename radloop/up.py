@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -80,8 +81,11 @@ def application() -> Starlette:
     """The HTTP doors of the home named in the environment; granian calls this in its own process."""
     die_with_parent(int(os.environ[_PARENT]))
     log_to_stderr()
-    installation = open_local(Path(os.environ[_HOME])).__enter__()  # stays open for the life of the process
-    return create_app(installation.doors(STATIC if STATIC.is_dir() else None))
+    held = ExitStack()
+    installation = held.enter_context(open_local(Path(os.environ[_HOME])))
+    app = create_app(installation.doors(STATIC if STATIC.is_dir() else None))
+    app.state.held = held  # what nobody holds is closed; this stays open for the life of the process
+    return app
 
 
 def work(root: Path, parent: int) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from radloop.api.app import Doors
+from radloop.api.doors import Doors
+from radloop.api.openapi import OPERATIONS
 from radloop.core.platform import Platform
 from radloop.core.tables import TABLES
 from radloop.functions.rules import load_rules
@@ -25,11 +26,14 @@ from radloop.local.models import RecordModels
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.records import SqliteRecords
 from radloop.local.worker import Worker
-from radloop.monitoring.metrics import Meter
+from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
 from radloop.serving.champion import Champion
 from radloop.store.images import ImageStore
 from radloop.training.recipes import recipe_for
+
+
+WEIGHTS = "s3://model-artifacts/weights/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,9 @@ class Installation:
             platform=self.platform,
             images=self.images,
             champion=self.champion,
-            meter=Meter(),
+            meter=Meter(
+                load_metrics((contracts() / "metrics.json").read_text()), [operation.id for operation in OPERATIONS]
+            ),
             static=static,
         )
 
@@ -69,6 +75,14 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def _definition(recipe: Mapping[str, str]) -> dict[str, Any]:
+    """The pipeline for this recipe; pretrained weights are a file below the blob prefix of WEIGHTS."""
+    with_weights = recipe.get("pretrained", "none") != "none"
+    return definition(
+        hyperparameters=recipe, with_weights=with_weights, defaults={"WeightsUri": WEIGHTS} if with_weights else None
+    )
+
+
 @contextmanager
 def open_local(root: Path) -> Iterator[Installation]:
     """The embedded platform in the folder `root`."""
@@ -80,6 +94,7 @@ def open_local(root: Path) -> Iterator[Installation]:
         blobs = FileBlobs(home.objects)
         home.inbox.mkdir(parents=True, exist_ok=True)
         records = SqliteRecords(database, now)
+        recipe = {**recipe_for(os.cpu_count() or 1, gpu=False), **settings.training}
         images = ImageStore(blobs, records, keyring, now)
         models = RecordModels(records, now)
 
@@ -95,7 +110,7 @@ def open_local(root: Path) -> Iterator[Installation]:
             scratch=home.scratch,
             materialise=materialise,
             models=models,
-            definition=definition(),
+            definition=_definition(recipe),
         )
         platform = Platform(
             blobs=blobs,
@@ -108,7 +123,7 @@ def open_local(root: Path) -> Iterator[Installation]:
             pipelines=pipelines,
             settings=settings,
             clock=now,
-            recipe=lambda: {**recipe_for(os.cpu_count() or 1, gpu=False), **settings.training},
+            recipe=lambda: dict(recipe),
         )
         yield Installation(home, database, platform, images, pipelines, Champion(models, blobs))
     finally:

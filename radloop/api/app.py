@@ -1,5 +1,7 @@
 """The HTTP application: all doors put together."""
 
+from collections.abc import Awaitable, Callable
+
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -8,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from radloop.api.dicomweb import dicomweb_routes
+from radloop.api.dicomweb import OPERATION_NAMES, dicomweb_routes
 from radloop.api.doors import Doors
 from radloop.api.errors import answer_to
 from radloop.api.gate import Gate
@@ -17,6 +19,8 @@ from radloop.api.operations import as_json
 from radloop.api.viewer import ViewerFiles
 from radloop.core.errors import NotFound, RadloopError
 from radloop.monitoring.metrics import exposition
+
+__all__ = ["Doors", "create_app", "operation_names"]
 
 
 def create_app(doors: Doors) -> Starlette:
@@ -37,20 +41,25 @@ def create_app(doors: Doors) -> Starlette:
     )
 
 
-async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001, RUF029 — Starlette's signature
+def operation_names() -> list[str]:
+    """What `Meter` counts calls by."""
+    return [*(operation.id for operation in OPERATIONS), *OPERATION_NAMES]
+
+
+async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001 — Starlette's signature
     return answer_to(error)
 
 
-async def _healthy(request: Request) -> Response:  # noqa: ARG001, RUF029 — Starlette's signature
+async def _healthy(request: Request) -> Response:  # noqa: ARG001 — Starlette's signature
     """Whether this process answers; nothing more, because anyone may ask."""
     return as_json({"status": "ok"})
 
 
-async def _to_viewer(request: Request) -> Response:  # noqa: ARG001, RUF029 — Starlette's signature
+async def _to_viewer(request: Request) -> Response:  # noqa: ARG001 — Starlette's signature
     return RedirectResponse("/app/", status_code=307)
 
 
-def _metrics(doors: Doors):  # noqa: ANN202 — a Starlette endpoint
+def _metrics(doors: Doors) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:  # noqa: ARG001 — Starlette's signature
         if doors.meter is None:
             raise NotFound("nothing is measured here")

@@ -35,7 +35,7 @@ _LOG = logging.getLogger("radloop.api")
 
 def status_of(error: RadloopError) -> int:
     """The HTTP status of an error of ours."""
-    codes = (vars(kind).get("code") for kind in type(error).__mro__)
+    codes = (str(vars(kind).get("code")) for kind in type(error).__mro__)
     return next(STATUS[code] for code in codes if code in STATUS)
 
 

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from radloop.api.doors import Doors
@@ -61,7 +62,9 @@ class Gate:
                 await self._app(scope, receive, complete)
             else:
                 await refusal(403, "denied", why)(scope, receive, complete)
-        except Exception as error:
+        except ClientDisconnect:
+            pass  # nobody is left to be told
+        except Exception as error:  # noqa: BLE001 — the outermost layer of the door
             if has_started:
                 trace = log(error)
                 raise ConnectionError(f"an answer broke off, trace {trace}") from None

@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from radloop.api.operations import Ask, as_json, is_unchanged, validator
 from radloop.api.shapes import details, summary
 from radloop.core.errors import Conflict, InvalidInput, NotFound
-from radloop.core.images import SITES, Confidence, Finding, ImageSet, Seen, State
+from radloop.core.images import SITES, Confidence, Finding, Seen, State
 from radloop.core.ports import AuditEntry, Change
 from radloop.core.tables import QUARANTINE
 from radloop.reading.opinion import keep_prediction
@@ -93,9 +93,7 @@ def verify_image_set(ask: Ask) -> Response:
     """Record a reader's finding."""
     platform = ask.doors.platform
     version, finding = _verification(ask.body)
-    verified = verify(
-        platform.records, platform.clock, ask.path["id"], finding, version=version, by=ask.principal
-    )
+    verified = verify(platform.records, platform.clock, ask.path["id"], finding, version=version, by=ask.principal)
     return as_json(summary(verified, platform.records))
 
 
@@ -108,11 +106,12 @@ def complete_image_set(ask: Ask) -> Response:
 def export_image_set(ask: Ask) -> Response:
     """The files as they arrived, in a zip that is written while it is sent."""
     identity = ask.path["id"]
+    ask.doors.images.get(identity)  # tells that there is none before the answer has begun
     instances = ask.doors.images.instances(identity)
     audit = AuditEntry(ask.principal.id, "export", identity)
     ask.doors.platform.records.commit(Change(audit=[audit]))
     return StreamingResponse(
-        zipped(_files(ask.doors.images, identity, instances)),
+        zipped(_files(ask.doors.images, instances)),
         media_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="{identity}.zip"'},
     )
@@ -128,9 +127,7 @@ def predict(ask: Ask) -> Response:
         raise Conflict(f"image set {identity} is still arriving; ask again once it is closed")
     ask.doors.champion.version()  # there is no use in decoding a volume nobody can look at
     opinion = ask.doors.champion.predict(ask.doors.images.volume(identity), image_set.modality)
-    keep_prediction(
-        ask.doors.platform.records, identity, opinion.plain(), version=image_set.version, by=ask.principal
-    )
+    keep_prediction(ask.doors.platform.records, identity, opinion.plain(), version=image_set.version, by=ask.principal)
     return as_json({**opinion.plain(), "threshold": opinion.prediction.threshold, "image_set": identity})
 
 
@@ -174,7 +171,7 @@ def address_of(images: ImageStore, identity: str, index: int) -> FrameAddress:
 def zipped(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
     """A zip of `files` as it grows, stored and not deflated, in memory for one file."""
     out = _Outlet()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name, data in files:
             archive.writestr(zipfile.ZipInfo(name), data)
             yield out.taken()
@@ -187,7 +184,7 @@ class _Outlet:
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes, /) -> int:
         """Append."""
         self._pieces.append(bytes(data))
         return len(data)
@@ -195,15 +192,18 @@ class _Outlet:
     def flush(self) -> None:
         """Nothing waits here."""
 
+    def close(self) -> None:
+        """Nothing is held here."""
+
     def taken(self) -> bytes:
         """What was written since the last time."""
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)
 
 
-def _files(images: ImageStore, identity: str, instances: list[StoredInstance]) -> Iterator[tuple[str, bytes]]:
+def _files(images: ImageStore, instances: list[StoredInstance]) -> Iterator[tuple[str, bytes]]:
     for number, instance in enumerate(instances, start=1):
-        yield f"{identity}/{number:05d}.dcm", images.export(instance)
+        yield f"{number:05d}.dcm", images.export(instance)
 
 
 def _frame_tag(address: FrameAddress) -> str:
@@ -229,9 +229,9 @@ def _verification(body: Mapping[str, Any]) -> tuple[int, Finding]:
     if not isinstance(seen, dict):
         raise InvalidInput("seen must be an object with frame and quality")
     _only(seen, {"frame", "quality"})
-    if body.get("finding") not in {"present", "absent"}:
+    if body.get("finding") not in ("present", "absent"):
         raise InvalidInput("finding must be present or absent")
-    if body.get("confidence") not in set(Confidence):
+    if body.get("confidence") not in tuple(Confidence):
         raise InvalidInput(f"confidence must be one of {', '.join(Confidence)}")
     site, note = body.get("site"), body.get("note", "")
     if not (site is None or isinstance(site, str)):

@@ -138,7 +138,7 @@ def _ending(held: bytearray, at: int) -> tuple[_Ending, int]:
     padding = len(rest) - len(line)
     if line[:2] == b"\r\n":
         return _Ending.PART, padding
-    if line in {b"", b"\r"} and len(rest) < LONGEST_PADDING + 2 or rest == b"-":
+    if (line in {b"", b"\r"} and len(rest) < LONGEST_PADDING + 2) or rest == b"-":
         return _Ending.UNKNOWN, 0
     return _Ending.NONE, 0
 

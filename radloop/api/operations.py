@@ -106,9 +106,7 @@ class Operation:
 
 def as_json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Plain values as a JSON answer."""
-    return Response(
-        orjson.dumps(value), status_code=status, media_type="application/json", headers=dict(headers or {})
-    )
+    return Response(orjson.dumps(value), status_code=status, media_type="application/json", headers=dict(headers or {}))
 
 
 def validator(*parts: object) -> str:

@@ -63,7 +63,9 @@ ATTRIBUTES: Mapping[str, Attribute] = {
 
 _BY_TAG = {attribute.tag: keyword for keyword, attribute in ATTRIBUTES.items()}
 _LEVELS = ("study", "series", "instance")
-_CONTROLS = frozenset({"limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"})
+_CONTROLS = frozenset(
+    {"limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"}
+)
 _COUNTED = frozenset({"NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances"})
 _COLUMNS = {
     "PatientID": "patient_id",
@@ -147,7 +149,7 @@ def find(search: Search, images: ImageStore, records: Records, base: str) -> Fou
 
 def element(vr: str, value: Any) -> Document:
     """One element of a DICOM JSON object; without a value it is empty."""
-    if value is None or value == "" or value == []:
+    if value in (None, "", []):
         return {"vr": vr}
     if vr == "PN":
         groups = zip(("Alphabetic", "Ideographic", "Phonetic"), str(value).split("="), strict=False)
@@ -302,7 +304,11 @@ def _within(text: str) -> Callable[[Any], bool]:
 def _check_fields(value: str) -> None:
     """What may be included is included anyway; what we do not know is told."""
     for name in value.split(","):
-        if name != "all" and _BY_TAG.get(name.upper(), name) not in ATTRIBUTES and not re.fullmatch(r"[0-9A-Fa-f]{8}", name):
+        if (
+            name != "all"
+            and _BY_TAG.get(name.upper(), name) not in ATTRIBUTES
+            and not re.fullmatch(r"[0-9A-Fa-f]{8}", name)
+        ):
             raise InvalidInput("includefield names an attribute that is not known")
 
 

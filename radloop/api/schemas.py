@@ -1,4 +1,4 @@
-"""JSON Schemas of the platform API's bodies; the OpenAPI document carries them, tests hold real answers against them."""
+"""JSON Schemas of the platform API's bodies; the OpenAPI document carries them, and real answers are held to them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,13 +28,19 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _object(*, optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
+def _object(**properties: Schema) -> Schema:
+    """An object that holds all of these and nothing else."""
     return {
         "type": "object",
         "additionalProperties": False,
-        "required": [name for name in properties if name not in optional],
+        "required": list(properties),
         "properties": properties,
     }
+
+
+def _without_need(optional: tuple[str, ...], /, **properties: Schema) -> Schema:
+    """The same, where some may be left out."""
+    return {**_object(**properties), "required": [name for name in properties if name not in optional]}
 
 
 def _list(items: Schema) -> Schema:
@@ -115,14 +121,14 @@ SCHEMAS: Mapping[str, Schema] = {
         position_mm=_DIRECTION,
     ),
     "ImageSet": _object(**_SUMMARY, geometry=_ref("Geometry"), frame_list=_list(_ref("Frame"))),
-    "Verification": _object(
+    "Verification": _without_need(
+        ("site", "note"),
         version={"type": "integer", "minimum": 1, "description": "The version the reader looked at."},
         finding={"enum": ["present", "absent"]},
         site=_SITE,
         confidence=_CONFIDENCE,
         note={"type": "string", "maxLength": 4000},
         seen=_object(frame=_COUNT, quality=_QUALITY),
-        optional=("site", "note"),
     ),
     "Sites": _list(_object(code=_TEXT, name=_TEXT)),
     "Step": _object(
@@ -185,7 +191,13 @@ SCHEMAS: Mapping[str, Schema] = {
         image_sets=_list(_ID),
         reasons=_list(_object(code=_TEXT, sentence=_TEXT, count=_COUNT)),
         files=_list(
-            _object(name=_TEXT, outcome={"enum": ["ingested", "duplicate", "quarantined"]}, code=_WORD),
+            _object(
+                name=_TEXT,
+                outcome={"enum": ["ingested", "duplicate", "quarantined"]},
+                code=_WORD,
+                sentence=_WORD,
+                image_set=_or_none(_ID),
+            ),
         ),
     ),
     "Quarantine": _list(_object(id=_ID, code=_TEXT, sentence=_TEXT, size_bytes=_COUNT, time=_TIME)),

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -56,8 +57,6 @@ async def store(request: Request, doors: Doors, principal: Principal, study: str
 
 def dicom_json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A DICOM JSON answer; clients compare its type to the letter."""
-    import orjson  # noqa: PLC0415
-
     return Response(orjson.dumps(value), status, {"Content-Type": "application/dicom+json", **(headers or {})})
 
 
@@ -77,9 +76,7 @@ async def _files(request: Request) -> AsyncIterator[Upload]:
         yield Upload(part.data)
 
 
-async def _of_study(
-    files: AsyncIterator[Upload], study: str | None, elsewhere: list[Landed]
-) -> AsyncIterator[Upload]:
+async def _of_study(files: AsyncIterator[Upload], study: str | None, elsewhere: list[Landed]) -> AsyncIterator[Upload]:
     """Files of the study that the address names; those of another one are put into `elsewhere` and go no further."""
     async for file in files:
         found = None if study is None else await run_in_threadpool(_identity, file.data)
@@ -106,9 +103,7 @@ def _identity(data: bytes) -> tuple[str, str, str] | None:
     return instance.study_uid, instance.sop_uid, instance.sop_class
 
 
-def _report(
-    landed: list[Landed], addresses: dict[str | None, str], study: str | None, base: str
-) -> Document:
+def _report(landed: list[Landed], addresses: dict[str | None, str], study: str | None, base: str) -> Document:
     """The Store Instances Response Module (PS3.18 Annex I.2)."""
     referenced, failed = [], []
     for each in landed:

@@ -120,7 +120,14 @@ def report(landed: list[Landed]) -> dict[str, Any]:
             {"code": code, "sentence": sentence, "count": count} for (code, sentence), count in reasons.items()
         ],
         "files": [
-            {"name": each.name, "outcome": each.landing.outcome, "code": each.landing.reason} for each in landed
+            {
+                "name": each.name,
+                "outcome": each.landing.outcome,
+                "code": each.landing.reason,
+                "sentence": each.landing.sentence,
+                "image_set": each.landing.image_set,
+            }
+            for each in landed
         ],
     }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -99,25 +100,25 @@ def frames(instance: StoredInstance, numbers: str, images: ImageStore, headers: 
     """
     wanted = _frame_numbers(numbers, instance.frame_count)
     form, is_single = _frame_form(headers, len(wanted))
-    first = _first_frame(instance, images)
+    places = _places(instance, images)
     read: Callable[[int], bytes]
     if form == _RAW:
         planar = int((instance.image or {}).get("planar", 0))
         kind = f"{_RAW}; transfer-syntax={_EXPLICIT_LE}"
 
         def read(number: int) -> bytes:
-            return native_bytes(images.pixels(instance.image_set, first + number - 1), planar)
+            return native_bytes(images.pixels(instance.image_set, places[number - 1]), planar)
     else:
         kind = f"{form}; transfer-syntax={TRANSFER_SYNTAX}"
 
         def read(number: int) -> bytes:
-            return images.frame(instance.image_set, first + number - 1)[0]
+            return images.frame(instance.image_set, places[number - 1])[0]
 
     begun = read(wanted[0])  # while a refusal can still be told
     if is_single:
         return Response(begun, headers={"Content-Type": kind, "Cache-Control": "private, no-cache"})
     rest = (read(number) for number in wanted[1:])
-    return _multipart(form, ((kind, data) for data in _chained(begun, rest)))
+    return _multipart(form, ((kind, data) for data in chain([begun], rest)))
 
 
 def files(instances: list[StoredInstance], images: ImageStore, headers: Headers) -> Response:
@@ -131,7 +132,7 @@ def files(instances: list[StoredInstance], images: ImageStore, headers: Headers)
     if is_single:
         return Response(begun, headers={"Content-Type": _file_type(instances[0])})
     rest = ((_file_type(instance), images.export(instance)) for instance in instances[1:])
-    return _multipart(_DICOM, _chained((_file_type(instances[0]), begun), rest))
+    return _multipart(_DICOM, chain([(_file_type(instances[0]), begun)], rest))
 
 
 def bulk(instance: StoredInstance, path: str, images: ImageStore, headers: Headers) -> Response:
@@ -180,7 +181,7 @@ def _frame_form(headers: Headers, count: int) -> tuple[str, bool]:
             return "image/jphc", False
         if inner in {_RAW, "*/*"} and syntax in {"*", _EXPLICIT_LE}:
             return _RAW, False
-    raise HTTPException(406, 'Frames are sent as image/jph or application/octet-stream, in multipart/related.')
+    raise HTTPException(406, "Frames are sent as image/jph or application/octet-stream, in multipart/related.")
 
 
 def _file_form(headers: Headers, instances: list[StoredInstance]) -> bool:
@@ -225,21 +226,17 @@ def _written(boundary: str, parts: Iterable[tuple[str, bytes]]) -> Iterator[byte
     yield f"--{boundary}--\r\n".encode()
 
 
-def _chained[T](first: T, rest: Iterable[T]) -> Iterator[T]:
-    yield first
-    yield from rest
-
-
 def _file_type(instance: StoredInstance) -> str:
     return f"{_DICOM}; transfer-syntax={instance.transfer_syntax}"
 
 
-def _first_frame(instance: StoredInstance, images: ImageStore) -> int:
-    """Place of an instance's first frame among those of its image set."""
-    for place, address in enumerate(images.frames(instance.image_set)):
-        if address.instance.id == instance.id:
-            return place
-    raise NotFound("the instance has no frames")
+def _places(instance: StoredInstance, images: ImageStore) -> dict[int, int]:
+    """Where each frame of an instance, counted from 0, stands among those of its image set."""
+    return {
+        address.number: place
+        for place, address in enumerate(images.frames(instance.image_set))
+        if address.instance.id == instance.id
+    }
 
 
 def _bulk_uri(instance: StoredInstance, images: ImageStore, base: str) -> Callable[[str], str]:

@@ -17,8 +17,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from radloop.codec.htj2k import CODEC_FAULTS
-from radloop.core.errors import PixelDataMismatch, UnsupportedPixels
+from radloop.codec import htj2k
+from radloop.codec.htj2k import CODEC_FAULTS, SOC_SIZ, frame_header
+from radloop.core.errors import Corrupt, PixelDataMismatch, UnsupportedPixels
 
 Frame = NDArray[Any]
 
@@ -35,9 +36,8 @@ FRAME_LIMIT = 1 << 30
 """Bytes a decoded frame may have; a header of 20 bytes can ask for 25 GB."""
 
 _COLOUR = 3
-_SOC_SIZ = b"\xff\x4f\xff\x51"
-_SIZ_BYTES = 42
-_TILE_LIMIT = 0xFFFF
+_HEADER = 4096
+_ADOBE_LENGTH = b"\0\x0e"
 _YBR = frozenset({"YBR_FULL", "YBR_FULL_422"})
 _SOF = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -70,11 +70,11 @@ def decode_frame(
     if rows * columns * samples * bits_allocated // 8 > FRAME_LIMIT:
         raise UnsupportedPixels(f"a frame of {rows} x {columns} is larger than we decode")
     if transfer_syntax in JPEG_2000 | HTJ2K:
-        raw = raw[max(raw.find(_SOC_SIZ), 0) :]  # some writers put the codestream into a JP2 file
+        raw = raw[max(raw.find(SOC_SIZ), 0) :]  # some writers put the codestream into a JP2 file
     _check_size(raw, transfer_syntax, rows, columns, samples)
     try:
         frame = np.asarray(decoder(raw))
-    except CODEC_FAULTS as error:
+    except (Corrupt, *CODEC_FAULTS) as error:
         raise UnsupportedPixels(f"the codec of {transfer_syntax} refuses the frame") from error
     shape = (rows, columns) if samples == 1 else (rows, columns, samples)
     if frame.shape != shape or frame.dtype.itemsize > 2:  # noqa: PLR2004 — 16 bits
@@ -102,7 +102,7 @@ def _decoder(transfer_syntax: str, photometric: str) -> Callable[[bytes], Any]:
         (JPEG_LOSSLESS, imagecodecs.jpegsof3_decode),
         (JPEG_LS, imagecodecs.jpegls_decode),
         (JPEG_2000, imagecodecs.jpeg2k_decode),
-        (HTJ2K, imagecodecs.htj2k_decode),
+        (HTJ2K, htj2k.decode),
     )
     for syntaxes, codec in codecs:
         if transfer_syntax in syntaxes:
@@ -122,8 +122,10 @@ def _jpeg(raw: bytes, *, photometric: str) -> Any:
 
 
 def _marked(raw: bytes) -> bool:
-    header = raw[:4096]
-    return b"JFIF\0" in header or b"Adobe" in header
+    """Whether a JFIF or a whole Adobe marker is there; libjpeg passes over a cut one, and then guesses."""
+    adobe = raw.find(b"\xff\xee", 0, _HEADER)
+    is_adobe = adobe >= 0 and raw[adobe + 4 : adobe + 9] == b"Adobe" and raw[adobe + 2 : adobe + 4] >= _ADOBE_LENGTH
+    return is_adobe or b"JFIF\0" in raw[:_HEADER]
 
 
 def _undoes_ybr(raw: bytes, transfer_syntax: str) -> bool:
@@ -150,35 +152,17 @@ def _stored_values(frame: Frame, bits_allocated: int, bits_stored: int, *, signe
 
 def _check_size(raw: bytes, transfer_syntax: str, rows: int, columns: int, samples: int) -> None:
     """Hold the codestream's own header against the description before a codec allocates by it."""
-    found = _wavelet_size(raw) if transfer_syntax in JPEG_2000 | HTJ2K else _jpeg_size(raw)
+    if transfer_syntax in JPEG_2000 | HTJ2K:
+        header = frame_header(raw)
+        found = header and (header.rows, header.columns, header.components)
+    else:
+        found = _jpeg_size(raw)
     if found is None:
         raise UnsupportedPixels(f"no frame header of {transfer_syntax} is there")
     if found != (rows, columns, samples):
         raise PixelDataMismatch(
             f"the codestream is of {found[0]} x {found[1]} x {found[2]}, described is {rows} x {columns} x {samples}"
         )
-
-
-def _wavelet_size(raw: bytes) -> tuple[int, int, int] | None:
-    """Rows, columns and components of a JPEG 2000 codestream (ISO/IEC 15444-1 A.5.1).
-
-    None for what our codecs stumble over: OpenJPH divides by a tile size of zero and takes the process with it.
-    """
-    if len(raw) < _SIZ_BYTES or not raw.startswith(_SOC_SIZ):
-        return None
-    length, _, right, bottom, left, top, *tile, components = struct.unpack_from(">HH8LH", raw, 4)
-    tile_columns, tile_rows, tile_left, tile_top = tile
-    sampling = raw[_SIZ_BYTES : _SIZ_BYTES + 3 * components]
-    if length != _SIZ_BYTES - 4 + 3 * components or len(sampling) != 3 * components:
-        return None
-    if not (left < right and top < bottom and tile_left <= left < tile_left + tile_columns):
-        return None
-    if not tile_top <= top < tile_top + tile_rows:
-        return None
-    tiles = -(-(right - tile_left) // tile_columns) * -(-(bottom - tile_top) // tile_rows)
-    if tiles > _TILE_LIMIT or any(sampling[place] != 1 for place in range(len(sampling)) if place % 3):
-        return None
-    return bottom - top, right - left, components
 
 
 def _jpeg_size(raw: bytes) -> tuple[int, int, int] | None:

@@ -13,7 +13,7 @@ See:
 """
 
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -40,7 +40,12 @@ _PREVIEW_COARSEST = 0.25
 _PREVIEW_BITS = 0.35
 _PREVIEW_BYTES = 512
 
-_SOC, _SIZ, _COD, _SOT = 0xFF4F, 0xFF51, 0xFF52, 0xFF90
+SOC_SIZ = b"\xff\x4f\xff\x51"
+"""The two markers every codestream begins with."""
+
+_SIZ_BYTES = 42
+_TILE_LIMIT = 0xFFFF
+_SOC, _SIZ, _COD, _SOT, _EOC = 0xFF4F, 0xFF51, 0xFF52, 0xFF90, 0xFFD9
 _SOT_BYTES = 12
 
 
@@ -98,14 +103,53 @@ def encode_preview(frame: Frame) -> bytes:
         level *= 2
 
 
+class FrameHeader(NamedTuple):
+    """What a codestream says of the frame in it."""
+
+    rows: int
+    columns: int
+    components: int
+
+
+def frame_header(codestream: bytes) -> FrameHeader | None:
+    """The header of a JPEG 2000 or HTJ2K codestream (ISO/IEC 15444-1 A.5.1).
+
+    None for what is none and for what our codecs stumble over: components of several sizes or depths, over 16 bits,
+    and a tile of size zero, by which OpenJPH divides and takes the process with it.
+    """
+    if len(codestream) < _SIZ_BYTES or not codestream.startswith(SOC_SIZ):
+        return None
+    length, _, right, bottom, left, top, *tile, components = struct.unpack_from(">HH8LH", codestream, 4)
+    tile_columns, tile_rows, tile_left, tile_top = tile
+    depths, *sampling = (codestream[_SIZ_BYTES + place : _SIZ_BYTES + 3 * components : 3] for place in range(3))
+    if not components or length != _SIZ_BYTES - 4 + 3 * components or len(sampling[1]) != components:
+        return None
+    if len(set(depths)) > 1 or set(sampling[0]) | set(sampling[1]) != {1}:
+        return None
+    across = left < right and tile_left <= left < tile_left + tile_columns
+    down = top < bottom and tile_top <= top < tile_top + tile_rows
+    if not (across and down):
+        return None
+    tiles = -(-(right - tile_left) // tile_columns) * -(-(bottom - tile_top) // tile_rows)
+    if tiles > _TILE_LIMIT or depths[0] & 0x7F > 15:  # noqa: PLR2004 — 16 bits are written as 15
+        return None
+    return FrameHeader(bottom - top, right - left, components)
+
+
 def decode(codestream: bytes) -> Frame:
     """The values of a whole codestream, (rows, columns) or (rows, columns, samples).
 
+    A codestream that was cut is found out; one whose coded bits were changed mostly is not, for HTJ2K has no checksum
+    and imagecodecs leaves black what OpenJPH gives up on. What guards stored frames is their seal.
+
     Raises:
-        Corrupt: It does not decode.
+        Corrupt: It is no codestream, is cut short, or does not decode.
     """
+    if frame_header(codestream) is None:
+        raise Corrupt("these bytes are no HTJ2K codestream we decode")
+    resolution_ends(codestream)  # OpenJPH takes for zeros what is missing at the end
     try:
-        return np.asarray(imagecodecs.htj2k_decode(codestream))
+        return np.asarray(imagecodecs.htj2k_decode(codestream, planar=False))
     except CODEC_FAULTS as error:
         raise Corrupt(f"an HTJ2K codestream of {len(codestream)} bytes does not decode") from error
 
@@ -129,21 +173,22 @@ def resolution_ends(codestream: bytes) -> tuple[int, ...]:
         divided by resolution.
 
     Raises:
-        Corrupt: It is no codestream, or shorter than its tile-parts say.
+        Corrupt: It is no codestream, shorter than its tile-parts say, or without its end marker.
     """
+    ends = []
     try:
         resolutions, offset = _main_header(codestream)
-        ends = []
         while struct.unpack_from(">H", codestream, offset)[0] == _SOT:
             length = struct.unpack_from(">L", codestream, offset + 6)[0]
-            offset = len(codestream) if length == 0 else offset + length
-            if length and (length < _SOT_BYTES or offset > len(codestream)):
-                raise Corrupt("a tile-part of an HTJ2K codestream reaches past its end")
+            length = length or len(codestream.rstrip(b"\0")) - offset - 2  # zero: all there is before the end marker
+            offset += length
+            if length < _SOT_BYTES:
+                raise Corrupt("a tile-part of an HTJ2K codestream is shorter than its header")
             ends.append(offset)
-            if offset + 2 > len(codestream):
-                break
+        if struct.unpack_from(">H", codestream, offset)[0] != _EOC:
+            raise Corrupt("an HTJ2K codestream has no end marker where its tile-parts end")
     except struct.error:
-        raise Corrupt("an HTJ2K codestream breaks off in its headers") from None
+        raise Corrupt("an HTJ2K codestream breaks off") from None
     if len(ends) != resolutions:
         return (len(codestream),)
     return (*ends[:-1], len(codestream))

@@ -41,6 +41,6 @@ def _grey(pixels: NDArray[np.generic]) -> NDArray[np.uint8] | NDArray[np.uint16]
     if pixels.ndim == 2:  # noqa: PLR2004 — rows, columns
         return pixels  # type: ignore[return-value]
     if pixels.shape[2] in {1, 2}:  # grey, grey with alpha
-        return np.ascontiguousarray(pixels[..., 0])  # type: ignore[return-value]
+        return np.ascontiguousarray(pixels[..., 0])
     luma = pixels[..., :3].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    return np.rint(luma).astype(pixels.dtype)  # type: ignore[no-any-return]
+    return np.rint(luma).astype(pixels.dtype)

@@ -31,7 +31,9 @@ def thumbnail_png(frame: NDArray[Any], window: tuple[float, float] | None = None
         small /= 257 if frame.dtype.itemsize > 1 else 1
     else:
         small = _windowed(small, window)
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(np.clip(np.rint(small), 0, 255).astype(np.uint8)), level=6))
+    return bytes(
+        imagecodecs.png_encode(np.ascontiguousarray(np.clip(np.rint(small), 0, 255).astype(np.uint8)), level=6)
+    )
 
 
 def _shrunk(frame: NDArray[Any], size: int) -> NDArray[np.float32]:

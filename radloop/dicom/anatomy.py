@@ -127,7 +127,7 @@ def draw_chest(rng: np.random.Generator, *, female: bool, slices: int) -> Chest:
     cage = (float(size * rng.uniform(116, 138)), float(size * rng.uniform(80, 102)))
     low = float(length * rng.uniform(0.0, 0.20))  # how deeply the patient breathed in
     domes = (low + float(rng.normal(12, 9)), low + float(rng.normal(0, 9)))
-    effusion = (int(rng.choice((RIGHT, LEFT))), float(rng.uniform(12, 34))) if rng.random() < 0.22 else None  # noqa: PLR2004
+    effusion = (int(rng.choice((RIGHT, LEFT))), float(rng.uniform(10, 26))) if rng.random() < 0.15 else None  # noqa: PLR2004
     volume = min(2.0, 420.0 / slices)
     return Chest(
         length_mm=length,
@@ -166,12 +166,12 @@ def draw_consolidation(rng: np.random.Generator, chest: Chest, *, slices: int) -
         z,
     )
     volume = min(1.0, 210.0 / slices)
-    reach = float(rng.uniform(34, 52))
+    reach = float(rng.uniform(38, 56))
     return Consolidation(
         site=site,
         centre=centre,
         radii=(reach, reach * float(rng.uniform(0.75, 1.2)), float(rng.uniform(40, 64))),
-        hu=float(rng.uniform(-90, 35)),
+        hu=float(rng.uniform(-50, 45)),
         bronchi=_draw_tree(rng, chest.length_mm, chest.cage, generations=6, volume_mm3=volume, sides=(side,)),
         bronchus_volume_mm3=volume,
         texture=_draw_texture(rng, chest.length_mm, chest.cage),
@@ -181,7 +181,7 @@ def draw_consolidation(rng: np.random.Generator, chest: Chest, *, slices: int) -
 def _draw_balls(rng: np.random.Generator, length: float, cage: tuple[float, float]) -> tuple[Ball, ...]:
     """Nodules and bullae: round and even, which a consolidation is not."""
     balls = []
-    for _ in range(int(rng.poisson(1.2))):
+    for _ in range(int(rng.poisson(1.0))):
         bulla = rng.random() < 0.3  # noqa: PLR2004
         centre = (
             float(rng.choice((RIGHT, LEFT)) * cage[0] * rng.uniform(0.35, 0.8)),
@@ -196,7 +196,7 @@ def _draw_balls(rng: np.random.Generator, length: float, cage: tuple[float, floa
 def _draw_bands(rng: np.random.Generator, length: float, cage: tuple[float, float]) -> tuple[Band, ...]:
     """Linear collapse near the diaphragm and scars near the top."""
     bands = []
-    for _ in range(int(rng.poisson(1.4))):
+    for _ in range(int(rng.poisson(1.0))):
         normal = rng.normal(size=3) * (0.6, 1.0, 1.0)
         normal /= np.linalg.norm(normal)
         centre = (
@@ -256,9 +256,9 @@ def _cage_profile(height: float) -> float:
     return float(np.sqrt(max(0.0, 1.0 - above**2.4)))
 
 
-def _soft(distance: Image, width: float) -> Image:
+def _soft(distance: npt.NDArray[np.floating], width: float) -> Image:
     """1 inside (negative distance), 0 outside, a ramp of `width` millimetres between."""
-    return np.clip(np.float32(0.5) - distance * np.float32(1.0 / width), 0.0, 1.0)
+    return np.asarray(np.clip(0.5 - distance * np.float32(1.0 / width), 0.0, 1.0), dtype=np.float32)
 
 
 def _oval(grid: Grid, centre: tuple[float, float], radii: tuple[float, float]) -> Image:
@@ -303,7 +303,8 @@ def _deposit(points: Points, volume_mm3: float, grid: Grid, z: float) -> Image:
         ((1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down),
     )
     filled = np.bincount(at, weight, minlength=rows * columns).reshape(rows, columns)
-    return np.clip(filled * (volume_mm3 / (grid.spacing_mm**2 * grid.thickness_mm)), 0, 1).astype(np.float32)
+    share = np.clip(filled * (volume_mm3 / (grid.spacing_mm**2 * grid.thickness_mm)), 0, 1)
+    return np.asarray(share, dtype=np.float32)
 
 
 def _lung_mask(chest: Chest, grid: Grid, z: float, edge: float) -> tuple[Image, Image]:
@@ -344,7 +345,7 @@ def render(chest: Chest, grid: Grid, z: float, consolidation: Consolidation | No
     edge = 1.3 * grid.spacing_mm
     lung, wall = _lung_mask(chest, grid, z, edge)
     image = _soft_tissue(chest, grid, z, edge)
-    image = _bones(image, chest, grid, z, wall, edge)
+    image = _bones(image, chest, grid, z, wall=wall, edge=edge)
     image = _middle(image, chest, grid, z, edge)
     return _blend(image, _lung_tissue(chest, grid, z, lung, consolidation), lung)
 
@@ -373,7 +374,7 @@ def _soft_tissue(chest: Chest, grid: Grid, z: float, edge: float) -> Image:
     return _blend(image, 45.0, _soft(_oval(grid, (0, 0), (flesh[0], flesh[1] * taper)), edge))
 
 
-def _bones(image: Image, chest: Chest, grid: Grid, z: float, wall: Image, edge: float) -> Image:
+def _bones(image: Image, chest: Chest, grid: Grid, z: float, *, wall: Image, edge: float) -> Image:
     """Ribs that slope forward and down, breastbone, shoulder blades, spine with its canal."""
     depth = chest.cage[1]
     forward = np.clip(0.5 - 0.5 * grid.y / depth, 0, 1)
@@ -413,7 +414,7 @@ def _middle(image: Image, chest: Chest, grid: Grid, z: float, edge: float) -> Im
         for side in (RIGHT, LEFT):
             image = _blend(image, -985.0, _soft(_oval(grid, (side * apart, 0.12 * depth), (7.0, 6.0)), edge))
     if z < chest.domes[1] + 15.0:
-        image = _blend(image, -850.0, _soft(_oval(grid, (0.5 * chest.cage[0], -0.35 * depth), (26.0, 17.0)), edge))
+        image = _blend(image, -850.0, _soft(_oval(grid, (0.5 * chest.cage[0], -0.35 * depth), (20.0, 12.0)), edge))
     return image
 
 

@@ -25,8 +25,8 @@ from radloop.dicom.values import (
     decoded,
     encodings_of,
     integer,
-    raw,
     unsigned,
+    value_bytes,
 )
 
 INLINE_LIMIT = 1024
@@ -173,7 +173,7 @@ def _private_vr(part: Part10, elements: Elements, tag: int) -> str:
     if not block:
         return "LO" if tag & 0xFFFF > 0xF else "UN"  # noqa: PLR2004 — creators stand from 0010 on
     creator = elements.get(tag & 0xFFFF0000 | block)
-    return _creator_vr(tag, raw(part, creator).decode("latin-1").strip(" \0")) if creator else "UN"
+    return _creator_vr(tag, value_bytes(part, creator).decode("latin-1").strip(" \0")) if creator else "UN"
 
 
 @lru_cache(maxsize=8192)
@@ -194,7 +194,7 @@ def _values(part: Part10, vr: str, element: Element, encodings: Sequence[str]) -
     if vr == "AT":
         words = binary_numbers(part, element._replace(length=element.length // 4 * 4), "US")
         return [f"{group:04X}{number:04X}" for group, number in zip(words[::2], words[1::2], strict=True)]
-    text = decoded(raw(part, element), encodings, is_name=vr == "PN")
+    text = decoded(value_bytes(part, element), encodings, is_name=vr == "PN")
     if vr in _LONG_TEXT:
         text = text.rstrip(" \0")
         return [text] if text else []
@@ -220,7 +220,7 @@ def _name(text: str) -> Mapping[str, str] | None:
 
 
 def _little_endian(part: Part10, element: Element, vr: str) -> bytes:
-    value = raw(part, element)
+    value = value_bytes(part, element)
     size = _WORDS.get(vr, 1)
     if not part.is_big_endian or size == 1 or len(value) % size or element.fragments is not None:
         return value

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from radloop.core.datasets import Split, split_of
 from radloop.dicom.anatomy import Chest, Consolidation, Grid, draw_chest, draw_consolidation, lung_share, render
 
-_IMPLEMENTATION_UID: Final = "2.25.279408318404283415013407046134893251957"
+_IMPLEMENTATION_UID: Final = UID("2.25.279408318404283415013407046134893251957")
 _AIR_HU: Final = -1000.0
 
 
@@ -78,9 +78,7 @@ SCANNERS: Final = (
 )
 
 
-def phantom_study(
-    number: int, *, consolidated: bool, seed: int = 7, slices: int = 16, size: int = 256
-) -> PhantomStudy:
+def phantom_study(number: int, *, consolidated: bool, seed: int = 7, slices: int = 16, size: int = 256) -> PhantomStudy:
     """One study; the same arguments always give the same bytes.
 
     Patient `number` with and without a consolidation is the same patient in the same scanner.
@@ -184,10 +182,10 @@ def _noise(rng: np.random.Generator, size: int, sigma_hu: float, smooth: int) ->
 
 def _stored(hu: npt.NDArray[np.float32], scanner: Scanner) -> npt.NDArray[np.int16] | npt.NDArray[np.uint16]:
     """Stored values of one slice; 12 bits unless the scanner writes signed ones."""
-    values = np.rint(np.maximum(hu, _AIR_HU - 24) - scanner.intercept)
+    values: npt.NDArray[np.float32] = np.rint(np.maximum(hu, _AIR_HU - 24) - np.float32(scanner.intercept))
     if not scanner.signed:
-        return np.clip(values, 0, 4095).astype("<u2")
-    stored = values.astype("<i2")
+        return np.clip(values, 0, 4095).astype(np.uint16)
+    stored = values.astype(np.int16)
     if scanner.outside is not None:
         at = np.linspace(-1, 1, stored.shape[0])
         stored[at[:, None] ** 2 + at[None, :] ** 2 > 1.0] = scanner.outside
@@ -277,7 +275,7 @@ def _write(
     slice_.ImagePositionPatient = [_decimal(float(grid.x[0, 0])), _decimal(float(grid.y[0, 0])), _decimal(z)]
     slice_.SliceLocation = _decimal(z)
     slice_.Rows, slice_.Columns = stored.shape
-    slice_.add_new("PixelData", "OW", stored.tobytes())
+    slice_.add_new("PixelData", "OW", stored.astype(stored.dtype.newbyteorder("<")).tobytes())
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = slice_.SOPInstanceUID

@@ -28,7 +28,7 @@ from radloop.dicom.elements import (
 )
 from radloop.dicom.image import ImageDescription, pixel_element
 from radloop.dicom.parse import Instance, instance_of
-from radloop.dicom.values import binary_numbers
+from radloop.dicom.values import binary_numbers, value_bytes
 
 __all__ = ["described", "frame_bytes", "frames_encapsulated", "native_array", "stored_frame"]
 
@@ -105,10 +105,9 @@ def stored_frame(data: bytes, instance: Instance, index: int) -> tuple[bytes, st
     if found[1].fragments is None:
         if instance.transfer_syntax not in {DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE, EXPLICIT_LE}:
             raise UnsupportedPixels(f"uncompressed pixels of transfer syntax {instance.transfer_syntax}")
-        frame = _cut(part.data, found[1].start, image, index)
         if part.is_big_endian:
-            frame = _swapped(frame, image, found[1].vr)
-        return frame, EXPLICIT_LE
+            return _cut(_swapped(value_bytes(part, found[1]), image, found[1].vr), 0, image, index), EXPLICIT_LE
+        return _cut(part.data, found[1].start, image, index), EXPLICIT_LE
     codestream = _joined(part.data, _frame_spans(part, image.frames)[index])
     if instance.transfer_syntax == RLE:
         return _rle(codestream, image), EXPLICIT_LE
@@ -170,14 +169,12 @@ def _cut(data: bytes, start: int, image: ImageDescription, index: int) -> bytes:
     return np.packbits(unpacked, bitorder="little").tobytes()
 
 
-def _swapped(frame: bytes, image: ImageDescription, vr: str) -> bytes:
+def _swapped(value: bytes, image: ImageDescription, vr: str) -> bytes:
     """Little endian from big endian: pixels of OW are words, even where two 8-bit pixels share one (PS3.5 §8.1.1)."""
-    size = max(image.bits_allocated // 8, 1)
-    if size == 1 and vr == "OW":
-        size = 2
-    if size == 1 or len(frame) % size:
-        return frame
-    return np.frombuffer(frame, dtype=f">u{size}").astype(f"<u{size}").tobytes()
+    size = max(image.bits_allocated // 8, 2 if vr == "OW" else 1)
+    if size == 1 or len(value) % size:
+        return value
+    return np.frombuffer(value, dtype=f">u{size}").astype(f"<u{size}").tobytes()
 
 
 def _frame_spans(part: Part10, frames: int) -> list[list[_Span]]:
@@ -283,9 +280,9 @@ def _dtype(image: ImageDescription) -> str:
     return f"<{'i' if image.signed else 'u'}{size}"
 
 
-def _bits(raw: bytes, image: ImageDescription) -> NDArray[Any]:
+def _bits(frame: bytes, image: ImageDescription) -> NDArray[Any]:
     count = image.rows * image.columns * image.samples
-    pixels = np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=count, bitorder="little")
+    pixels = np.unpackbits(np.frombuffer(frame, dtype=np.uint8), count=count, bitorder="little")
     if image.samples > 1:
         raise UnsupportedPixels(f"{image.samples} samples of one bit")
     return pixels.reshape(image.rows, image.columns)

@@ -87,7 +87,10 @@ class TileSpec:
 
 
 def planes_of(volume: npt.NDArray[np.generic], modality: str, spec: TileSpec) -> Planes:
-    """Every plane of a study, windowed, padded to a square with black and resized by area.
+    """Every plane of a study, windowed and resized by area.
+
+    The box around the lungs fills the square whatever its shape, for that evens out the shapes of bodies and wastes no
+    pixel. What is not cropped keeps its shape and is padded with black.
 
     Args:
         volume: CT: int16 (slices, rows, columns), HU. X-ray: uint16 (views, rows, columns), MONOCHROME2 polarity,
@@ -105,15 +108,18 @@ def planes_of(volume: npt.NDArray[np.generic], modality: str, spec: TileSpec) ->
         raise InvalidInput(f"a study is an array of planes, rows and columns, not of {volume.ndim} axes")
     if modality == CT and volume.dtype == np.int16:
         low, width = spec.window_center - spec.window_width / 2, spec.window_width
-        volume = volume[lung_box(volume)] if spec.crop == "lungs" else volume
     elif modality in XRAYS and volume.dtype == np.uint16:
         low, width = 0.0, 65535.0
     else:
         raise InvalidInput(f"tiles are made from int16 CT and uint16 CR or DX, not from {volume.dtype} {modality}")
+    is_cropped = modality == CT and spec.crop == "lungs"
+    if is_cropped:
+        slices, rows, columns = lung_box(volume.view(np.int16))
+        volume = volume[slices, rows, columns]
     planes = np.empty((len(volume), spec.size, spec.size), dtype=np.uint8)
     for at, plane in enumerate(volume):
         grey = np.clip((plane.astype(np.float32) - np.float32(low)) * np.float32(1 / width), 0, 1)
-        planes[at] = np.rint(_resize(grey, spec.size) * np.float32(255))
+        planes[at] = np.rint(_resize(grey, spec.size, fill=is_cropped) * np.float32(255))
     return planes
 
 
@@ -151,9 +157,11 @@ def lung_box(volume: npt.NDArray[np.int16]) -> tuple[slice, slice, slice]:
     return ranges[0], ranges[1], ranges[2]
 
 
-def _resize(plane: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
-    """A plane as a square: float32 (size, size). The longer side fills it, the rest is black, the middle stays."""
+def _resize(plane: npt.NDArray[np.float32], size: int, *, fill: bool) -> npt.NDArray[np.float32]:
+    """A plane as a square: float32 (size, size); stretched to fill it, or in its shape with black beside it."""
     rows, columns = plane.shape
+    if fill:
+        return np.asarray(_weights(rows, size) @ plane @ _weights(columns, size).T, dtype=np.float32)
     scale = size / max(rows, columns)
     height, width = max(1, round(rows * scale)), max(1, round(columns * scale))
     square = np.zeros((size, size), dtype=np.float32)
@@ -189,7 +197,8 @@ def spread(count: int, tiles: int, rng: np.random.Generator | None = None) -> np
     [2, 6, 10, 14]
     """
     within = rng.random(tiles) if rng is not None else 0.5
-    return np.minimum((np.arange(tiles) + within) * (count / tiles), count - 1).astype(np.int64)
+    places = (np.arange(tiles) + within) * (count / tiles)
+    return np.asarray(np.floor(np.minimum(places, count - 1)), dtype=np.int64)
 
 
 def bag_of(planes: Planes, modality: str, spec: TileSpec, rng: np.random.Generator | None = None) -> Bag:
@@ -212,4 +221,4 @@ def bag_of(planes: Planes, modality: str, spec: TileSpec, rng: np.random.Generat
         beside = np.stack((at - step, at, at + step), axis=1).clip(0, len(planes) - 1)
     else:
         beside = np.repeat(at[:, None], CHANNELS, axis=1)
-    return planes[beside].astype(np.float32) * np.float32(1 / 255)
+    return np.asarray(planes[beside], dtype=np.float32) * np.float32(1 / 255)

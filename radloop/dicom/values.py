@@ -37,7 +37,7 @@ _FORMATS = {
 }
 
 
-def raw(part: Part10, element: Element) -> bytes:
+def value_bytes(part: Part10, element: Element) -> bytes:
     """The bytes of a value, padding included."""
     return part.data[element.start : element.start + element.length]
 
@@ -50,7 +50,7 @@ def encodings_of(part: Part10, elements: Elements, inherited: Sequence[str] = ("
     element = elements.get(_SPECIFIC_CHARACTER_SET)
     if element is None:
         return inherited
-    terms = [term.strip(" \0") for term in raw(part, element).decode("latin-1").split("\\")]
+    terms = [term.strip(" \0") for term in value_bytes(part, element).decode("latin-1").split("\\")]
     if any(term not in python_encoding for term in terms):
         return ("iso8859",)
     with warnings.catch_warnings():
@@ -72,7 +72,7 @@ def decoded(value: bytes, encodings: Sequence[str], *, is_name: bool = False) ->
 
 def texts(part: Part10, element: Element, encodings: Sequence[str], *, is_name: bool = False) -> list[str]:
     """Values of a text element, without the padding that means nothing (PS3.5 §6.2)."""
-    text = decoded(raw(part, element), encodings, is_name=is_name)
+    text = decoded(value_bytes(part, element), encodings, is_name=is_name)
     return [value.strip(" \0") for value in text.split("\\")]
 
 
@@ -115,7 +115,7 @@ def decimals(part: Part10, elements: Elements, tag: int) -> tuple[float, ...] | 
     if element.vr in {"FD", "FL"}:
         numbers: list[float | None] = [float(number) for number in binary_numbers(part, element, element.vr)]
     else:
-        numbers = [decimal(value) for value in raw(part, element).decode("latin-1").split("\\")]
+        numbers = [decimal(value) for value in value_bytes(part, element).decode("latin-1").split("\\")]
     found = tuple(number for number in numbers if number is not None and math.isfinite(number))
     return found if found and len(found) == len(numbers) else None
 

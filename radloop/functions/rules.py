@@ -15,7 +15,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
@@ -60,9 +60,10 @@ class Rule:
 
     Attributes:
         name: As in the brief, where it has the rule.
-        pattern: EventBridge event pattern, checked by `load_rules`.
+        pattern: EventBridge event pattern; one it would refuse raises InvalidPattern.
         target: Name of the function, a key of `functions.catalogue.FUNCTIONS`.
         delay_s: Seconds between the event and its delivery.
+        branches: The pattern made ready.
     """
 
     name: str
@@ -70,6 +71,10 @@ class Rule:
     pattern: Mapping[str, Any]
     target: str
     delay_s: float = 0.0
+    branches: "list[_Branch]" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "branches", _compiled(self.pattern))  # once, not for every event
 
 
 def load_rules(texts: Iterable[str], settings: Settings) -> tuple[Rule, ...]:
@@ -92,9 +97,8 @@ def load_rules(texts: Iterable[str], settings: Settings) -> tuple[Rule, ...]:
 
 def _rule(entry: Mapping[str, Any], settings: Settings) -> Rule:
     delay = entry.get("delay")
-    if delay is not None and delay not in {field.name for field in fields(Settings)}:
+    if delay is not None and delay not in {known.name for known in fields(Settings)}:
         raise ValueError(f"rule {entry['name']} waits for the setting {delay}, which does not exist")
-    _compiled(entry["pattern"])
     return Rule(
         name=entry["name"],
         description=entry["description"],
@@ -106,7 +110,8 @@ def _rule(entry: Mapping[str, Any], settings: Settings) -> Rule:
 
 def targets(event: Mapping[str, Any], rules: Sequence[Rule]) -> list[Rule]:
     """The rules that `event`, in EventBridge's own spelling (`Event.as_json`), wakes."""
-    return [rule for rule in rules if matches(rule.pattern, event)]
+    found = _leaves(event)
+    return [rule for rule in rules if any(_holds(branch, found) for branch in rule.branches)]
 
 
 def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
@@ -219,8 +224,8 @@ def _object(branches: list[_Branch], path: str, pattern: object, *, depth: int, 
         if isinstance(value, Mapping):
             branches = _object(branches, below, value, depth=depth + 1, inside_or=inside_or)
         elif isinstance(value, list | tuple):
-            field = _field(below, value)
-            branches = [{**branch, below: field} for branch in branches]
+            asked = _field(below, value)
+            branches = [{**branch, below: asked} for branch in branches]
         else:
             raise InvalidPattern(f"{below} must be an object or an array")
     return branches

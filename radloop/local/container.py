@@ -232,13 +232,18 @@ def link(source: Path, target: Path) -> None:
 
 
 def flush(folder: Path) -> None:
-    """Bring the files below `folder` to the disk, so that a rename never outlives what it names."""
-    for path in (*files_below(folder), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Bring `folder` and all below it to the disk, so that a rename never outlives what it names."""
+    for path in (*files_below(folder), *(path for path in folder.rglob("*") if path.is_dir()), folder):
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Bring one file, or the names in one folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def files_below(folder: Path) -> list[Path]:

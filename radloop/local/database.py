@@ -70,8 +70,10 @@ class Database:
 
         Raises:
             RadloopError: What `work` raised; its changes are undone.
-            Unavailable: The database could not be written.
+            Unavailable: The database could not be written, or it is closed.
         """
+        if not self._writer.is_alive():
+            raise Unavailable("the database is closed")
         future: Future[Any] = Future()
         self._queue.put((work, future))
         return future.result()

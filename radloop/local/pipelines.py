@@ -331,7 +331,7 @@ class _Walk:
                 self._materialise_lines(target)
 
     def _materialise_lines(self, manifest: Path) -> None:
-        for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(manifest.read_text(encoding="utf-8").split("\n"), start=1):
             if not line.strip():
                 continue
             try:
@@ -434,6 +434,7 @@ def _settle(work: Work, partial: Path, done: Path) -> None:
         shutil.rmtree(partial / "model")
     container.flush(partial)
     partial.replace(done)
+    container.sync(done.parent)
 
 
 def _steps(steps: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

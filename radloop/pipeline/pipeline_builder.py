@@ -25,6 +25,7 @@ RECIPE: Final[Mapping[str, str]] = {
     "image_size": "224",
     "tiles_per_bag": "16",
     "tiles_in_evaluation": "32",
+    "augmentation": "1",
     "passes": "1",
     "seed": "7",
     "threads": "0",
@@ -34,8 +35,6 @@ RECIPE: Final[Mapping[str, str]] = {
 
 Train gets all of it; Preprocess gets `image_size`, `tiles_per_bag` and `tiles_in_evaluation`, Evaluate `threads`.
 """
-
-NAME: Final = "radloop-training"
 
 _ML: Final = "/opt/ml"
 _PREPROCESS_ARGUMENTS: Final = ("image_size", "tiles_per_bag", "tiles_in_evaluation")

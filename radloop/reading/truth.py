@@ -7,9 +7,7 @@ from radloop.core.ports import AuditEntry, Change, Clock, Records
 from radloop.core.tables import IMAGE_SETS, image_set_of, put_image_set
 
 
-def verify(
-    records: Records, clock: Clock, identity: str, finding: Finding, *, version: int, by: Principal
-) -> ImageSet:
+def verify(records: Records, clock: Clock, identity: str, finding: Finding, *, version: int, by: Principal) -> ImageSet:
     """Record `finding` as ground truth; the image set, the event that tells of it and the audit are one commit.
 
     Args:

@@ -40,10 +40,14 @@ class Part:
     dataset_sha256: str
     manifest_sha256: str
 
-    def bag(self, at: int, rng: np.random.Generator | None = None) -> Bag:
-        """Bag number `at`: float32 (tiles, 3, size, size) in 0..1; varied where a generator is given."""
+    def bag(self, at: int) -> Bag:
+        """Bag number `at` as evaluation sees it: float32 (tiles, 3, size, size) in 0..1."""
+        return bag_of(self.planes[at], self.modalities[at], self.spec)
+
+    def varied_bag(self, at: int, rng: np.random.Generator, strength: float) -> Bag:
+        """Bag number `at` as training sees it: other tiles every time, each varied, same shape and range."""
         tiles = bag_of(self.planes[at], self.modalities[at], self.spec, rng)
-        return tiles if rng is None else augment(tiles, rng)
+        return augment(tiles, rng, strength) if strength else tiles
 
 
 def read_part(folder: Path) -> Part:
@@ -68,7 +72,7 @@ def read_part(folder: Path) -> Part:
         raise InvalidInput(f"the {folder.name} part lacks an image or a field of its manifest") from None
 
 
-def augment(tiles: Bag, rng: np.random.Generator) -> Bag:
+def augment(tiles: Bag, rng: np.random.Generator, strength: float = 1.0) -> Bag:
     """A bag as another scanner might have shown it: shifted, brighter or paler, noisier.
 
     Never mirrored: left and right mean something in a chest.
@@ -76,18 +80,19 @@ def augment(tiles: Bag, rng: np.random.Generator) -> Bag:
     Args:
         tiles: float32 (tiles, 3, size, size) in 0..1.
         rng: Where the chance comes from.
+        strength: 1 is the most that a long training stands; a short one learns faster with less.
 
     Returns:
         The same shape and range.
     """
     size = tiles.shape[-1]
-    reach = int(round(_SHIFT * size))  # noqa: RUF046 — mypy sees a float
+    reach = int(round(_SHIFT * strength * size))  # noqa: RUF046 — mypy sees a float
     down, right = (int(step) for step in rng.integers(-reach, reach + 1, 2))
     at = np.arange(size)
     tiles = tiles[:, :, (at - down).clip(0, size - 1)[:, None], (at - right).clip(0, size - 1)]
-    tiles *= np.float32(1 + rng.uniform(-_CONTRAST, _CONTRAST))
-    tiles += np.float32(rng.uniform(-_BRIGHTNESS, _BRIGHTNESS))
-    tiles += rng.standard_normal(tiles.shape, dtype=np.float32) * np.float32(rng.uniform(0, _NOISE))
+    tiles *= np.float32(1 + strength * rng.uniform(-_CONTRAST, _CONTRAST))
+    tiles += np.float32(strength * rng.uniform(-_BRIGHTNESS, _BRIGHTNESS))
+    tiles += rng.standard_normal(tiles.shape, dtype=np.float32) * np.float32(strength * rng.uniform(0, _NOISE))
     return np.clip(tiles, 0, 1, out=tiles)
 
 
@@ -95,7 +100,8 @@ def alike(part: Part, most_tiles: int) -> Iterator[tuple[list[int], Bag]]:
     """All bags for evaluation, in groups with the same number of tiles so that each is one array.
 
     Yields:
-        Numbers of the bags, and float32 (bags, tiles, 3, size, size) of at most `most_tiles` tiles, but one bag at least.
+        Numbers of the bags, and float32 (bags, tiles, 3, size, size) of at most `most_tiles` tiles, but of one bag at
+        least.
     """
     by_tiles: dict[int, list[int]] = {}
     for at, planes in enumerate(part.planes):

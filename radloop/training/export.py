@@ -1,12 +1,12 @@
 """A trained network as the files that serving and evaluation read.
 
-    model.onnx            tiles float32 (bags, tiles, 3, size, size) in 0..1 -> logit (bags,), embedding (bags, 2048)
-    model.pt              state dict, for the next training
-    preprocess.json       `TileSpec`
-    threshold.json        {"threshold": 0.5}, of the probability; chosen on validation, never on test
-    labels.json           {"0": "absent", "1": "present"}
-    drift_reference.npz   embeddings and probabilities of the validation bags, what later images are compared with
-    lineage.json          data, code, hyperparameters; written last
+model.onnx            tiles float32 (bags, tiles, 3, size, size) in 0..1 -> logit (bags,), embedding (bags, 2048)
+model.pt              state dict, for the next training
+preprocess.json       `TileSpec`
+threshold.json        {"threshold": 0.5}, of the probability; chosen on validation, never on test
+labels.json           {"0": "absent", "1": "present"}
+drift_reference.npz   embeddings and probabilities of the validation bags, what later images are compared with
+lineage.json          data, code, hyperparameters; written last
 """
 
 import warnings

@@ -179,7 +179,8 @@ def check_pixels(volume: npt.NDArray[np.generic], example: Example, seen: dict[s
     first = seen.setdefault(pixels, example)
     if first.split is not example.split:
         raise InvalidInput(
-            f"image sets {first.image_set} ({first.split}) and {example.image_set} ({example.split}) have the same pixels"
+            f"image sets {first.image_set} ({first.split}) and {example.image_set} ({example.split}) "
+            "have the same pixels"
         )
     return pixels
 

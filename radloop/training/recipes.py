@@ -49,6 +49,7 @@ def _full(modality: str) -> dict[str, str]:
         "batch_size": "32",
         "tiles_at_once": "64",
         "learning_rate": "0.001",
+        "augmentation": "1",
         "image_size": "224",
         "tiles_per_bag": "16" if is_ct else "1",
         "tiles_in_evaluation": "32" if is_ct else "4",
@@ -58,11 +59,12 @@ def _full(modality: str) -> dict[str, str]:
 def _small(modality: str) -> dict[str, str]:
     is_ct = modality == "CT"
     return {
-        "epochs": "12" if is_ct else "6",
+        "epochs": "9" if is_ct else "6",
         "patience": "8" if is_ct else "4",
         "batch_size": "4" if is_ct else "32",
         "tiles_at_once": "64",
-        "learning_rate": "0.0005" if is_ct else "0.001",
+        "learning_rate": "0.001",
+        "augmentation": "0.25",
         "image_size": "64",
         "tiles_per_bag": "8" if is_ct else "1",
         "tiles_in_evaluation": "16" if is_ct else "4",

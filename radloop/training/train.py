@@ -15,7 +15,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +49,7 @@ class Hyperparameters:
         weight_decay: Of Adam (L2).
         image_size: Side of a tile; 0 takes what preprocessing made. A difference is refused.
         tiles_per_bag: Tiles a study in one step; 0 takes what preprocessing was told.
+        augmentation: Strength of the variation, 0 to switch it off.
         passes: How often an epoch visits every study, each time with other tiles.
         seed: Of the weights, the order and the variation.
         threads: For torch; 0 leaves its choice.
@@ -65,6 +66,7 @@ class Hyperparameters:
     image_size: int = 0
     tiles_per_bag: int = 0
     tiles_in_evaluation: int = 0
+    augmentation: float = 1.0
     passes: int = 1
     seed: int = 7
     threads: int = 0
@@ -104,22 +106,22 @@ def parse_hyperparameters(values: Mapping[str, Any]) -> Hyperparameters:
     Raises:
         InvalidInput: One is unknown, not a number where one is due, or below its least value.
     """
-    known = {field.name: field.type for field in fields(Hyperparameters)}
+    kinds = {name: type(value) for name, value in asdict(Hyperparameters()).items()}
     wanted: dict[str, Any] = {}
     for name, value in values.items():
         if name.startswith("sagemaker_") or str(value) == "":
             continue
-        if name not in known:
+        if name not in kinds:
             raise InvalidInput(f"there is no hyperparameter {name}")
         try:
-            wanted[name] = known[name](value) if callable(known[name]) else value
+            wanted[name] = kinds[name](value)
         except (TypeError, ValueError):
             raise InvalidInput(f"hyperparameter {name} is not a number") from None
     chosen = Hyperparameters(**wanted)
     if min(chosen.epochs, chosen.patience, chosen.batch_size, chosen.tiles_at_once, chosen.passes) < 1:
         raise InvalidInput("epochs, patience, batch_size, tiles_at_once and passes are at least 1")
-    if not 0 < chosen.learning_rate < math.inf or chosen.weight_decay < 0:
-        raise InvalidInput("learning_rate is above 0 and weight_decay not below it")
+    if not 0 < chosen.learning_rate < math.inf or min(chosen.weight_decay, chosen.augmentation) < 0:
+        raise InvalidInput("learning_rate is above 0, weight_decay and augmentation are not below it")
     return chosen
 
 
@@ -136,7 +138,9 @@ def train(root: Path) -> None:
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    weights = None if chosen.pretrained == "none" else root / "input" / "data" / "weights" / Path(chosen.pretrained).name
+    weights = (
+        None if chosen.pretrained == "none" else root / "input" / "data" / "weights" / Path(chosen.pretrained).name
+    )
     lineage = _lineage(chosen, teach, tune, weights)
     run = Run(chosen, teach, tune, Checkpoints(root / "checkpoints", _fingerprint(lineage)), weights)
     run.go()
@@ -220,9 +224,7 @@ class Run:
         if weights is not None:
             load_pretrained(model, weights)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay
-        )
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay)
         self.progress = Progress()
 
     def go(self) -> None:
@@ -268,7 +270,7 @@ class Run:
         parts = max(1, math.ceil(len(members) * self.teach.spec.tiles_per_bag / self.chosen.tiles_at_once))
         loss_sum = 0.0
         for some in np.array_split(np.asarray(members), min(parts, len(members))):
-            tiles = np.stack([self.teach.bag(int(at), rng) for at in some])
+            tiles = np.stack([self.teach.varied_bag(int(at), rng, self.chosen.augmentation) for at in some])
             logits, _ = self.model(_tensor(tiles, self.device))
             loss = balanced_loss(logits, self.teach.labels[some], self.teach.labels) * (len(some) / len(members))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -324,7 +326,7 @@ def _tensor(tiles: Bag, device: torch.device) -> torch.Tensor:
     """Tiles (bags, tiles, 3, size, size) on the device, each tile laid out channels last."""
     bags, count = tiles.shape[:2]
     flat = torch.from_numpy(tiles).flatten(0, 1).to(device, memory_format=torch.channels_last)
-    return flat.unflatten(0, (bags, count))
+    return flat.view(bags, count, *flat.shape[1:])
 
 
 def _fit(part: Part, chosen: Hyperparameters) -> Part:

@@ -220,6 +220,13 @@ def test_an_operation_the_contract_does_not_admit_is_refused_when_the_meter_is_m
         Meter(CATALOGUE_OF_METRICS, ["/patients/123"])
 
 
+@pytest.mark.parametrize(
+    "operation", ["GetDICOMInstance", "getFrame", "describe", "storeInstances", "decideOnModel", "UntagResource"]
+)
+def test_operations_of_every_door_have_names_the_contract_admits(operation: str) -> None:
+    Meter(CATALOGUE_OF_METRICS, [operation])
+
+
 def test_two_meters_do_not_share_anything(house: House, meter: Meter) -> None:
     meter.answered("GetImageFrame", 1)
     other = Meter(CATALOGUE_OF_METRICS, ["GetImageFrame"])

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import botocore.session
@@ -12,6 +13,7 @@ from botocore.validate import ParamValidator
 
 from radloop.pipeline.expressions import Scope, parameters_of, resolve
 from radloop.pipeline.pipeline_builder import RECIPE, definition
+from radloop.training.recipes import recipe_for
 
 ROLE = "arn:aws:iam::111122223333:role/radloop-training"
 GIVEN = {"DatasetUri": "s3://training-data/snapshots/abc/manifest.jsonl", "Snapshot": "abc", "RoleArn": ROLE}
@@ -124,6 +126,19 @@ def test_the_recipe_of_the_brief_is_the_default() -> None:
     assert chosen == RECIPE
     wanted = {"epochs": "50", "patience": "5", "batch_size": "32", "learning_rate": "0.001", "image_size": "224"}
     assert wanted.items() <= chosen.items()
+
+
+def test_the_parameters_are_the_hyperparameters_that_training_knows() -> None:
+    train = pytest.importorskip("radloop.training.train", reason="needs torch", exc_type=ImportError)
+    assert set(RECIPE) == {field.name for field in fields(train.Hyperparameters)}
+    train.parse_hyperparameters(RECIPE)
+
+
+@pytest.mark.parametrize("modality", ["CT", "CR", "DX"])
+@pytest.mark.parametrize("gpu", [False, True])
+def test_every_recipe_can_be_handed_to_an_execution(modality: str, gpu: bool) -> None:
+    recipe = recipe_for(2, gpu, modality=modality)
+    assert parameters_of(definition(), {**GIVEN, **recipe}).items() >= recipe.items()
 
 
 def test_another_recipe_may_be_the_default_and_reaches_every_step() -> None:

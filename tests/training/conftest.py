@@ -66,7 +66,7 @@ def job_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def dataset() -> Callable[..., Lines]:
     return make_dataset
 

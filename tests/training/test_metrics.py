@@ -43,7 +43,8 @@ def test_intervals_draw_patients_and_not_images() -> None:
     scores = np.clip(labels * 0.3 + rng.random(40) * 0.7, 0, 1)
     many = interval(labels, scores, [str(at) for at in range(40)], 0.5)
     few = interval(np.repeat(labels, 9), np.repeat(scores, 9), [str(at) for at in range(40) for _ in range(9)], 0.5)
-    assert few == pytest.approx(many), "nine copies of every image are no new evidence"
+    for name, bounds in many.items():
+        assert few[name] == pytest.approx(bounds), "nine copies of every image are no new evidence"
     low, high = many["accuracy"]
     assert low < ((scores >= 0.5) == labels).mean() < high
 

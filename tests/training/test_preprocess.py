@@ -29,7 +29,9 @@ def test_every_part_holds_the_planes_that_serving_would_make(job_root: Path, dat
         part = job_root / "processing" / split
         written = json.loads((part / "manifest.json").read_text())
         assert TileSpec.from_json(written["tile_spec"]) == spec
-        assert sorted(i["image_set"] for i in written["items"]) == [l["image_set"] for l in lines if l["split"] == split]
+        assert sorted(i["image_set"] for i in written["items"]) == [
+            line["image_set"] for line in lines if line["split"] == split
+        ]
         for item in written["items"]:
             raw = np.load(job_root / "processing" / "input" / "dataset" / item["file"])
             planes = np.load(part / item["file"])

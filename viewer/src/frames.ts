@@ -27,8 +27,8 @@ const MOST_REQUESTS = 6;
 /** Full frames under way, so that none of them waits long when the reader moves. */
 const MOST_FULL_REQUESTS = 3;
 const MOST_DECODES = 4;
-/** Slices decoded ahead of the reader. */
-const DECODE_AHEAD = 4;
+/** Slices decoded ahead of the reader, where memory allows. */
+const MOST_AHEAD = 4;
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 30_000;
 
@@ -45,7 +45,8 @@ interface Under {
 export class Frames implements Shelf {
   readonly count: number;
   readonly hasPreviews: boolean;
-  readonly reach: number;
+  readonly reach: Readonly<Record<Layer, number>>;
+  readonly #ahead: number;
   #reader: Reader = { current: 0, direction: 1, resting: true };
   readonly #holdings: Record<Layer, Holding[]>;
   readonly #compressed: Record<Layer, ByteLru<number, Compressed>>;
@@ -76,8 +77,11 @@ export class Frames implements Shelf {
       full: new ByteLru(budgets.full, (index) => this.#set(index, "full", "missing")),
     };
     this.#decoded = new ByteLru(budgets.decoded);
-    const largest = infos.reduce((most, info) => Math.max(most, info.lossless_bytes ?? rawBytes(info)), 1);
-    this.reach = Math.floor((budgets.full * 0.9) / largest / 2);
+    this.reach = {
+      preview: reachOf(budgets.previews, infos, (info) => info.preview_bytes ?? 0),
+      full: reachOf(budgets.full, infos, (info) => info.lossless_bytes ?? decodedBytes(info)),
+    };
+    this.#ahead = Math.min(reachOf(budgets.decoded, infos, decodedBytes), MOST_AHEAD);
   }
 
   holding(index: number, layer: Layer): Holding {
@@ -134,9 +138,11 @@ export class Frames implements Shelf {
 
   /** Let what this reader will not look at grow old first: eviction would otherwise refetch its neighbours. */
   #keepWhatIsNear(current: number): void {
-    for (let step = Math.min(this.reach, this.count); step >= 0; step--) {
-      this.#compressed.full.get(current - step);
-      this.#compressed.full.get(current + step);
+    for (const layer of ["preview", "full"] as const) {
+      for (let step = this.reach[layer]; step >= 0; step--) {
+        this.#compressed[layer].get(current - step);
+        this.#compressed[layer].get(current + step);
+      }
     }
   }
 
@@ -154,8 +160,9 @@ export class Frames implements Shelf {
     while (this.#fetching.size < MOST_REQUESTS) {
       const wish = nextWish(this.#reader, this);
       if (!wish) return;
-      const current = wish.index === this.#reader.current;
-      if (wish.layer === "full" && !current && this.#fullRequests() >= MOST_FULL_REQUESTS) return;
+      const isCurrent = wish.index === this.#reader.current;
+      if (!isCurrent && this.#fetching.size >= MOST_REQUESTS - 1) return; // one way stays free for the slice in view
+      if (!isCurrent && wish.layer === "full" && this.#fullRequests() >= MOST_FULL_REQUESTS) return;
       void this.#fetch(wish);
     }
   }
@@ -206,8 +213,8 @@ export class Frames implements Shelf {
   #decodeWhatIsNear(): void {
     const { current, direction, resting } = this.#reader;
     if (!this.#tryDecode(current) && !this.#at(current)) this.#decodeNearest(current);
-    for (let step = 1; step <= DECODE_AHEAD; step++) this.#tryDecode(current + direction * step);
-    if (resting) this.#tryDecode(current - direction);
+    for (let step = 1; step <= this.#ahead; step++) this.#tryDecode(current + direction * step);
+    if (resting && this.#ahead > 0) this.#tryDecode(current - direction);
   }
 
   /** Start decoding the best layer of a slice that we hold; true when its best is decoded or on its way. */
@@ -249,8 +256,14 @@ export class Frames implements Shelf {
   }
 }
 
-function rawBytes({ rows, columns, samples, bits_stored }: FrameInfo): number {
-  return rows * columns * samples * (bits_stored > 8 ? 2 : 1);
+/** How many frames to either side fit a budget, so that what is fetched for a reader never evicts itself. */
+function reachOf(budget: number, infos: readonly FrameInfo[], size: (info: FrameInfo) => number): number {
+  const largest = infos.reduce((most, info) => Math.max(most, size(info)), 1);
+  return infos.length;
+}
+
+function decodedBytes({ rows, columns, samples }: FrameInfo): number {
+  return rows * columns * (samples === 3 ? 4 : 2);
 }
 
 /** One number for a slice and a layer, so that looking one up allocates nothing. */

@@ -24,8 +24,8 @@ export interface Shelf {
   readonly count: number;
   /** Some frame of this series has a preview layer. */
   readonly hasPreviews: boolean;
-  /** How many full frames to either side of the reader may be held at once. */
-  readonly reach: number;
+  /** How many frames to either side of the reader may be held at once. */
+  readonly reach: Readonly<Record<Layer, number>>;
   holding(index: number, layer: Layer): Holding;
 }
 
@@ -50,14 +50,14 @@ export function nextWish(reader: Reader, shelf: Shelf): Wish | null {
     const only = shelf.holding(current, "preview") === "barred";
     if ((resting || only) && wanted(current, "full")) return { index: current, layer: "full" };
   }
-  const reach = Math.min(shelf.reach, shelf.count);
-  if (!shelf.hasPreviews) return outwards(reader, shelf, "full", resting ? reach : Math.min(reach, CLOSE), 1);
+  const { full, preview } = shelf.reach;
+  if (!shelf.hasPreviews) return outwards(reader, shelf, "full", resting ? full : Math.min(full, CLOSE), 1);
 
   for (const stride of STRIDES) {
-    const preview = outwards(reader, shelf, "preview", shelf.count, stride);
-    if (preview) return preview;
+    const wish = outwards(reader, shelf, "preview", preview, stride);
+    if (wish) return wish;
   }
-  return resting ? outwards(reader, shelf, "full", reach, 1) : null;
+  return resting ? outwards(reader, shelf, "full", full, 1) : null;
 }
 
 /** Whether a fetch under way still serves this reader; the others are aborted. */
@@ -70,10 +70,15 @@ export function stillWanted(reader: Reader, wish: Wish): boolean {
 function outwards(reader: Reader, shelf: Shelf, layer: Layer, reach: number, stride: number): Wish | null {
   const { current, direction } = reader;
   for (let step = 0; step <= reach; step++) {
-    for (const index of step === 0 ? [current] : [current + direction * step, current - direction * step]) {
-      if (index < 0 || index >= shelf.count || index % stride !== 0) continue;
-      if (shelf.holding(index, layer) === "missing") return { index, layer };
-    }
+    const ahead = current + direction * step;
+    if (isMissing(shelf, ahead, layer, stride)) return { index: ahead, layer };
+    const behind = current - direction * step;
+    if (isMissing(shelf, behind, layer, stride)) return { index: behind, layer };
   }
   return null;
+}
+
+function isMissing(shelf: Shelf, index: number, layer: Layer, stride: number): boolean {
+  if (index < 0 || index >= shelf.count || index % stride !== 0) return false;
+  return shelf.holding(index, layer) === "missing";
 }

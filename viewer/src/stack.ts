@@ -424,8 +424,9 @@ class StackView {
       this.#zoom(Math.exp(-event.deltaY / 200), event.offsetX, event.offsetY);
       return;
     }
-    this.#wheel +=
-      event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY : Math.sign(event.deltaY) * WHEEL_PX;
+    const isPixels = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL;
+    const travel = isPixels ? event.deltaY : Math.sign(event.deltaY) * WHEEL_PX;
+    this.#wheel += Math.min(Math.max(travel, -WHEEL_PX), WHEEL_PX); // a notch is one slice, however long
     const slices = Math.trunc(this.#wheel / WHEEL_PX);
     this.#wheel -= slices * WHEEL_PX;
     if (slices) this.#step(slices);

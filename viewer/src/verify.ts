@@ -49,6 +49,7 @@ export class VerifyPanel {
     "VERIFY AS GROUND TRUTH",
   );
   readonly #opinion = el("div", {});
+  readonly #frameCount: number;
   #set: Summary;
   #screen: OnScreen | null = null;
   #trouble: string | null = null;
@@ -58,6 +59,7 @@ export class VerifyPanel {
 
   constructor(set: ImageSet) {
     this.#set = set;
+    this.#frameCount = set.frame_list.length;
     this.#site.append(el("option", { value: "" }, "Not stated"));
     this.#siteField = el(
       "div",
@@ -234,9 +236,15 @@ export class VerifyPanel {
     );
   }
 
+  /** Take over the server's version, unless it has other slices than those on the screen: then open it anew. */
   async #reload(): Promise<void> {
     try {
-      this.#set = await getImageSet(this.#set.id, this.#signal);
+      const set = await getImageSet(this.#set.id, this.#signal);
+      if (set.frame_list.length !== this.#frameCount) {
+        window.dispatchEvent(new Event("hashchange"));
+        return;
+      }
+      this.#set = set;
       this.#showState();
       this.#refresh();
     } catch (error) {

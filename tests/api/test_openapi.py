@@ -1,0 +1,174 @@
+import re
+from typing import Any
+
+import jsonschema
+import pytest
+from jsonschema import Draft202012Validator
+from starlette.routing import Mount, Route
+
+from radloop.api.app import create_app, operation_names
+from radloop.api.openapi import OPERATIONS, PREFIX, document
+from radloop.api.schemas import SCHEMAS
+from radloop.core.events import ImageQuarantined
+from radloop.core.ports import Change, Job
+from radloop.core.tables import EXECUTIONS
+from tests.api.installation import OTHER, PHANTOM, Installation, TestClient, now
+
+FINDING = {
+    "version": 1, "finding": "present", "site": "LUL", "confidence": "low", "seen": {"frame": 0, "quality": "lossless"}
+}  # fmt: skip
+
+
+def routed(installation: Installation) -> set[tuple[str, str]]:
+    """Method and address of every route the application really has."""
+    app = create_app(installation.doors)
+    assert not any(isinstance(route, Mount) and route.path.startswith(PREFIX) for route in app.routes)
+    return {
+        (method.lower(), re.sub(r"{(\w+):\w+}", r"{\1}", route.path))
+        for route in app.routes
+        if isinstance(route, Route) and route.path.startswith(PREFIX)
+        for method in route.methods - {"HEAD"}
+    }
+
+
+def test_every_route_is_documented_and_every_documented_one_exists(installation: Installation) -> None:
+    documented = {(method, path) for path, methods in document()["paths"].items() for method in methods}
+    assert documented == routed(installation)
+    assert len(documented) == len(OPERATIONS)
+
+
+def test_operations_have_one_name_each() -> None:
+    names = operation_names()
+    assert len(set(names)) == len(names)
+
+
+def test_every_schema_is_a_schema_and_every_reference_leads_somewhere() -> None:
+    for schema in SCHEMAS.values():
+        Draft202012Validator.check_schema(schema)
+    text = str(document())
+    for name in re.findall(r"#/components/schemas/(\w+)", text):
+        assert name in SCHEMAS
+    assert set(re.findall(r"#/components/schemas/(\w+)", text)) == set(SCHEMAS), "a schema nobody uses"
+
+
+def test_parameters_in_the_path_are_those_that_are_described() -> None:
+    for path, methods in document()["paths"].items():
+        for described in methods.values():
+            named = {each["name"] for each in described["parameters"] if each["in"] == "path"}
+            assert named == set(re.findall(r"{(\w+)}", path))
+
+
+class Holder:
+    """Asks the application and holds every answer to what the document promises of it."""
+
+    def __init__(self, client: TestClient) -> None:
+        self.client = client
+        self.asked: set[str] = set()
+
+    def __call__(self, operation: str, status: int = 200, *, query: str = "", body: Any = None, **path: Any) -> Any:
+        (row,) = [each for each in OPERATIONS if each.id == operation]
+        address = PREFIX + re.sub(r"{(\w+)(?::\w+)?}", lambda found: str(path[found[1]]), row.path) + query
+        options: dict[str, Any] = {"files": body} if row.media else {} if body is None else {"json": body}
+        answer = self.client.request(row.method, address, **options)
+        assert answer.status_code == status, answer.text
+        described = document()["paths"][PREFIX + re.sub(r":\w+}", "}", row.path)][row.method.lower()]["responses"]
+        (kind,) = described[str(status)]["content"]
+        assert answer.headers["content-type"].partition(";")[0] == kind
+        if status == 200:
+            self.asked.add(operation)
+        if kind != "application/json":
+            return answer.content
+        schema = described[str(status)]["content"][kind].get("schema", {})
+        whole = {**schema, "components": document()["components"]}
+        jsonschema.validate(answer.json(), whole, cls=Draft202012Validator)
+        return answer.json()
+
+
+def test_real_answers_are_what_the_document_says(installation: Installation, client: TestClient) -> None:
+    hold = Holder(client)
+    files = [("files", (f"f{number}", data)) for number, data in enumerate([*PHANTOM.files, b"junk"])]
+    (identity,) = hold("uploadFiles", query="?complete=1", body=files)["image_sets"]
+    opened = installation.land(OTHER, closed=False)
+    installation.images.fold(identity)
+    hold("getImageSet", id=opened)
+    hold("completeImageSet", id=opened)
+    for operation in ("getFrame", "getPreview"):
+        hold(operation, id=identity, index=1)
+    hold("getThumbnail", id=identity)
+    hold("exportImageSet", id=identity)
+    hold("predict", 404, body={"image_set": identity})
+    installation.approve(bias=1.0)
+    hold("predict", body={"image_set": identity})
+    hold("verifyImageSet", id=identity, body=FINDING)
+    hold("verifyImageSet", 409, id=identity, body=FINDING)
+    hold("verifyImageSet", 400, id=identity, body={})
+    hold("getImageSet", id=identity)
+    hold("listWorklist", query="?limit=1&state=VERIFIED")
+    hold("listSites")
+    hold("listQuarantine")
+    hold("getRetraining")
+    hold("startExecution", 409)
+    execute(installation)
+    hold("listExecutions")
+    hold("getExecution", id="run1")
+    hold("getExecution", 404, id="none")
+    hold("listModels")
+    hold("getModel", version=1)
+    hold("decideOnModel", version=1, body={"approved": True})
+    hold("decideOnModel", 409, version=1, body={"approved": False})
+    hold("decideOnModel", 400, version=1, body={"approved": "yes"})
+    told = hold("listEvents")["items"]
+    hold("replayEvent", id=told[0]["id"])
+    hold("replayEvent", 404, id="none")
+    give_up_on_a_job(installation)
+    (letter,) = hold("listDeadLetters")["items"]
+    hold("replayJob", id=letter["id"])
+    hold("replayJob", 404, id=letter["id"])
+    hold("describe")
+    unasked = {operation.id for operation in OPERATIONS} - hold.asked
+    assert unasked <= {"startExecution"}, "an operation whose answer nobody has looked at"
+
+
+def execute(installation: Installation) -> None:
+    """A run of the pipeline that has been started and has not got far."""
+    platform = installation.platform
+    platform.blobs.put("training-data/snapshots/abc/manifest.jsonl", b"{}\n{}\n")
+    platform.pipelines.start(
+        "run1", {"DatasetUri": "s3://training-data/snapshots/abc/manifest.jsonl", "Snapshot": "abc"}
+    )
+    assert platform.records.count(EXECUTIONS) == 1
+
+
+def give_up_on_a_job(installation: Installation) -> None:
+    jobs = installation.platform.jobs
+    installation.platform.records.commit(Change(jobs=[Job("j1", "pipeline", "run", {"secret": "x"}, trace="t")]))
+    while claim := jobs.claim("pipeline"):
+        jobs.failed(claim, "unavailable")
+    for letter in jobs.dead_letters():
+        if letter.job.id != "j1":
+            jobs.replay(letter.job.id)
+
+
+def test_events_are_read_forwards_from_a_place_or_backwards_from_the_end(
+    installation: Installation, client: TestClient
+) -> None:
+    happenings = [
+        ImageQuarantined(quarantine_id=f"q{number}", reason="not-dicom").told(at=now()) for number in range(5)
+    ]
+    installation.platform.records.commit(Change(events=happenings))
+    assert [one["seq"] for one in client.get("/api/v1/events?limit=2").json()["items"]] == [5, 4]
+    assert [one["seq"] for one in client.get("/api/v1/events?after=2&limit=2").json()["items"]] == [3, 4]
+    assert [one["seq"] for one in client.get("/api/v1/events?after=0&limit=1").json()["items"]] == [1]
+    assert client.get("/api/v1/events?after=5").json()["items"] == []
+
+
+def test_an_execution_tells_how_much_it_was_started_on(installation: Installation, client: TestClient) -> None:
+    execute(installation)
+    told = client.get("/api/v1/executions/run1").json()
+    assert (told["studies"], told["state"], told["model_version"]) == (2, "Executing", None)
+    assert [step["state"] for step in told["steps"]]
+
+
+@pytest.mark.parametrize("limit", ["0", "x", "501", "-1", "1.5", "9" * 40])
+def test_a_limit_out_of_range_is_refused(client: TestClient, limit: str) -> None:
+    assert client.get(f"/api/v1/executions?limit={limit}").status_code == 400
