@@ -227,8 +227,8 @@ def _learn(client: Client, show: _Show) -> dict[str, Any]:
                 if step["state"] in {"Succeeded", "Failed"} and step["name"] not in told:
                     told.add(step["name"])
                     show.hop(step["name"].lower(), step["state"].lower())
-            if now["progress"]:
-                at = now["progress"]
+            at = now["progress"] or {}
+            if "epoch" in at:
                 progress.update(
                     task,
                     description=f"epoch {at['epoch']}, validation loss {at['validation_loss']:.3f}",

@@ -79,11 +79,18 @@ def execution_of(execution: Execution, platform: Platform) -> dict[str, Any]:
             }
             for step in execution.steps
         ],
-        "progress": None if execution.progress is None else dict(execution.progress),
+        "progress": _epoch(execution.progress),
         "metrics": figures(evaluation["metrics"]) if "metrics" in evaluation else None,
         "model_version": None if model is None else model.version,
         "gate": dict(evaluation["gate"]) if "gate" in evaluation else None,
     }
+
+
+def _epoch(progress: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """How far training has come, as far as it counts epochs."""
+    if progress is None or "epoch" not in progress:
+        return None
+    return {name: progress.get(name) for name in ("epoch", "epochs", "train_loss", "validation_loss", "seconds")}
 
 
 def model_of(model: ModelVersion) -> dict[str, Any]:

@@ -7,6 +7,8 @@ instance, and tells in `warnings` what can be kept but should be known. No messa
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pydicom._uid_dict import UID_dictionary
+
 from radloop.core.errors import InvalidIdentity, MissingAttribute, PixelDataMismatch
 from radloop.core.images import Notice
 from radloop.dicom.elements import (
@@ -97,6 +99,7 @@ _PLANE_TYPE_1 = {
     "ImagePositionPatient": 0x00200032,
     "FrameOfReferenceUID": 0x00200052,
 }
+_IMAGE_CLASSES = frozenset(uid for uid, entry in UID_dictionary.items() if entry[0].endswith("Image Storage"))
 _CLASS_TYPE_1: Mapping[str, Mapping[str, int]] = {
     "1.2.840.10008.5.1.4.1.1.2": {
         "ImageType": 0x00080008,
@@ -308,8 +311,8 @@ def _missing(part: Part10, sop_class: str, image: ImageDescription | None) -> li
         for keyword, tag in wanted.items()
         if _is_empty(part.elements, tag)
     ]
-    if image is None and not _is_empty(part.elements, 0x00280010):
-        notices.append(Notice("no-pixel-data", "an image is described, and there are no pixels"))
+    if image is None and (sop_class in _IMAGE_CLASSES or not _is_empty(part.elements, 0x00280010)):
+        notices.append(Notice("no-pixel-data", "an instance of an image class, and there are no pixels"))
     return notices
 
 

@@ -123,7 +123,7 @@ class Worker:
             cause = _cause(error)
             _LOG.warning("job %s failed at try %d: %s", claim.job.kind, claim.tries, cause)
             if self._platform.jobs.failed(claim, cause):
-                self._alarm(claim, cause)
+                self._give_up(claim, cause)
             return True
         self._platform.jobs.done(claim)
         return True
@@ -145,7 +145,10 @@ class Worker:
             self._folders = None
             raise
 
-    def _alarm(self, claim: Claim, cause: str) -> None:
+    def _give_up(self, claim: Claim, cause: str) -> None:
+        """Raise the alarm; an execution nobody will run again ends as failed, so that the next one can start."""
+        if claim.job.kind == "run_execution":
+            self._pipelines.give_up(str(claim.job.payload["execution"]), "dead-letter")
         alarm = AlarmStateChanged(
             alarm=f"dead-letter-{claim.job.kind}", state="ALARM", cause=f"{claim.job.id}: {cause}"
         )

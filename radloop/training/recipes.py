@@ -59,9 +59,9 @@ def _full(modality: str) -> dict[str, str]:
 def _small(modality: str) -> dict[str, str]:
     is_ct = modality == "CT"
     return {
-        "epochs": "9" if is_ct else "6",
-        "patience": "8" if is_ct else "4",
-        "batch_size": "4" if is_ct else "32",
+        "epochs": "9" if is_ct else "5",
+        "patience": "8" if is_ct else "5",
+        "batch_size": "4" if is_ct else "16",
         "tiles_at_once": "64",
         "learning_rate": "0.001",
         "augmentation": "0.25",

@@ -1,8 +1,11 @@
 """The way from pixels to the network's input, which training and serving share."""
 
 import dataclasses
+import os
+from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,3 +155,21 @@ def test_a_spec_survives_json_and_a_broken_one_is_refused() -> None:
     for wrong in ({"size": 0}, {"window_width": 0.0}, {"channels": "rgb"}, {"crop": "heart"}):
         with pytest.raises(InvalidInput):
             TileSpec(**wrong)
+
+
+@pytest.mark.data
+def test_the_lungs_of_a_real_chest_fill_the_box() -> None:
+    folder = Path(os.environ.get("RADLOOP_TEST_DATA", "")) / "ct-chest-philips"
+    if "RADLOOP_TEST_DATA" not in os.environ or not folder.is_dir():
+        pytest.skip("RADLOOP_TEST_DATA does not hold ct-chest-philips")
+    headers = [pydicom.dcmread(path) for path in sorted(folder.rglob("*.dcm"))]
+    headers.sort(key=lambda header: float(header.ImagePositionPatient[2]))
+    volume = np.stack([(h.pixel_array * h.RescaleSlope + h.RescaleIntercept).astype(np.int16) for h in headers])
+    slices, rows, columns = lung_box(volume)
+    inside = volume[slices, rows, columns]
+    assert inside.size < 0.35 * volume.size
+    assert (inside < -400).mean() > 0.35, "mostly lung"
+    seen = ((11, 55), (156, 416), (86, 422))  # looked at: apex to diaphragm, ribs on all sides
+    for found, (first, last) in zip((slices, rows, columns), seen, strict=True):
+        assert abs(found.start - first) <= 8
+        assert abs(found.stop - last) <= 8

@@ -84,7 +84,11 @@ def materialise(line: Mapping[str, Any], folder: Path) -> None:
 
 def fake_definition(folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     """The real definition; only what its containers start is another."""
-    built = definition()
+    return pretending(definition(), folder, environment)
+
+
+def pretending(built: dict[str, Any], folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """A definition whose steps only pretend."""
     for step in built["Steps"]:
         arguments = step["Arguments"]
         application = arguments.get("AppSpecification") or arguments.get("AlgorithmSpecification")

@@ -46,6 +46,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path
         assert preprocess.main(ARGUMENTS) == 0
     model, embedding = fitted(read_part(root / "processing" / "test"))
     write_model(root / "made", model, spec=SPEC, threshold=0.5, lineage={}, reference=embedding.numpy())
+    pack(root, leave_out={"model.pt"})
     return root
 
 
@@ -53,16 +54,16 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path
 def ready(job_root: Path, prepared: Path) -> Path:
     """A root of this test's own with the test part and the packed model."""
     shutil.copytree(prepared / "processing" / "test", job_root / "processing" / "test")
-    pack(prepared / "made", job_root)
+    (job_root / "processing" / "model").symlink_to(prepared / "processing" / "model")
     return job_root
 
 
-def pack(made: Path, root: Path, *, leave_out: str = "model.pt") -> None:
+def pack(root: Path, *, leave_out: set[str]) -> None:
     archive = root / "processing" / "model" / "model.tar.gz"
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
-        for path in made.iterdir():
-            if path.name != leave_out:
+        for path in sorted((root / "made").iterdir()):
+            if path.name not in leave_out:
                 tar.add(path, arcname=f"./{path.name}")
 
 
@@ -125,8 +126,10 @@ def test_a_test_part_with_one_class_is_refused_by_the_gate(ready: Path) -> None:
     assert found["gate"]["approved"] is False
 
 
-def test_a_package_that_lacks_a_file_leaves_a_reason(ready: Path, prepared: Path) -> None:
-    pack(prepared / "made", ready, leave_out="threshold.json")
+def test_a_package_that_cannot_be_used_leaves_a_reason(ready: Path, prepared: Path) -> None:
+    (ready / "processing" / "model").unlink()
+    (ready / "made").symlink_to(prepared / "made")
+    pack(ready, leave_out={"model.pt", "model.onnx"})
     assert main([]) == 1
     assert "lacks one of the files of a model" in (ready / "output" / "failure").read_text()
     (ready / "processing" / "model" / "model.tar.gz").write_bytes(b"\x1f\x8bno archive")

@@ -259,7 +259,7 @@ export class Frames implements Shelf {
 /** How many frames to either side fit a budget, so that what is fetched for a reader never evicts itself. */
 function reachOf(budget: number, infos: readonly FrameInfo[], size: (info: FrameInfo) => number): number {
   const largest = infos.reduce((most, info) => Math.max(most, size(info)), 1);
-  return infos.length;
+  return Math.min(Math.floor((budget / largest - 1) / 2), infos.length);
 }
 
 function decodedBytes({ rows, columns, samples }: FrameInfo): number {

@@ -76,6 +76,11 @@ class Worklist {
     lastFilter = filter;
     this.#filter = filter;
     this.#pages = [];
+    this.#rows.clear();
+    this.#list.replaceChildren();
+    this.#more.hidden = true;
+    this.#status.hidden = false;
+    setText(this.#status, "Loading the worklist…");
     FILTERS.forEach((candidate, position) => {
       this.#tabs[position]?.setAttribute("aria-pressed", String(candidate === filter));
     });

@@ -1,0 +1,259 @@
+"""kill -9 at random moments: nothing acknowledged is lost, nothing is done twice, the loop completes.
+
+The seed is printed; RADLOOP_KILL_SEED repeats a run, RADLOOP_KILLS sets how many kills each stage gets.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from radloop import wiring
+from radloop.core.identity import OWNER
+from radloop.core.images import Confidence, Finding, Seen
+from radloop.core.ports import Upload
+from radloop.core.tables import IMAGE_SETS
+from radloop.reading.truth import verify
+from radloop.wiring import Installation, open_local
+from tests.kill import child
+from tests.store.house import of_patient, open_house, phantom
+
+KILLS = int(os.environ.get("RADLOOP_KILLS", "30"))
+SETTINGS = "retrain_delay_s = 0\nretrain_least_per_class = 0\nfold_processes = 2\nbackoff_s = 0.05\n"
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def dice() -> random.Random:
+    seed = int(os.environ.get("RADLOOP_KILL_SEED", random.SystemRandom().randrange(1 << 30)))
+    print(f"RADLOOP_KILL_SEED={seed}")
+    return random.Random(seed)
+
+
+class Victim:
+    """A child that says it is ready and is killed later."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.kill.child", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline().strip() == "ready"
+
+    def kill(self) -> list[str]:
+        """Kill it; returns the whole lines it had printed."""
+        os.kill(self.process.pid, signal.SIGKILL)
+        assert self.process.stdout is not None
+        printed = self.process.stdout.read()
+        self.process.stdout.close()
+        self.process.wait()
+        return printed.split("\n")[:-1]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    (tmp_path / "settings.toml").write_text(SETTINGS)
+    monkeypatch.setattr(wiring, "definition", child.pretend(tmp_path))
+    with open_local(tmp_path) as installation:
+        yield installation
+
+
+def test_landing_loses_nothing_it_acknowledged(tmp_path: Path, dice: random.Random) -> None:
+    acknowledged: set[tuple[int, str]] = set()
+    for run in range(KILLS):
+        victim = Victim("land", str(tmp_path), str(2 + 5 * run))  # the runs overlap: some files come again
+        time.sleep(dice.uniform(0, 0.3))
+        acknowledged |= {(int(number), uid) for number, uid in map(str.split, victim.kill())}
+    assert len(acknowledged) > KILLS
+    with open_house(tmp_path) as house:
+        house.images.sweep()
+        numbers = {number for number, _ in acknowledged}
+        names = {}
+        for number in numbers:
+            landings = house.land(*of_patient(number))
+            known = {landing.instance for landing in landings if landing.outcome == "duplicate"}
+            assert {uid for other, uid in acknowledged if other == number} <= known
+            (names[number],) = {str(landing.image_set) for landing in landings}
+        for number, name in names.items():
+            exported = sorted(house.images.export(instance) for instance in house.images.instances(name))
+            assert exported == sorted(of_patient(number))
+        packs = list((tmp_path / "objects" / "image-sets").rglob("*.pack"))
+        rows = house.records.find(IMAGE_SETS)
+        assert len(packs) == sum(len(row.document["packs"]) for row in rows)
+
+
+def test_folding_completes_once_however_often_it_is_killed(home: Installation, dice: random.Random) -> None:
+    files: dict[str, tuple[bytes, ...]] = {}
+    for run in range(KILLS):
+        name = land(home, 100 + run, slices=12)
+        files[name] = phantom(100 + run, slices=12)
+        victim = Victim("work", str(home.home.root))
+        until(lambda: home.platform.jobs.pending("fold") < len(files), 1.5, must=False)
+        time.sleep(dice.uniform(0, 0.6))
+        victim.kill()
+    last = Victim("work", str(home.home.root))
+    until(lambda: all(home.images.get(name).storage == "folded" for name in files), 120)
+    last.kill()
+    home.images.sweep()
+    told = Counter(e.detail["image_set"] for e in events(home, "ImageFolded"))
+    assert told == dict.fromkeys(files, 1)
+    for name, originals in files.items():
+        assert sorted(home.images.export(i) for i in home.images.instances(name)) == sorted(originals)
+        assert len(list(home.platform.blobs.keys(f"image-sets/{name}/"))) == 1
+    assert home.platform.jobs.dead_letters() == []
+
+
+def test_training_completes_once_however_often_it_is_killed(home: Installation, dice: random.Random) -> None:
+    root = home.home.root
+    start_learning(home, 200)
+    pace = {"FAKE_EPOCH_S": "0.5"}
+    kills = 0
+    while kills < KILLS:
+        victim = Victim("work", str(root), **pace)
+        until(lambda: in_training(home), 3, must=False)
+        time.sleep(dice.uniform(0, 0.8))
+        victim.kill()
+        kills += 1
+        if events(home, "ModelApproved") and home.platform.pipelines.executions(limit=1)[0].state != "Executing":
+            start_learning(home, 200 + kills)
+    last = Victim("work", str(root), **pace)
+    until(lambda: is_settled(home), 120)
+    last.kill()
+    assert "two-trainings" not in (root / "ledger").read_text().splitlines()
+    once_each(home)
+
+
+def test_registration_happens_once_however_often_it_is_killed(home: Installation, dice: random.Random) -> None:
+    for run in range(KILLS):
+        start_learning(home, 300 + run)
+        victim = Victim("work", str(home.home.root))
+        seen = len(evaluated(home))
+        until(lambda seen=seen: len(evaluated(home)) > seen, 30)
+        time.sleep(dice.uniform(0, 0.25))
+        victim.kill()
+    last = Victim("work", str(home.home.root))
+    until(lambda: is_settled(home), 120)
+    last.kill()
+    once_each(home)
+
+
+def test_killing_the_server_leaves_nobody_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "radloop.cli", "up", "--open", "--no-tls", "--home", str(tmp_path / "h")]
+    server = subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert server.stdout is not None
+    assert "radloop is up" in server.stdout.readline()
+    family = descendants(server.pid)
+    assert len(family) >= 2  # the doors and the worker
+    os.kill(server.pid, signal.SIGKILL)
+    server.stdout.close()
+    server.wait()
+    until(lambda: not any(is_alive(pid) for pid in family), 10)
+    again = subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert again.stdout is not None
+    assert "radloop is up" in again.stdout.readline()  # the home was given back
+    again.send_signal(signal.SIGTERM)
+    assert again.wait(timeout=20) == 0
+    again.stdout.close()
+
+
+def land(home: Installation, number: int, slices: int = 4) -> str:
+    landings = home.images.land([Upload(file) for file in phantom(number, slices=slices)], by=OWNER)
+    name = landings[0].image_set
+    assert name is not None
+    home.images.complete(name, by=OWNER)
+    return name
+
+
+def start_learning(home: Installation, number: int) -> None:
+    """One more verified image set, which is a new data set to train on."""
+    name = land(home, number)
+    finding = Finding(
+        present=bool(number % 2), site=None, confidence=Confidence.HIGH, note="", seen=Seen(0, "lossless")
+    )
+    verify(home.platform.records, home.platform.clock, name, finding, version=1, by=OWNER)
+
+
+def events(home: Installation, kind: str) -> list:
+    return [told.event for told in home.platform.bus.events(limit=100_000) if told.event.detail_type == kind]
+
+
+def evaluated(home: Installation) -> list:
+    return [e for e in events(home, "PipelineStepEnded") if e.detail["step"] == "Evaluate"]
+
+
+def in_training(home: Installation) -> bool:
+    running = [e for e in home.platform.pipelines.executions(limit=3) if e.state == "Executing"]
+    return any(step.name == "Train" and step.state == "Executing" for e in running for step in e.steps)
+
+
+def is_settled(home: Installation) -> bool:
+    """Every run ended, its model was decided on, and nothing waits to be done."""
+    runs = home.platform.pipelines.executions(limit=1000)
+    models = home.platform.models.versions()
+    return (
+        home.platform.jobs.pending() == 0
+        and all(run.state == "Succeeded" for run in runs)
+        and len(models) == len(runs) > 0
+        and all(model.status == "Approved" for model in models)
+    )
+
+
+def once_each(home: Installation) -> None:
+    """Every run made one model, told once, approved once; the newest is the champion."""
+    runs = {run.id for run in home.platform.pipelines.executions(limit=1000)}
+    models = home.platform.models.versions()
+    assert Counter(str(model.lineage["execution"]) for model in models) == dict.fromkeys(runs, 1)
+    assert sorted(model.version for model in models) == list(range(1, len(models) + 1))
+    for kind in ("ModelRegistered", "ModelApproved", "ModelEvaluationPassed", "PipelineEnded"):
+        assert Counter(e.detail["execution"] for e in events(home, kind)) == dict.fromkeys(runs, 1)
+    champion = home.platform.models.champion()
+    assert champion is not None
+    assert champion.version == len(models)
+    assert home.platform.jobs.dead_letters() == []
+
+
+def until(true: Callable[[], bool], seconds: float, *, must: bool = True) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            assert not must, f"it did not become true within {seconds} s"
+            return
+        time.sleep(0.03)
+
+
+def descendants(pid: int) -> set[int]:
+    """Every process below `pid`."""
+    found: set[int] = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        if parent == pid:
+            found |= {int(path.parent.name)} | descendants(int(path.parent.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
