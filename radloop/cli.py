@@ -27,7 +27,7 @@ from radloop.core.ports import Upload
 from radloop.dicom.make import xray_instance
 from radloop.dicom.phantom import phantom_study
 
-_EXIT: dict[type[RadloopError], int] = {InvalidInput: 1, Conflict: 4, Unavailable: 5}
+_EXIT = {Conflict.code: 4, Unavailable.code: 5}
 _LABELS = {"0": False, "normal": False, "absent": False, "1": True, "pneumonia": True, "present": True}
 _ERRORS = Console(stderr=True)
 
@@ -40,8 +40,8 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except RadloopError as error:
-            _ERRORS.print(f"radloop: {error} [{error.code}]", style="red", markup=False)
-            ctx.exit(next((status for kind, status in _EXIT.items() if isinstance(error, kind)), 1))
+            _ERRORS.print(f"radloop: {error} [{error.code}]", style="red", markup=False, soft_wrap=True)
+            ctx.exit(_EXIT.get(error.code, 1))
         except httpx.HTTPError as error:
             _ERRORS.print(f"radloop: the server does not answer ({type(error).__name__})", style="red", markup=False)
             ctx.exit(5)

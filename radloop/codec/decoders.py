@@ -36,6 +36,7 @@ FRAME_LIMIT = 1 << 30
 """Bytes a decoded frame may have; a header of 20 bytes can ask for 25 GB."""
 
 _COLOUR = 3
+_END = b"\xff\xd9"
 _HEADER = 4096
 _ADOBE_LENGTH = b"\0\x0e"
 _YBR = frozenset({"YBR_FULL", "YBR_FULL_422"})
@@ -100,7 +101,7 @@ def _decoder(transfer_syntax: str, photometric: str) -> Callable[[bytes], Any]:
         return partial(_jpeg, photometric=photometric)
     codecs: tuple[tuple[frozenset[str], Callable[[bytes], Any]], ...] = (
         (JPEG_LOSSLESS, imagecodecs.jpegsof3_decode),
-        (JPEG_LS, imagecodecs.jpegls_decode),
+        (JPEG_LS, _jpeg_ls),
         (JPEG_2000, imagecodecs.jpeg2k_decode),
         (HTJ2K, htj2k.decode),
     )
@@ -119,6 +120,12 @@ def _jpeg(raw: bytes, *, photometric: str) -> Any:
     if photometric == "RGB" and not _marked(raw):
         return imagecodecs.jpeg8_decode(raw, colorspace="RGB", outcolorspace="RGB")
     return imagecodecs.jpeg8_decode(raw)
+
+
+def _jpeg_ls(raw: bytes) -> Any:
+    """JPEG-LS; CharLS looks four seconds for an end marker that is not there, so there always is one."""
+    ended = raw.rstrip(b"\0").endswith(_END)
+    return imagecodecs.jpegls_decode(raw if ended else raw + _END)
 
 
 def _marked(raw: bytes) -> bool:

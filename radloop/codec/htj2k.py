@@ -37,7 +37,8 @@ _RGB = 3
 _PREVIEW_LEVEL = {1: 0.064, 2: 0.004}
 _PREVIEW_RANGE = {1: 64, 2: 1024}
 _PREVIEW_COARSEST = 0.25
-_PREVIEW_BITS = 0.35
+_PREVIEW_COARSEST_CLIPPED = 0.016
+_PREVIEW_BITS = 0.22
 _PREVIEW_BYTES = 512
 
 SOC_SIZ = b"\xff\x4f\xff\x51"
@@ -52,11 +53,13 @@ _SOT_BYTES = 12
 def decompositions(rows: int, columns: int) -> int:
     """How often a frame is halved: five times, more where the base would exceed 64, fewer for tiny frames.
 
-    >>> decompositions(512, 512), decompositions(4096, 3000), decompositions(8, 8), decompositions(1, 40)
-    (5, 6, 3, 0)
+    Never less than once: imagecodecs takes 0 for its default.
+
+    >>> decompositions(512, 512), decompositions(4096, 3000), decompositions(8, 8), decompositions(1, 1)
+    (5, 6, 3, 1)
     """
     needed = (-(-max(rows, columns) // _BASE_LIMIT) - 1).bit_length()
-    return max(needed, min(_DECOMPOSITIONS, min(rows, columns).bit_length() - 1))
+    return max(needed, min(_DECOMPOSITIONS, min(rows, columns).bit_length() - 1), 1)
 
 
 def encode_lossless(frame: Frame) -> bytes:
@@ -66,8 +69,8 @@ def encode_lossless(frame: Frame) -> bytes:
         frame: uint8, int8, uint16 or int16 (rows, columns) or (rows, columns, 3).
 
     Raises:
-        UnsupportedPixels: Another type or shape, or one pixel wide or high and longer than 64: OpenJPH 0.32 loses
-            such frames silently where they are halved.
+        UnsupportedPixels: Another type or shape, or a single row or column of pixels: OpenJPH 0.32 loses such
+            frames silently, as `verify` would tell.
     """
     frame = _fit(frame)
     return _encode(frame, reversible=True)
@@ -77,11 +80,11 @@ def encode_preview(frame: Frame) -> bytes:
     """A frame at full size and low quality, about 6 KB for a 512x512 CT; for moving, never for measuring.
 
     The quantiser's step is 0.004 of 16 bits (262 HU of a CT at the finest scale), finer where the frame uses few
-    grey values, coarser where it would take more than 0.35 bits a pixel and sample.
+    grey values, coarser where it would take more than 0.22 bits a pixel and sample.
 
     Signed values within an eighth of the type's ends are clipped: a decoder that does not clamp would turn the
     wavelet's overshoot of black padding into white. Unsigned values cannot be, for black is 0; the viewer's decoder
-    clamps them, imagecodecs' does not.
+    clamps them, imagecodecs' does not. The preview of an int8 frame, where that room is too narrow, is lossless.
 
     Args:
         frame: As for `encode_lossless`.
@@ -90,17 +93,23 @@ def encode_preview(frame: Frame) -> bytes:
         UnsupportedPixels: As `encode_lossless`.
     """
     frame = _fit(frame)
-    size = frame.dtype.itemsize
+    size, coarsest = frame.dtype.itemsize, _PREVIEW_COARSEST
+    if frame.dtype.name == "int8":
+        return _encode(frame, reversible=True)
     if frame.dtype.kind == "i":
         limits = np.iinfo(frame.dtype)
-        frame = np.clip(frame, limits.min - limits.min // 8, limits.max - limits.max // 8)
+        room = limits.max // 8
+        if frame.min() < limits.min + room or frame.max() > limits.max - room:
+            frame = np.clip(frame, limits.min + room, limits.max - room)
+            coarsest = _PREVIEW_COARSEST_CLIPPED
     level = _PREVIEW_LEVEL[size] * min(1.0, max(_spread(frame), 1) / _PREVIEW_RANGE[size])
     budget = _PREVIEW_BYTES + int(frame.size * _PREVIEW_BITS / 8)
     while True:
         preview = _encode(frame, reversible=False, level=level)
-        if len(preview) <= budget or level >= _PREVIEW_COARSEST:
+        if len(preview) <= budget or level >= coarsest:
             return preview
-        level *= 2
+        # Bytes fall a little slower than the step grows: this finds the level in one more try, two at most.
+        level = min(level * max(1.2, (len(preview) / budget) ** 1.1), coarsest)
 
 
 class FrameHeader(NamedTuple):
@@ -217,8 +226,8 @@ def _fit(frame: Frame) -> Frame:
     if frame.ndim not in {2, 3} or (frame.ndim == _RGB and frame.shape[2] != _RGB) or not frame.size:
         raise UnsupportedPixels(f"HTJ2K frames are (rows, columns) or (rows, columns, 3), not {frame.shape}")
     rows, columns = frame.shape[:2]
-    if min(rows, columns) == 1 and max(rows, columns) > _BASE_LIMIT:
-        raise UnsupportedPixels("HTJ2K frames of one row or column hold at most 64 pixels")
+    if min(rows, columns) == 1 and max(rows, columns) > 1:
+        raise UnsupportedPixels("HTJ2K frames have more than one row and column, or are one pixel")
     return np.ascontiguousarray(frame, dtype=frame.dtype.newbyteorder("="))
 
 

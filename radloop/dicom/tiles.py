@@ -32,7 +32,7 @@ class TileSpec:
 
     Attributes:
         size: Rows and columns of a tile.
-        tiles_per_bag: Tiles drawn from a study in one training step.
+        tiles_per_bag: Tiles drawn from a CT in one training step. Of an X-ray it is always one view.
         tiles_in_evaluation: Most tiles of a study in evaluation and serving; fewer where it has fewer planes.
         channels: `adjacent`: a CT slice between its neighbours; `same`: the slice three times; X-rays always so.
         crop: `lungs`: of a CT, the box around the aired lung; `none`: everything. X-rays are never cropped.
@@ -208,13 +208,15 @@ def bag_of(planes: Planes, modality: str, spec: TileSpec, rng: np.random.Generat
         planes: uint8 (planes, size, size), from `planes_of`.
         modality: `CT`, `CR` or `DX`.
         spec: The one `planes` was made with.
-        rng: In training: exactly `tiles_per_bag` tiles at random places, the neighbours of a slice in either order
-            (series come head first and feet first). Without: up to `tiles_in_evaluation` tiles at fixed places.
+        rng: In training: of a CT exactly `tiles_per_bag` tiles at random places, the neighbours of a slice in either
+            order (series come head first and feet first); of an X-ray one view. Without: up to `tiles_in_evaluation`
+            tiles at fixed places.
 
     Returns:
         float32 (tiles, 3, size, size) in 0..1.
     """
-    tiles = spec.tiles_per_bag if rng is not None else min(len(planes), spec.tiles_in_evaluation)
+    wanted = spec.tiles_per_bag if modality == CT else 1
+    tiles = min(len(planes), spec.tiles_in_evaluation) if rng is None else wanted
     at = spread(len(planes), tiles, rng)
     if modality == CT and spec.channels == "adjacent":
         step = -1 if rng is not None and rng.random() < 0.5 else 1  # noqa: PLR2004

@@ -15,13 +15,16 @@ from radloop.core.identity import SYSTEM, new_id
 from radloop.core.platform import Platform
 from radloop.core.ports import Change, Claim
 from radloop.functions.catalogue import FUNCTIONS
+from radloop.functions.image_ingestion import UPLOADED
 from radloop.local.bus import event_of
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.processes import die_with_parent
 from radloop.store.images import ImageStore
 
 LANES = ("events", "fold", "pipeline")
-UPLOADED = "training-data/uploaded/"
+
+_WORTH_PROCESSES = 8
+"""Landed instances from which on starting folding processes costs less than it saves."""
 _IDLE_S = 0.05
 _TICK_S = 0.5
 _SETTLED_S = 1.0
@@ -136,10 +139,14 @@ class Worker:
             FUNCTIONS[kind](event_of(claim.job.payload), self._platform)
 
     def _fold(self, claim: Claim) -> None:
+        image_set = self._images.get(str(claim.job.payload["image_set"]))
+        if image_set.landed < _WORTH_PROCESSES:
+            self._images.fold(image_set.id)
+            return
         if self._folders is None:
             self._folders = folding_processes(self._platform.settings.fold_processes)
         try:
-            self._images.fold(str(claim.job.payload["image_set"]), executor=self._folders)
+            self._images.fold(image_set.id, executor=self._folders)
         except RuntimeError:  # a folding process died: the next try gets fresh ones
             self._folders.shutdown(wait=False, cancel_futures=True)
             self._folders = None

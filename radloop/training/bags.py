@@ -27,7 +27,8 @@ class Part:
         labels: float32 (bags,), 0 or 1.
         patients: Pseudonym of each bag.
         modalities: Of each bag.
-        planes: uint8 (planes, size, size) of each bag, mapped from disk.
+        files: Of each bag, uint8 (planes, size, size); read when needed, for a mapped file holds a descriptor open.
+        counts: Planes of each bag.
         dataset_sha256: Of the manifest it all came from.
         manifest_sha256: Of the part's own manifest, which holds a hash of every image.
     """
@@ -36,25 +37,38 @@ class Part:
     labels: npt.NDArray[np.float32]
     patients: tuple[str, ...]
     modalities: tuple[str, ...]
-    planes: tuple[Planes, ...]
+    files: tuple[Path, ...]
+    counts: tuple[int, ...]
     dataset_sha256: str
     manifest_sha256: str
 
     def bag(self, at: int) -> Bag:
         """Bag number `at` as evaluation sees it: float32 (tiles, 3, size, size) in 0..1."""
-        return bag_of(self.planes[at], self.modalities[at], self.spec)
+        return bag_of(self._planes(at), self.modalities[at], self.spec)
 
     def varied_bag(self, at: int, rng: np.random.Generator, strength: float) -> Bag:
         """Bag number `at` as training sees it: other tiles every time, each varied, same shape and range."""
-        tiles = bag_of(self.planes[at], self.modalities[at], self.spec, rng)
+        tiles = bag_of(self._planes(at), self.modalities[at], self.spec, rng)
         return augment(tiles, rng, strength) if strength else tiles
+
+    def _planes(self, at: int) -> Planes:
+        """The planes of bag number `at`.
+
+        Raises:
+            InvalidInput: The file is missing or damaged.
+        """
+        try:
+            planes: Planes = np.load(self.files[at], allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            raise InvalidInput(f"{self.files[at].name} is missing or damaged") from None
+        return planes
 
 
 def read_part(folder: Path) -> Part:
     """The part that preprocessing wrote to `folder`.
 
     Raises:
-        InvalidInput: The manifest or an image is missing, damaged or empty.
+        InvalidInput: The manifest is missing or lacks a field.
     """
     manifest = read_json(folder / "manifest.json")
     try:
@@ -64,12 +78,13 @@ def read_part(folder: Path) -> Part:
             labels=np.array([item["label"] for item in items], dtype=np.float32),
             patients=tuple(item["patient"] for item in items),
             modalities=tuple(item["modality"] for item in items),
-            planes=tuple(np.load(folder / item["file"], mmap_mode="r") for item in items),
+            files=tuple(folder / str(item["file"]) for item in items),
+            counts=tuple(int(item["planes"]) for item in items),
             dataset_sha256=str(manifest["dataset_sha256"]),
             manifest_sha256=sha256_of(folder / "manifest.json"),
         )
-    except (KeyError, TypeError, ValueError, OSError):
-        raise InvalidInput(f"the {folder.name} part lacks an image or a field of its manifest") from None
+    except (KeyError, TypeError, ValueError):
+        raise InvalidInput(f"the manifest of the {folder.name} part lacks a field") from None
 
 
 def augment(tiles: Bag, rng: np.random.Generator, strength: float = 1.0) -> Bag:
@@ -104,8 +119,8 @@ def alike(part: Part, most_tiles: int) -> Iterator[tuple[list[int], Bag]]:
         least.
     """
     by_tiles: dict[int, list[int]] = {}
-    for at, planes in enumerate(part.planes):
-        by_tiles.setdefault(min(len(planes), part.spec.tiles_in_evaluation), []).append(at)
+    for at, planes in enumerate(part.counts):
+        by_tiles.setdefault(min(planes, part.spec.tiles_in_evaluation), []).append(at)
     for tiles, members in sorted(by_tiles.items()):
         step = max(1, most_tiles // tiles)
         for first in range(0, len(members), step):

@@ -26,7 +26,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from radloop import __version__
 from radloop.core.errors import InvalidInput
-from radloop.dicom.tiles import Bag
+from radloop.dicom.tiles import CT, Bag
 from radloop.training.bags import Part, alike, read_part
 from radloop.training.export import choose_threshold, write_model
 from radloop.training.folder import announce, read_json, run_job, sha256_of, write_atomically
@@ -43,7 +43,8 @@ class Hyperparameters:
     Attributes:
         epochs: At most so many.
         patience: Stop after so many epochs without a lower validation loss.
-        batch_size: Studies in one step of the optimiser.
+        batch_size: Studies in one step of the optimiser, at least.
+        batch_tiles: Tiles in one step, at least: studies of one tile come in greater batches.
         tiles_at_once: Most tiles in one forward pass; a batch with more is taken in parts. Bounds the memory.
         learning_rate: Of Adam, at its peak: it rises over the first tenth of the steps and falls along a cosine.
         weight_decay: Of Adam (L2).
@@ -60,6 +61,7 @@ class Hyperparameters:
     epochs: int = 50
     patience: int = 5
     batch_size: int = 32
+    batch_tiles: int = 1
     tiles_at_once: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
@@ -118,8 +120,9 @@ def parse_hyperparameters(values: Mapping[str, Any]) -> Hyperparameters:
         except (TypeError, ValueError):
             raise InvalidInput(f"hyperparameter {name} is not a number") from None
     chosen = Hyperparameters(**wanted)
-    if min(chosen.epochs, chosen.patience, chosen.batch_size, chosen.tiles_at_once, chosen.passes) < 1:
-        raise InvalidInput("epochs, patience, batch_size, tiles_at_once and passes are at least 1")
+    counts = ("epochs", "patience", "batch_size", "batch_tiles", "tiles_at_once", "passes")
+    if any(getattr(chosen, name) < 1 for name in counts):
+        raise InvalidInput(f"{', '.join(counts)} are at least 1")
     if not 0 < chosen.learning_rate < math.inf or min(chosen.weight_decay, chosen.augmentation) < 0:
         raise InvalidInput("learning_rate is above 0, weight_decay and augmentation are not below it")
     return chosen
@@ -261,16 +264,29 @@ class Run:
     def _batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
         """Bags of each step, all about equally many, so that no step rests on one or two."""
         order = np.concatenate([rng.permutation(len(self.teach.labels)) for _ in range(self.chosen.passes)])
-        for part in np.array_split(order, max(1, round(len(order) / self.chosen.batch_size))):
+        tiles = sum(self._tiles(at) for at in order.tolist())
+        steps = min(len(order) / self.chosen.batch_size, tiles / self.chosen.batch_tiles)
+        for part in np.array_split(order, max(1, round(steps))):
             yield part.tolist()
+
+    def _tiles(self, at: int) -> int:
+        """Tiles that bag number `at` gives in one step."""
+        return self.teach.spec.tiles_per_bag if self.teach.modalities[at] == CT else 1
+
+    def _portions(self, members: Sequence[int]) -> Iterator[list[int]]:
+        """A batch in portions that fit into memory and are one array each: as many tiles in every bag."""
+        for tiles in sorted({self._tiles(at) for at in members}):
+            alike_members = [at for at in members if self._tiles(at) == tiles]
+            count = math.ceil(len(alike_members) * tiles / self.chosen.tiles_at_once)
+            for part in np.array_split(np.asarray(alike_members), min(count, len(alike_members))):
+                yield part.tolist()
 
     def _step(self, members: Sequence[int], rng: np.random.Generator) -> float:
         """One step of the optimiser; the loss of its batch."""
         self.optimizer.zero_grad(set_to_none=True)
-        parts = max(1, math.ceil(len(members) * self.teach.spec.tiles_per_bag / self.chosen.tiles_at_once))
         loss_sum = 0.0
-        for some in np.array_split(np.asarray(members), min(parts, len(members))):
-            tiles = np.stack([self.teach.varied_bag(int(at), rng, self.chosen.augmentation) for at in some])
+        for some in self._portions(members):
+            tiles = np.stack([self.teach.varied_bag(at, rng, self.chosen.augmentation) for at in some])
             logits, _ = self.model(_tensor(tiles, self.device))
             loss = balanced_loss(logits, self.teach.labels[some], self.teach.labels) * (len(some) / len(members))
             loss.backward()  # type: ignore[no-untyped-call]

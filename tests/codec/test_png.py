@@ -33,7 +33,9 @@ def test_every_frame_fits_its_square_and_is_never_enlarged(frame: NDArray[Any], 
     assert all(small <= large for small, large in zip(found.shape[:2], frame.shape, strict=True))
 
 
-@pytest.mark.parametrize(("shape", "wanted"), [((512, 512), (160, 160)), ((1760, 2140), (131, 160)), ((160, 80), (160, 80))])
+@pytest.mark.parametrize(
+    ("shape", "wanted"), [((512, 512), (160, 160)), ((1760, 2140), (131, 160)), ((160, 80), (160, 80))]
+)
 def test_a_thumbnail_keeps_the_proportions(shape: tuple[int, int], wanted: tuple[int, int]) -> None:
     found = picture(np.zeros(shape, np.uint16)).shape
     assert found == pytest.approx(wanted, abs=2)

@@ -173,7 +173,9 @@ def test_a_doubled_slice_does_not_hide_the_spacing() -> None:
 
 
 def test_phases_of_one_place_stay_in_their_order() -> None:
-    images = [image((0, 0, z + 1e-7 * phase * (-1) ** phase), number=phase * 3 + z) for phase in range(4) for z in range(3)]
+    images = [
+        image((0, 0, z + 1e-7 * phase * (-1) ** phase), number=phase * 3 + z) for phase in range(4) for z in range(3)
+    ]
     geometry = volume_geometry(images)
     assert geometry.order == (0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11)
     assert geometry.slice_spacing_mm == pytest.approx(1)
@@ -284,7 +286,9 @@ def test_no_geometry_however_odd_raises_or_loses_a_frame(images: list[ImageDescr
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("folder", "spacing_mm", "count"), [("ct-chest-philips", 5.0, 64), ("ct-chest-siemens", 8.0, 30)])
+@pytest.mark.parametrize(
+    ("folder", "spacing_mm", "count"), [("ct-chest-philips", 5.0, 64), ("ct-chest-siemens", 8.0, 30)]
+)
 def test_real_series_are_even(folder: str, spacing_mm: float, count: int) -> None:
     images = [parse(path.read_bytes()).image for path in real_files(folder)]
     geometry = volume_geometry([one for one in images if one])

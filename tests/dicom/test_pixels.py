@@ -371,4 +371,3 @@ def test_real_uncompressed_pixels_are_what_pydicom_reads(folder: str) -> None:
         np.testing.assert_array_equal(pixels_of(data), wanted, err_msg=path.name)
         compared += 1
     assert compared
-

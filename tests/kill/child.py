@@ -40,7 +40,7 @@ def work(root: Path) -> None:
 
 
 def pretend(root: Path) -> Any:
-    environment = {"FAKE_EPOCH_S": os.environ.get("FAKE_EPOCH_S", "0")}
+    environment = {"FAKE_EPOCH_S": os.environ.get("FAKE_EPOCH_S", "0"), "FAKE_PARTS_MAY_BE_EMPTY": "1"}
     return lambda **options: pretending(definition(**options), root, environment)
 
 

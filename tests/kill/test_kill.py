@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -42,6 +43,8 @@ def dice() -> random.Random:
 class Victim:
     """A child that says it is ready and is killed later."""
 
+    alive: ClassVar[set["Victim"]] = set()
+
     def __init__(self, *arguments: str, **environment: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.kill.child", *arguments],
@@ -51,17 +54,26 @@ class Victim:
             cwd=ROOT,
             env={**os.environ, **environment},
         )
+        Victim.alive.add(self)
         assert self.process.stdout is not None
         assert self.process.stdout.readline().strip() == "ready"
 
     def kill(self) -> list[str]:
         """Kill it; returns the whole lines it had printed."""
+        Victim.alive.discard(self)
         os.kill(self.process.pid, signal.SIGKILL)
         assert self.process.stdout is not None
         printed = self.process.stdout.read()
         self.process.stdout.close()
         self.process.wait()
         return printed.split("\n")[:-1]
+
+
+@pytest.fixture(autouse=True)
+def _nobody_stays() -> Iterator[None]:
+    yield
+    for victim in list(Victim.alive):
+        victim.kill()
 
 
 @pytest.fixture

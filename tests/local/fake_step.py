@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(os.environ["RADLOOP_ML_ROOT"])
 LEDGER = Path(os.environ["FAKE_LEDGER"])
+IS_COMPLETE = "FAKE_PARTS_MAY_BE_EMPTY" not in os.environ
 
 
 def note(line: str) -> None:
@@ -36,7 +37,7 @@ def preprocess() -> None:
 
 def train() -> None:
     channels = {name: Path(os.environ[f"SM_CHANNEL_{name.upper()}"]) for name in ("train", "validation")}
-    for folder in channels.values():
+    for folder in channels.values() if IS_COMPLETE else ():
         assert json.loads((folder / "manifest.json").read_text())
         assert any((folder / "images").iterdir())
     alone = (LEDGER.parent / "training.alive").open("w")
@@ -72,7 +73,7 @@ def train() -> None:
 def evaluate() -> None:
     with tarfile.open(ROOT / "processing" / "model" / "model.tar.gz") as tar:
         assert sorted(tar.getnames()) == ["code/inference.py", "model.json"]
-    assert json.loads((ROOT / "processing" / "test" / "manifest.json").read_text())
+    assert json.loads((ROOT / "processing" / "test" / "manifest.json").read_text()) or not IS_COMPLETE
     threshold = float(sys.argv[sys.argv.index("--accuracy-threshold") + 1])
     accuracy = float(os.environ.get("FAKE_ACCURACY", "0.9"))
     report = {

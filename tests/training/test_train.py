@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,10 @@ def test_what_cannot_be_trained_on_leaves_a_reason(ready: Path, channels: Channe
         channels(ready, **{**SMALL, **wrong})
         assert main([]) == 1
         assert reason in failure.read_text()
+    channels(ready, **SMALL)
+    (ready / "processing" / "train" / "images" / "train-0.npy").write_bytes(b"")
+    assert main([]) == 1
+    assert failure.read_text() == "train-0.npy is missing or damaged\n"
     (ready / "input" / "data" / "train").unlink()
     channels(ready, **SMALL)
     (ready / "processing" / "train" / "manifest.json").unlink()
@@ -205,13 +210,23 @@ def test_variation_keeps_shape_range_and_side() -> None:
         assert varied[..., :16].mean() > varied[..., 16:].mean() + 0.05, "never mirrored"
 
 
+def test_x_rays_come_in_greater_batches_and_never_share_an_array_with_ct(ready: Path) -> None:
+    teach, tune = (read_part(ready / "input" / "data" / name) for name in ("train", "validation"))
+    mixed = replace(teach, modalities=("CT", "DX", "CT", "DX", "DX", "DX"))
+    chosen = parse_hyperparameters({**SMALL, "batch_size": 1, "batch_tiles": 4, "tiles_at_once": 3})
+    run = Run(chosen, mixed, tune, Checkpoints(ready / "d", "any"), None)
+    batches = list(run._batches(np.random.default_rng(1)))
+    assert sorted(at for batch in batches for at in batch) == list(range(6))
+    assert len(batches) == 2, "two CTs of two tiles and four views are two steps of four tiles"
+    assert list(run._portions([0, 1, 2, 3, 4, 5])) == [[1, 3], [4, 5], [0], [2]]
+    assert [mixed.varied_bag(at, np.random.default_rng(1), 1.0).shape[0] for at in (0, 1)] == [2, 1]
+
+
 def test_a_recipe_is_all_strings_that_training_understands() -> None:
     for cores, gpu in ((1, False), (2, False), (8, True), (64, False)):
-        for modality in ("CT", "DX"):
-            recipe = recipe_for(cores, gpu, modality=modality, pretrained=gpu)
-            chosen = parse_hyperparameters(recipe)
-            assert chosen.threads == cores
-            assert preprocess_arguments(recipe)[:2] == ["--image-size", recipe["image_size"]]
+        recipe = recipe_for(cores, gpu, pretrained=gpu)
+        assert parse_hyperparameters(recipe).threads == cores
+        assert preprocess_arguments(recipe)[:2] == ["--image-size", recipe["image_size"]]
     full = parse_hyperparameters(recipe_for(8, True, pretrained=True))
     assert (full.image_size, full.epochs, full.patience, full.batch_size) == (224, 50, 5, 32)
     assert (full.learning_rate, full.pretrained) == (1e-3, "resnet50.pth")

@@ -1,0 +1,130 @@
+"""The command line as a person meets it."""
+
+import csv
+import json
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from radloop.cli import main
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def radloop(*arguments: str | Path, status: int = 0) -> Result:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == status, result.output
+    return result
+
+
+def facts(*arguments: str | Path) -> dict:
+    return json.loads(radloop(*arguments, "--json").stdout)
+
+
+def test_phantoms_go_in_and_come_out_byte_for_byte(tmp_path: Path, home: Path) -> None:
+    radloop("phantom", "--out", tmp_path / "in", "--studies", "2", "--slices", "4", "--size", "64")
+    report = facts("ingest", tmp_path / "in", "--home", home)
+    assert (report["ingested"], report["duplicates"], report["quarantined"]) == (8, 0, 0)
+    assert len(report["image_sets"]) == 2
+    assert facts("ingest", tmp_path / "in", "--home", home)["duplicates"] == 8
+    assert facts("export", "--out", tmp_path / "out", "--home", home)["files"] == 8
+    originals = sorted(path.read_bytes() for path in (tmp_path / "in").rglob("*.dcm"))
+    assert sorted(path.read_bytes() for path in (tmp_path / "out").rglob("*.dcm")) == originals
+
+
+def test_without_a_server_ingest_closes_and_folds_before_it_ends(tmp_path: Path, home: Path) -> None:
+    radloop("phantom", "--out", tmp_path / "in", "--slices", "4", "--size", "64")
+    facts("ingest", tmp_path / "in", "--home", home)
+    told = [event["detail_type"] for event in facts("events", "--home", home)["items"]]
+    assert told == ["ImageFolded", "ImageIngested"]
+
+
+def test_bad_files_are_told_with_their_reasons_and_do_not_stop_the_others(tmp_path: Path, home: Path) -> None:
+    radloop("phantom", "--out", tmp_path / "in", "--slices", "4", "--size", "64")
+    (tmp_path / "in" / "letter.txt").write_text("Dear colleague")
+    (tmp_path / "in" / "empty").touch()
+    result = radloop("ingest", tmp_path / "in", "--home", home)
+    assert "4 ingested, 0 known already, 2 quarantined" in result.stdout
+    assert "not-dicom" in result.stdout
+    assert "colleague" not in result.output
+
+
+def test_pictures_become_verified_image_sets(tmp_path: Path, home: Path) -> None:
+    rows = [("a.png", "P1", "normal"), ("b.jpeg", "P2", "pneumonia"), ("c.png", "P2", "1")]
+    random = np.random.default_rng(1)
+    for name, _, _ in rows:
+        pixels = random.integers(0, 255, (80, 90), dtype=np.uint8)
+        encode = imagecodecs.png_encode if name.endswith("png") else imagecodecs.jpeg8_encode
+        (tmp_path / name).write_bytes(encode(pixels))
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "patient_id", "label"), *rows])
+    arguments = ("import-images", tmp_path, "--labels", tmp_path / "labels.csv", "--verified", "--home", home)
+    report = facts(*arguments)
+    assert (report["ingested"], report["verified"]) == (3, 3)
+    again = facts(*arguments)
+    assert (again["duplicates"], again["verified"]) == (3, 0)
+
+
+def test_a_finding_can_be_given_and_is_asked_for_once(tmp_path: Path, home: Path) -> None:
+    radloop("phantom", "--out", tmp_path / "in", "--slices", "4", "--size", "64")
+    (name,) = facts("ingest", tmp_path / "in", "--home", home)["image_sets"]
+    after = facts("verify", name, "--finding", "present", "--site", "RLL", "--home", home)
+    assert after == {"image_set": name, "state": "VERIFIED", "version": 2}
+    result = radloop("verify", name, "--finding", "absent", "--home", home, status=4)
+    assert "[conflict]" in result.stderr
+
+
+def test_without_a_champion_a_prediction_says_so(tmp_path: Path, home: Path) -> None:
+    radloop("phantom", "--out", tmp_path / "in", "--slices", "4", "--size", "64")
+    (name,) = facts("ingest", tmp_path / "in", "--home", home)["image_sets"]
+    assert "[no-champion]" in radloop("predict", name, "--home", home, status=1).stderr
+
+
+def test_training_on_too_little_says_what_is_missing(home: Path) -> None:
+    assert "More verified patients are needed" in radloop("train", "--home", home, status=4).stderr
+
+
+def test_serving_without_sign_in_must_be_asked_for(home: Path) -> None:
+    assert "--open --no-tls" in radloop("up", "--home", home, status=1).stderr
+
+
+def test_serving_openly_is_refused_off_the_loopback(home: Path) -> None:
+    result = radloop("up", "--open", "--no-tls", "--listen", "0.0.0.0:8080", "--home", home, status=1)
+    assert "loopback" in result.stderr
+
+
+def test_settings_that_do_not_exist_are_refused(home: Path) -> None:
+    home.mkdir()
+    (home / "settings.toml").write_text("acuracy_threshold = 0.9\n")
+    assert "there is no setting acuracy_threshold" in radloop("models", "--home", home, status=1).stderr
+
+
+def test_lists_of_an_empty_home_are_empty(home: Path) -> None:
+    for command in ("models", "executions", "events"):
+        assert facts(command, "--home", home) == {"items": []}
+        radloop(command, "--home", home)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_quick_demonstration_walks_the_whole_loop(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    result = subprocess.run(
+        [sys.executable, "-m", "radloop.cli", "demo", "--quick", "--no-serve", "--listen", "127.0.0.1:0"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=580,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    for hop in ("up", "ingested", "folded", "verified", "triggered", "preprocess", "train", "evaluated", "done"):
+        assert hop in result.stdout
