@@ -17,8 +17,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
-from granian.constants import Interfaces
 from granian import Granian
+from granian.constants import Interfaces
 from starlette.applications import Starlette
 
 from radloop.api.app import create_app

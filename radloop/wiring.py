@@ -32,7 +32,6 @@ from radloop.serving.champion import Champion
 from radloop.store.images import ImageStore
 from radloop.training.recipes import recipe_for
 
-
 WEIGHTS = "s3://model-artifacts/weights/"
 
 

@@ -385,10 +385,12 @@ def _grey(pixels: NDArray[np.generic], image: Any, modality: str) -> NDArray[np.
     slope, intercept = float(image.get("slope") or 1.0), float(image.get("intercept") or 0.0)
     if modality == "CT":
         hounsfield = np.rint(pixels.astype(np.float32) * slope + intercept)
-        return np.clip(hounsfield, -32768, 32767).astype(np.int16)
+        clipped: NDArray[np.int16] = np.clip(hounsfield, -32768, 32767).astype(np.int16)
+        return clipped
     bits = int(image["bits_stored"])
     offset = 1 << (bits - 1) if image["signed"] else 0
     scaled = (pixels.astype(np.float64) + offset) / ((1 << bits) - 1)
     if image.get("photometric") == "MONOCHROME1":
         scaled = 1.0 - scaled
-    return np.rint(np.clip(scaled, 0.0, 1.0) * 65535).astype(np.uint16)
+    spread: NDArray[np.uint16] = np.rint(np.clip(scaled, 0.0, 1.0) * 65535).astype(np.uint16)
+    return spread

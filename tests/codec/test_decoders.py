@@ -1,5 +1,6 @@
 """Frames in other codecs: right values, right sign, right colours, and no trust in headers."""
 
+import time
 from typing import Any
 
 import imagecodecs
@@ -187,3 +188,12 @@ def test_damaged_frames_raise_invalid_input_or_are_frames(
         return
     assert found.shape == frame.shape
     assert found.dtype == frame.dtype
+
+
+def test_a_jpeg_ls_frame_without_its_end_marker_is_read_at_once() -> None:
+    frame = np.arange(400, dtype=np.uint8).reshape(20, 20)
+    raw = encoded(frame, LS)
+    assert raw.endswith(b"\xff\xd9")
+    before = time.thread_time()
+    np.testing.assert_array_equal(read(raw[:-2], LS, frame), frame)
+    assert time.thread_time() - before < 1, "CharLS alone looks for the marker for four seconds"

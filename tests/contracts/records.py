@@ -7,7 +7,7 @@ import pytest
 
 from radloop.core.errors import Conflict
 from radloop.core.events import ImageQuarantined
-from radloop.core.ports import Bus, Change, Delete, Jobs, Job, Put, Records
+from radloop.core.ports import Bus, Change, Delete, Job, Jobs, Put, Records
 from radloop.core.tables import INSTANCES, QUARANTINE
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)

@@ -39,7 +39,13 @@ def test_a_file_twice_in_one_batch_is_one_instance(house: House) -> None:
 def test_one_bad_file_never_blocks_the_others(house: House) -> None:
     good = phantom()
     landings = house.land(good[0], b"letter", good[1], good[2][:300], good[3])
-    assert [landing.outcome for landing in landings] == ["ingested", "quarantined", "ingested", "quarantined", "ingested"]
+    assert [landing.outcome for landing in landings] == [
+        "ingested",
+        "quarantined",
+        "ingested",
+        "quarantined",
+        "ingested",
+    ]
     assert [landing.reason for landing in landings][1::2] == ["not-dicom", "truncated-file"]
 
 
