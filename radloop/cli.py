@@ -35,6 +35,10 @@ _ERRORS = Console(stderr=True)
 class Commands(click.Group):
     """Turns our errors into one line and an exit status: 1 input or refusal, 4 conflict, 5 unavailable."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 — click's signature
+        """The commands in the order of the loop, which is the order they are written in here."""
+        return list(self.commands)
+
     def invoke(self, ctx: click.Context) -> Any:
         """See `click.Group.invoke`."""
         try:
@@ -63,13 +67,13 @@ def main() -> None:
     """Scans in, kept losslessly, seen, verified, learned from, served. Not a medical device."""
 
 
-@main.command("up")
+@main.command("up", short_help="Run doors, viewer and worker.")
 @_home
 @click.option("--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Loopback address.")
 @click.option("--open", "is_open", is_flag=True, help="No sign-in: every caller is the owner. Loopback only.")
 @click.option("--no-tls", is_flag=True, help="Plain HTTP. Loopback only.")
 def up_command(home: Path | None, listen: str, is_open: bool, no_tls: bool) -> None:
-    """Run the doors, the viewer and the worker of a home."""
+    """Run the doors, the viewer and the worker of a home; needs --open and --no-tls for now."""
     if not (is_open and no_tls):
         raise InvalidInput("sign-in and TLS are not there yet: say --open --no-tls to serve this machine only")
     _ERRORS.print("Open and without TLS: every program on this machine is the owner of this home.", style="yellow")
@@ -80,7 +84,7 @@ def up_command(home: Path | None, listen: str, is_open: bool, no_tls: bool) -> N
     )
 
 
-@main.command()
+@main.command(short_help="Take in DICOM files and folders.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @_home
 @_server
@@ -95,13 +99,18 @@ def ingest(paths: Sequence[Path], home: Path | None, server: str | None, as_json
     _print_report(report, as_json)
 
 
-@main.command("import-images")
+@main.command("import-images", short_help="Turn labelled PNG and JPEG X-rays into DICOM.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--labels", required=True, type=click.Path(exists=True, path_type=Path), help="CSV: file,patient_id,label."
 )
 @click.option("--verified", is_flag=True, help="Make the labels verified ground truth.")
-@click.option("--shuffle-labels", type=int, metavar="SEED", help="Deal the labels out anew: a control that must fail.")
+@click.option(
+    "--shuffle-labels",
+    type=int,
+    metavar="SEED",
+    help="A control the gate must refuse: labels dealt out anew. Use a home of its own.",
+)
 @_home
 @_server
 @_json
@@ -126,7 +135,7 @@ def import_images(
     _print_report(report, as_json)
 
 
-@main.command()
+@main.command(short_help="Write phantom chest CT studies as DICOM.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
 @click.option("--studies", default=1, show_default=True, type=click.IntRange(1), help="How many patients.")
 @click.option("--slices", default=16, show_default=True, type=click.IntRange(4), help="Slices of each study.")
@@ -145,7 +154,7 @@ def phantom(out: Path, studies: int, slices: int, size: int, seed: int) -> None:
     print(f"{studies} studies of {slices} slices in {out}")  # noqa: T201 — the answer
 
 
-@main.command()
+@main.command(short_help="Write image sets back as they came in.")
 @click.argument("image_sets", nargs=-1)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
 @_home
@@ -166,11 +175,11 @@ def export(image_sets: Sequence[str], out: Path, home: Path | None, server: str 
 
 @main.command()
 @click.argument("image_set")
-@click.option("--finding", required=True, type=click.Choice(["present", "absent"]))
+@click.option("--finding", required=True, type=click.Choice(["present", "absent"]), help="Pneumonia, yes or no.")
 @click.option("--site", type=click.Choice(list(SITES)), help="Where, if present.")
 @click.option("--confidence", default="high", show_default=True, type=click.Choice([str(c) for c in Confidence]))
 @click.option("--note", default="", help="Stays with the image set.")
-@click.option("--frame", default=0, show_default=True, help="The frame that was looked at, at full quality.")
+@click.option("--frame", required=True, type=click.IntRange(0), help="Frame that was seen at full quality, from 0.")
 @_home
 @_server
 @_json
@@ -201,12 +210,12 @@ def verify(
     _print({"image_set": after["id"], "state": after["state"], "version": after["version"]}, as_json)
 
 
-@main.command()
+@main.command(short_help="Retrain now, and wait for the verdict.")
 @_home
 @_server
 @_json
 def train(home: Path | None, server: str | None, as_json: bool) -> None:
-    """Retrain now on everything verified, and wait for the verdict."""
+    """Retrain now on everything verified, and wait for the verdict; exit status 3 when no model came of it."""
     with reach(home, server) as client:
         execution = _train_now(client)
     _print(execution, as_json)
@@ -235,7 +244,7 @@ def models(home: Path | None, server: str | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--limit", default=50, show_default=True)
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="At most so many.")
 @_home
 @_server
 @_json
@@ -256,7 +265,7 @@ def predict(image_set: str, home: Path | None, server: str | None, as_json: bool
         _print(client.post("predictions", {"image_set": image_set}), as_json)
 
 
-@main.command("demo")
+@main.command("demo", short_help="Walk the whole loop on phantoms.")
 @_home
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="Your own pictures instead of phantoms.")
 @click.option("--labels", type=click.Path(exists=True, path_type=Path), help="CSV of --data: file,patient_id,label.")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Client:
         self.installation = installation
         self._http = None if url is None else httpx.Client(base_url=url, timeout=_TIMEOUT)
         self._app = None if installation is None else create_app(installation.doors())
+        self._runner = asyncio.Runner()
 
     def get(self, path: str, **query: str | int) -> Any:
         """Answer of GET /api/v1/`path`, read as JSON.
@@ -120,7 +121,13 @@ class Client:
             async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=_TIMEOUT) as http:
                 return await http.request(method, path, **options)
 
-        return asyncio.run(ask())
+        return self._runner.run(ask())
+
+    def close(self) -> None:
+        """Let go of what was opened to send requests."""
+        self._runner.close()
+        if self._http is not None:
+            self._http.close()
 
 
 def batches(uploads: Iterable[Upload]) -> Iterator[list[Upload]]:
@@ -147,11 +154,13 @@ def reach(home: Path | None, server: str | None) -> Iterator[Client]:
     root = (home or Path("radloop-home")).resolve()
     url = server or Home(root).server()
     if url is not None:
-        yield Client(url, None)
+        with closing(Client(url, None)) as client:
+            yield client
         return
     with Home(root).owned(), open_local(root) as installation:
         installation.worker().start_over()
-        yield Client(None, installation)
+        with closing(Client(None, installation)) as client:
+            yield client
 
 
 def _answer(response: httpx.Response) -> Any:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from radloop.local.processes import die_with_parent
 Study = tuple[tuple[bytes, ...], bool, str | None]
 """Files, whether a consolidation is there, and its site."""
 
-_PER_CLASS = {Split.TRAIN: 36, Split.VALIDATION: 10, Split.TEST: 16}
+_PER_CLASS = {Split.TRAIN: 36, Split.VALIDATION: 16, Split.TEST: 16}
 _QUICK = {Split.TRAIN: 4, Split.VALIDATION: 3, Split.TEST: 3}
 _NEW_STUDY = 90_001
 _DELAY_S = 5
@@ -129,7 +129,8 @@ def _server(root: Path, listen: str, show: _Show) -> Iterator[Client]:
     try:
         url = _wait_up(child, address)
         show.hop("up", f"serving {url}/app/")
-        yield Client(url, None)
+        with closing(Client(url, None)) as client:
+            yield client
     finally:
         child.terminate()
         try:

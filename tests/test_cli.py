@@ -74,9 +74,9 @@ def test_pictures_become_verified_image_sets(tmp_path: Path, home: Path) -> None
 def test_a_finding_can_be_given_and_is_asked_for_once(tmp_path: Path, home: Path) -> None:
     radloop("phantom", "--out", tmp_path / "in", "--slices", "4", "--size", "64")
     (name,) = facts("ingest", tmp_path / "in", "--home", home)["image_sets"]
-    after = facts("verify", name, "--finding", "present", "--site", "RLL", "--home", home)
+    after = facts("verify", name, "--finding", "present", "--site", "RLL", "--frame", "2", "--home", home)
     assert after == {"image_set": name, "state": "VERIFIED", "version": 2}
-    result = radloop("verify", name, "--finding", "absent", "--home", home, status=4)
+    result = radloop("verify", name, "--finding", "absent", "--frame", "0", "--home", home, status=4)
     assert "[conflict]" in result.stderr
 
 

@@ -51,7 +51,8 @@ def handle(event: Event, platform: Platform) -> None:
 def start_now(platform: Platform) -> str:
     """Start a retraining without waiting for quiet, because a person asked; returns the execution's id.
 
-    A run that is on, or that has been on the same data with the same recipe, is the answer too.
+    A run that is on, or that has come to a verdict on the same data with the same recipe, is the answer too. One that
+    broke before its verdict is run again under another id.
 
     Raises:
         Conflict: Too few patients are verified.
@@ -63,7 +64,11 @@ def start_now(platform: Platform) -> str:
     needed = _needed(verified, platform)
     if needed:
         raise Conflict(_wanted(needed))
-    return _start(_dataset(verified, platform), platform, trace="")
+    dataset = _dataset(verified, platform)
+    attempt = 0
+    while _broke(_execution_id(dataset, platform, attempt), platform):
+        attempt += 1
+    return _start(dataset, platform, trace="", attempt=attempt)
 
 
 def retraining_status(platform: Platform) -> dict[str, Any]:
@@ -235,13 +240,29 @@ def _wanted(needed: Mapping[str, Mapping[str, int]]) -> str:
 # Go
 
 
-def _start(dataset: _Dataset, platform: Platform, *, trace: str) -> str:
+def _broke(execution: str, platform: Platform) -> bool:
+    """Whether an execution failed before the gate could say anything."""
+    try:
+        found = platform.pipelines.get(execution)
+    except NotFound:
+        return False
+    return found.state == "Failed" and found.evaluation is None
+
+
+def _execution_id(dataset: _Dataset, platform: Platform, attempt: int) -> str:
+    """The execution is named by what goes into it; a later attempt at the same has its number in its name."""
+    threshold = float(platform.settings.accuracy_threshold)
+    configuration = _canonical({"recipe": platform.recipe(), "threshold": threshold})
+    again = (str(attempt),) if attempt else ()
+    return derived_id("execution", dataset.snapshot, __version__, configuration, *again)
+
+
+def _start(dataset: _Dataset, platform: Platform, *, trace: str, attempt: int = 0) -> str:
     """Keep the data set and start the pipeline on it; both are named by content, so that doing it twice is once."""
     key = _manifest_key(dataset.snapshot)
     recipe = platform.recipe()
     threshold = float(platform.settings.accuracy_threshold)
-    configuration = _canonical({"recipe": recipe, "threshold": threshold})
-    execution = derived_id("execution", dataset.snapshot, __version__, configuration)
+    execution = _execution_id(dataset, platform, attempt)
     told = PipelineTriggered(execution=execution, snapshot=dataset.snapshot, studies=dataset.studies)
     platform.blobs.put(key, dataset.manifest)
     platform.pipelines.start(

@@ -412,8 +412,8 @@ def test_predicting_without_a_model_ends_as_its_page_says(folder: Path) -> None:
     run("radloop phantom --out p --slices 4 --size 64")
     name = json.loads(run("radloop ingest p --home h --json")[1])["image_sets"][0]
     assert run(f"radloop predict {name} --home h")[0] == 1
-    assert run(f"radloop verify {name} --home h --finding absent")[0] == 0
-    assert run(f"radloop verify {name} --home h --finding absent")[0] == 4
+    assert run(f"radloop verify {name} --home h --finding absent --frame 0")[0] == 0
+    assert run(f"radloop verify {name} --home h --finding absent --frame 0")[0] == 4
     assert run("radloop train --home h")[0] == 4
 
 

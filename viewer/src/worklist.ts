@@ -193,7 +193,7 @@ function emptyWords({ state }: Filter): string {
 
 function rowOf(item: Summary): HTMLElement {
   const thumbnail = el("img", {
-    src: thumbnailUrl(item.id),
+    ...(item.frames ? { src: thumbnailUrl(item.id) } : {}),
     alt: "",
     loading: "lazy",
     decoding: "async",
