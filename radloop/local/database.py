@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -46,7 +47,7 @@ class Database:
         self._key = key.hex()
         self._local = threading.local()
         self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
-        self._connections: list[apsw.Connection] = []
+        self._connections: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()  # a thread that ends lets go of its own
         self._guard = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
@@ -83,18 +84,18 @@ class Database:
         self._queue.put(None)
         self._writer.join()
         with self._guard:
-            for connection in self._connections:
+            for connection in list(self._connections):
                 connection.close()
             self._connections.clear()
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self._path))
         with self._guard:
-            self._connections.append(connection)
+            self._connections.add(connection)
         connection.set_busy_timeout(_BUSY_MS)
         try:
             connection.pragma("cipher", "aegis")
-            connection.pragma("hexkey", self._key)
+            connection.pragma("key", f"raw:{self._key}")  # a whole key: no passphrase to stretch at every opening
             connection.pragma("journal_mode", "wal")
             connection.pragma("synchronous", "full")
         except apsw.NotADBError:
