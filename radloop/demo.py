@@ -44,7 +44,10 @@ class _Show:
     def hop(self, name: str, sentence: str) -> None:
         """One hop of the loop, with the time since the start."""
         passed = time.monotonic() - self.started
-        self.console.print(f"[dim]{int(passed // 60)}:{passed % 60:04.1f}[/dim]  [bold]{name:<11}[/bold] {sentence}")
+        self.console.print(
+            f"[dim]{int(passed // 60)}:{passed % 60:04.1f}[/dim]  [bold]{name:<11}[/bold] {sentence}",
+            soft_wrap=True,
+        )
 
     @contextmanager
     def bar(self, what: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
@@ -193,7 +196,7 @@ def _ingest(
     if sample is not None:
         ratio = sample["stored_bytes"] / max(1, sample["original_bytes"])
         show.hop(
-            "folded", f"lossless HTJ2K, verified and rebuilt byte for byte; stored/original {ratio:.2f} (newest one)"
+            "folded", f"lossless HTJ2K, verified and rebuilt byte for byte; stored/original {ratio:.2f} on the newest"
         )
     return truth
 

@@ -19,6 +19,7 @@ RECIPE: Final[Mapping[str, str]] = {
     "epochs": "50",
     "patience": "5",
     "batch_size": "32",
+    "batch_tiles": "32",
     "tiles_at_once": "64",
     "learning_rate": "0.001",
     "weight_decay": "0.0",

@@ -134,10 +134,9 @@ def test_the_parameters_are_the_hyperparameters_that_training_knows() -> None:
     train.parse_hyperparameters(RECIPE)
 
 
-@pytest.mark.parametrize("modality", ["CT", "CR", "DX"])
 @pytest.mark.parametrize("gpu", [False, True])
-def test_every_recipe_can_be_handed_to_an_execution(modality: str, gpu: bool) -> None:
-    recipe = recipe_for(2, gpu, modality=modality)
+def test_every_recipe_can_be_handed_to_an_execution(gpu: bool) -> None:
+    recipe = recipe_for(2, gpu)
     assert parameters_of(definition(), {**GIVEN, **recipe}).items() >= recipe.items()
 
 
