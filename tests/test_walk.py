@@ -1,14 +1,19 @@
-"""The walk of the loop: series go in by STOW, are verified through the API, and a model comes out and predicts."""
+"""The walk of the loop: series go in by STOW, are verified through the API, and a model comes out and predicts.
+
+Training starts from weights in a file, as the full recipe does; the quick demonstration starts from nothing.
+"""
 
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from radloop.api.app import create_app
 from radloop.core.datasets import Split
 from radloop.dicom.phantom import phantom_cohort, phantom_study
+from radloop.training.network import ResNet50
 from radloop.wiring import Installation, open_local
 from tests.api.installation import TestClient
 
@@ -24,6 +29,7 @@ image_size = "32"
 tiles_per_bag = "4"
 tiles_in_evaluation = "4"
 threads = "1"
+pretrained = "resnet50.pth"
 """
 PER_CLASS = {Split.TRAIN: 3, Split.VALIDATION: 2, Split.TEST: 2}
 
@@ -33,6 +39,10 @@ pytestmark = [pytest.mark.slow]
 @pytest.fixture
 def walk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Installation, TestClient]]:
     (tmp_path / "settings.toml").write_text(SETTINGS.format(threshold=request.param))
+    weights = tmp_path / "objects" / "model-artifacts" / "weights" / "resnet50.pth"
+    weights.parent.mkdir(parents=True)
+    torch.manual_seed(1)
+    torch.save(ResNet50().state_dict(), weights)
     with (
         open_local(tmp_path) as installation,
         TestClient(create_app(installation.doors()), base_url="http://localhost") as client,
