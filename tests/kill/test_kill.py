@@ -1,6 +1,7 @@
 """kill -9 at random moments: nothing acknowledged is lost, nothing is done twice, the loop completes.
 
-The seed is printed; RADLOOP_KILL_SEED repeats a run, RADLOOP_KILLS sets how many kills each stage gets.
+The seed is printed; RADLOOP_KILL_SEED repeats a run. RADLOOP_KILLS sets how many kills each stage gets: 30, and 5 of a
+real training, unless told.
 """
 
 import os
@@ -17,10 +18,12 @@ from typing import ClassVar
 import pytest
 
 from radloop import wiring
+from radloop.core.datasets import Split
 from radloop.core.identity import OWNER
 from radloop.core.images import Confidence, Finding, Seen
 from radloop.core.ports import Upload
 from radloop.core.tables import IMAGE_SETS
+from radloop.dicom.phantom import phantom_cohort
 from radloop.reading.truth import verify
 from radloop.wiring import Installation, open_local
 from tests.kill import child
@@ -28,6 +31,21 @@ from tests.store.house import of_patient, open_house, phantom
 
 KILLS = int(os.environ.get("RADLOOP_KILLS", "30"))
 SETTINGS = "retrain_delay_s = 0\nretrain_least_per_class = 0\nfold_processes = 2\nbackoff_s = 0.05\n"
+REAL_KILLS = int(os.environ.get("RADLOOP_KILLS", "5"))
+REAL_SETTINGS = """
+retrain_delay_s = 0.5
+retrain_least_per_class = 2
+accuracy_threshold = 0.0
+backoff_s = 0.05
+
+[training]
+epochs = "10"
+patience = "10"
+image_size = "32"
+tiles_per_bag = "4"
+tiles_in_evaluation = "4"
+threads = "1"
+"""
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -149,6 +167,24 @@ def test_training_completes_once_however_often_it_is_killed(home: Installation, 
     once_each(home)
 
 
+def test_a_real_training_goes_on_from_its_checkpoints_until_it_is_done(tmp_path: Path, dice: random.Random) -> None:
+    (tmp_path / "settings.toml").write_text(REAL_SETTINGS)
+    with open_local(tmp_path) as home:
+        cohort = phantom_cohort(per_class={Split.TRAIN: 3, Split.VALIDATION: 2, Split.TEST: 2}, slices=4, size=64)
+        for study in cohort:
+            verify_one(home, land_files(home, study.files), present=bool(study.label))
+        for _ in range(REAL_KILLS):
+            victim = Victim("work", str(tmp_path), RADLOOP_KILL_REAL="1")
+            until(lambda: in_training(home) or is_settled(home), 30)
+            time.sleep(dice.uniform(0, 6))
+            victim.kill()
+            until(lambda: trainings(tmp_path) == 0, 2)  # it went with its parent
+        last = Victim("work", str(tmp_path), RADLOOP_KILL_REAL="1")
+        until(lambda: is_settled(home), 300)
+        last.kill()
+        once_each(home)
+
+
 def test_registration_happens_once_however_often_it_is_killed(home: Installation, dice: random.Random) -> None:
     for run in range(KILLS):
         start_learning(home, 300 + run)
@@ -187,7 +223,11 @@ def test_killing_the_server_leaves_nobody_behind(tmp_path: Path) -> None:
 
 
 def land(home: Installation, number: int, slices: int = 4) -> str:
-    landings = home.images.land([Upload(file) for file in phantom(number, slices=slices)], by=OWNER)
+    return land_files(home, phantom(number, slices=slices))
+
+
+def land_files(home: Installation, files: tuple[bytes, ...]) -> str:
+    landings = home.images.land([Upload(file) for file in files], by=OWNER)
     name = landings[0].image_set
     assert name is not None
     home.images.complete(name, by=OWNER)
@@ -196,10 +236,11 @@ def land(home: Installation, number: int, slices: int = 4) -> str:
 
 def start_learning(home: Installation, number: int) -> None:
     """One more verified image set, which is a new data set to train on."""
-    name = land(home, number)
-    finding = Finding(
-        present=bool(number % 2), site=None, confidence=Confidence.HIGH, note="", seen=Seen(0, "lossless")
-    )
+    verify_one(home, land(home, number), present=bool(number % 2))
+
+
+def verify_one(home: Installation, name: str, *, present: bool) -> None:
+    finding = Finding(present=present, site=None, confidence=Confidence.HIGH, note="", seen=Seen(0, "lossless"))
     verify(home.platform.records, home.platform.clock, name, finding, version=1, by=OWNER)
 
 
@@ -249,6 +290,19 @@ def until(true: Callable[[], bool], seconds: float, *, must: bool = True) -> Non
             assert not must, f"it did not become true within {seconds} s"
             return
         time.sleep(0.03)
+
+
+def trainings(root: Path) -> int:
+    """Processes that train in the home `root`."""
+    count = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            is_training = b"radloop.training.train" in (folder / "cmdline").read_bytes()
+            is_ours = str(root).encode() in (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        count += is_training and is_ours and is_alive(int(folder.name))
+    return count
 
 
 def descendants(pid: int) -> set[int]:
