@@ -1,13 +1,14 @@
 """The Blobs port on a local directory."""
 
+import errno
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from radloop.core.errors import InvalidInput, NotFound
+from radloop.core.errors import InvalidInput, NotFound, Unavailable
 from radloop.core.ports import Span
 
 _DRAFT = ".draft-"
@@ -35,7 +36,8 @@ class _FileWriter:
 
     def abandon(self) -> None:
         """Close without caring for the rest."""
-        self._file.close()
+        with suppress(OSError):  # what is left in the buffer may not fit on the disk either
+            self._file.close()
 
 
 class FileBlobs:
@@ -58,18 +60,23 @@ class FileBlobs:
     def writer(self, key: str) -> Iterator[_FileWriter]:
         """See `Blobs.writer`."""
         path = self.path(key)
-        _make_directories(path.parent, self._root)
-        descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=_DRAFT)
+        try:
+            _make_directories(path.parent, self._root)
+            descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=_DRAFT)
+        except OSError as error:
+            raise _translate(error) from error
         writer = _FileWriter(descriptor)
         try:
             yield writer
             writer.finish()
             Path(draft).replace(path)
-        except BaseException:
+            _sync(path.parent)
+        except BaseException as error:
             writer.abandon()
             Path(draft).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise _translate(error) from error
             raise
-        _sync(path.parent)
 
     def get(self, key: str, span: Span | None = None) -> bytes:
         """See `Blobs.get`."""
@@ -118,6 +125,11 @@ class FileBlobs:
         for draft in drafts:
             draft.unlink(missing_ok=True)
         return len(drafts)
+
+
+def _translate(error: OSError) -> Unavailable:
+    """Our error for one of the file system: a full disk, lost rights, a broken drive."""
+    return Unavailable(f"the disk refuses to write: {errno.errorcode.get(error.errno or 0, 'unknown')}")
 
 
 def _read(descriptor: int, offset: int, length: int) -> bytes:

@@ -1,10 +1,12 @@
 """The ports on SQLite and files keep their contracts."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from radloop.core.errors import Denied
+from radloop.core.errors import Denied, Unavailable
 from radloop.core.ports import Keys
 from radloop.local.blobs import FileBlobs
 from radloop.local.keys import open_keyring
@@ -20,6 +22,21 @@ class TestFileBlobs(BlobsContract):
         (blobs.path("a/whole").parent / ".draft-crashed").write_bytes(b"half")
         assert list(blobs.keys()) == ["a/whole"]
         assert (blobs.sweep(), blobs.sweep()) == (1, 0)
+
+    def test_a_full_disk_is_our_fault_and_leaves_the_old_value(
+        self, blobs: FileBlobs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        blobs.put("a", b"old")
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(Unavailable, match="ENOSPC"):
+            blobs.put("a", b"new")
+        monkeypatch.undo()
+        assert blobs.get("a") == b"old"
+        assert blobs.sweep() == 0
 
 
 class TestSqliteRecords(RecordsContract):
