@@ -11,6 +11,7 @@ from radloop.core.ports import Keys
 from radloop.local.blobs import FileBlobs
 from radloop.local.keys import open_keyring
 from tests.contracts.blobs import BlobsContract
+from tests.contracts.bus import BusContract
 from tests.contracts.jobs import JobsContract
 from tests.contracts.keys import KeysContract
 from tests.contracts.records import RecordsContract
@@ -44,6 +45,10 @@ class TestSqliteRecords(RecordsContract):
 
 
 class TestSqliteJobs(JobsContract):
+    pass
+
+
+class TestSqliteBus(BusContract):
     pass
 
 
