@@ -99,6 +99,7 @@ _PLANE_TYPE_1 = {
     "ImagePositionPatient": 0x00200032,
     "FrameOfReferenceUID": 0x00200052,
 }
+_ROWS, _PROVIDER_URL = 0x00280010, 0x00287FE0
 _IMAGE_CLASSES = frozenset(uid for uid, entry in UID_dictionary.items() if entry[0].endswith("Image Storage"))
 _CLASS_TYPE_1: Mapping[str, Mapping[str, int]] = {
     "1.2.840.10008.5.1.4.1.1.2": {
@@ -182,6 +183,8 @@ def instance_of(part: Part10) -> Instance:
         notices += more
         if part.transfer_syntax in {IMPLICIT_LE, EXPLICIT_LE}:
             span = (pixels.start, _native_length(image))
+    else:
+        _refuse_a_lost_image(part, identity["SOPClassUID"])
     notices += _missing(part, identity["SOPClassUID"], image)
     return Instance(
         sop_uid=identity["SOPInstanceUID"],
@@ -306,14 +309,21 @@ def _missing(part: Part10, sop_class: str, image: ImageDescription | None) -> li
         if image.samples > 1:
             wanted["PlanarConfiguration"] = 0x00280006
         wanted |= _CLASS_TYPE_1.get(sop_class, {})
-    notices = [
+    return [
         Notice("missing-type-1", f"{keyword} is required and is absent or empty")
         for keyword, tag in wanted.items()
         if _is_empty(part.elements, tag)
     ]
-    if image is None and (sop_class in _IMAGE_CLASSES or not _is_empty(part.elements, 0x00280010)):
-        notices.append(Notice("no-pixel-data", "an instance of an image class, and there are no pixels"))
-    return notices
+
+
+def _refuse_a_lost_image(part: Part10, sop_class: str) -> None:
+    """Refuse an image that has no pixels: a file cut just before them looks whole, and a slice would go missing.
+
+    Pixels that are to be fetched from elsewhere (PixelDataProviderURL, PS3.3 C.7.6.3) are not lost.
+    """
+    is_image = sop_class in _IMAGE_CLASSES or not _is_empty(part.elements, _ROWS)
+    if is_image and _is_empty(part.elements, _PROVIDER_URL):
+        raise PixelDataMismatch("an instance of an image class without pixel data; the file may have been cut")
 
 
 def _is_empty(elements: Elements, tag: int) -> bool:

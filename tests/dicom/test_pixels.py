@@ -272,7 +272,7 @@ def test_a_frame_that_is_not_there_is_not_found(index: int) -> None:
 
 
 def test_what_has_no_pixels_has_no_frames() -> None:
-    data = written(ct(PixelData=None))
+    data = written(ct(PixelData=None, PixelDataProviderURL="https://example.org/frames"))
     with pytest.raises(UnsupportedPixels):
         stored_frame(data, parse(data), 0)
 
