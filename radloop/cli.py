@@ -2,21 +2,17 @@
 
 import csv
 import io
-import json
 import random
 import sys
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import httpx
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from radloop import __version__, demo, up
 from radloop.client import Client, batches, reach
@@ -26,10 +22,10 @@ from radloop.core.images import SITES, Confidence
 from radloop.core.ports import Upload
 from radloop.dicom.make import xray_instance
 from radloop.dicom.phantom import phantom_study
+from radloop.terminal import ERRORS, bar, home_option, json_option, print_facts, print_items, server_option
 
 _EXIT = {Conflict.code: 4, Unavailable.code: 5}
 _LABELS = {"0": False, "normal": False, "absent": False, "1": True, "pneumonia": True, "present": True}
-_ERRORS = Console(stderr=True)
 
 
 class Commands(click.Group):
@@ -44,21 +40,11 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except RadloopError as error:
-            _ERRORS.print(f"radloop: {error} [{error.code}]", style="red", markup=False, soft_wrap=True)
+            ERRORS.print(f"radloop: {error} [{error.code}]", style="red", markup=False, soft_wrap=True)
             ctx.exit(_EXIT.get(error.code, 1))
         except httpx.HTTPError as error:
-            _ERRORS.print(f"radloop: the server does not answer ({type(error).__name__})", style="red", markup=False)
+            ERRORS.print(f"radloop: the server does not answer ({type(error).__name__})", style="red", markup=False)
             ctx.exit(5)
-
-
-_home = click.option(
-    "--home",
-    type=click.Path(path_type=Path),
-    envvar="RADLOOP_HOME",
-    help="Folder of the installation [./radloop-home].",
-)
-_server = click.option("--server", metavar="URL", help="Talk to this server instead of a home.")
-_json = click.option("--json", "as_json", is_flag=True, help="Print facts as one JSON object.")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,7 +54,7 @@ def main() -> None:
 
 
 @main.command("up", short_help="Run doors, viewer and worker.")
-@_home
+@home_option
 @click.option("--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Loopback address.")
 @click.option("--open", "is_open", is_flag=True, help="No sign-in: every caller is the owner. Loopback only.")
 @click.option("--no-tls", is_flag=True, help="Plain HTTP. Loopback only.")
@@ -76,7 +62,7 @@ def up_command(home: Path | None, listen: str, is_open: bool, no_tls: bool) -> N
     """Run the doors, the viewer and the worker of a home; needs --open and --no-tls for now."""
     if not (is_open and no_tls):
         raise InvalidInput("sign-in and TLS are not there yet: say --open --no-tls to serve this machine only")
-    _ERRORS.print("Open and without TLS: every program on this machine is the owner of this home.", style="yellow")
+    ERRORS.print("Open and without TLS: every program on this machine is the owner of this home.", style="yellow")
     up.serve(
         (home or Path("radloop-home")),
         listen,
@@ -86,9 +72,9 @@ def up_command(home: Path | None, listen: str, is_open: bool, no_tls: bool) -> N
 
 @main.command(short_help="Take in DICOM files and folders.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@_home
-@_server
-@_json
+@home_option
+@server_option
+@json_option
 def ingest(paths: Sequence[Path], home: Path | None, server: str | None, as_json: bool) -> None:
     """Take in DICOM files and folders; what cannot be accepted is quarantined with a reason."""
     found = [file for path in paths for file in _files(path)]
@@ -111,9 +97,9 @@ def ingest(paths: Sequence[Path], home: Path | None, server: str | None, as_json
     metavar="SEED",
     help="A control the gate must refuse: labels dealt out anew. Use a home of its own.",
 )
-@_home
-@_server
-@_json
+@home_option
+@server_option
+@json_option
 def import_images(
     *,
     folder: Path,
@@ -143,7 +129,7 @@ def import_images(
 @click.option("--seed", default=7, show_default=True, help="The same seed makes the same studies.")
 def phantom(out: Path, studies: int, slices: int, size: int, seed: int) -> None:
     """Write phantom chest CT studies as DICOM, every other one with a lobar consolidation."""
-    with _bar("phantoms", studies) as advance:
+    with bar("phantoms", studies) as advance:
         for number in range(1, studies + 1):
             study = phantom_study(number, consolidated=number % 2 == 0, seed=seed, slices=slices, size=size)
             folder = out / study.patient_id
@@ -157,20 +143,20 @@ def phantom(out: Path, studies: int, slices: int, size: int, seed: int) -> None:
 @main.command(short_help="Write image sets back as they came in.")
 @click.argument("image_sets", nargs=-1)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
-@_home
-@_server
-@_json
+@home_option
+@server_option
+@json_option
 def export(image_sets: Sequence[str], out: Path, home: Path | None, server: str | None, as_json: bool) -> None:
     """Write image sets (all, unless named) back as the very files that came in."""
     out.mkdir(parents=True, exist_ok=True)
     written = 0
     with reach(home, server) as client:
         names = list(image_sets) or [item["id"] for item in _all_image_sets(client)]
-        with _bar("image sets", len(names)) as advance:
+        with bar("image sets", len(names)) as advance:
             for name in names:
                 written += _unzip(client.fetch(f"image-sets/{name}/export"), out / name)
                 advance(1)
-    _print({"image_sets": len(names), "files": written, "out": str(out)}, as_json)
+    print_facts({"image_sets": len(names), "files": written, "out": str(out)}, as_json)
 
 
 @main.command()
@@ -180,9 +166,9 @@ def export(image_sets: Sequence[str], out: Path, home: Path | None, server: str 
 @click.option("--confidence", default="high", show_default=True, type=click.Choice([str(c) for c in Confidence]))
 @click.option("--note", default="", help="Stays with the image set.")
 @click.option("--frame", required=True, type=click.IntRange(0), help="Frame that was seen at full quality, from 0.")
-@_home
-@_server
-@_json
+@home_option
+@server_option
+@json_option
 def verify(
     *,
     image_set: str,
@@ -207,66 +193,66 @@ def verify(
             "seen": {"frame": frame, "quality": now["frame_list"][frame]["quality"]},
         }
         after = client.post(f"image-sets/{image_set}/verification", body)
-    _print({"image_set": after["id"], "state": after["state"], "version": after["version"]}, as_json)
+    print_facts({"image_set": after["id"], "state": after["state"], "version": after["version"]}, as_json)
 
 
 @main.command(short_help="Retrain now, and wait for the verdict.")
-@_home
-@_server
-@_json
+@home_option
+@server_option
+@json_option
 def train(home: Path | None, server: str | None, as_json: bool) -> None:
     """Retrain now on everything verified, and wait for the verdict; exit status 3 when no model came of it."""
     with reach(home, server) as client:
         execution = _train_now(client)
-    _print(execution, as_json)
+    print_facts(execution, as_json)
     if execution["state"] != "Succeeded":
         sys.exit(3)
 
 
 @main.command()
-@_home
-@_server
-@_json
+@home_option
+@server_option
+@json_option
 def executions(home: Path | None, server: str | None, as_json: bool) -> None:
     """Runs of the training pipeline, newest first."""
     with reach(home, server) as client:
-        _print_items(client.get("executions"), ["id", "state", "started_at", "ended_at", "reason"], as_json)
+        print_items(client.get("executions"), ["id", "state", "started_at", "ended_at", "reason"], as_json)
 
 
 @main.command()
-@_home
-@_server
-@_json
+@home_option
+@server_option
+@json_option
 def models(home: Path | None, server: str | None, as_json: bool) -> None:
     """Registered model versions, newest first."""
     with reach(home, server) as client:
-        _print_items(client.get("models"), ["version", "status", "aliases", "metrics", "created_at"], as_json)
+        print_items(client.get("models"), ["version", "status", "aliases", "metrics", "created_at"], as_json)
 
 
 @main.command()
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="At most so many.")
-@_home
-@_server
-@_json
+@home_option
+@server_option
+@json_option
 def events(limit: int, home: Path | None, server: str | None, as_json: bool) -> None:
     """What happened, newest first."""
     with reach(home, server) as client:
-        _print_items(client.get("events", limit=limit), ["seq", "time", "detail_type", "detail"], as_json)
+        print_items(client.get("events", limit=limit), ["seq", "time", "detail_type", "detail"], as_json)
 
 
 @main.command()
 @click.argument("image_set")
-@_home
-@_server
-@_json
+@home_option
+@server_option
+@json_option
 def predict(image_set: str, home: Path | None, server: str | None, as_json: bool) -> None:
     """Ask the champion model about an image set. An opinion of a model, not a reading."""
     with reach(home, server) as client:
-        _print(client.post("predictions", {"image_set": image_set}), as_json)
+        print_facts(client.post("predictions", {"image_set": image_set}), as_json)
 
 
 @main.command("demo", short_help="Walk the whole loop on phantoms.")
-@_home
+@home_option
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="Your own pictures instead of phantoms.")
 @click.option("--labels", type=click.Path(exists=True, path_type=Path), help="CSV of --data: file,patient_id,label.")
 @click.option("--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Where to serve.")
@@ -297,7 +283,7 @@ def _sizes(files: Iterable[Path]) -> list[int]:
 def _take_in(client: Client, uploads: Iterator[Upload], sizes: list[int]) -> dict[str, Any]:
     """Land everything in batches, then close what was touched and, without a server, fold it here."""
     files: list[dict[str, Any]] = []
-    with _bar("landing", sum(sizes), in_bytes=True) as advance:
+    with bar("landing", sum(sizes), in_bytes=True) as advance:
         for batch in batches(uploads):
             files += client.upload(batch)
             advance(sum(sizes[len(files) - len(batch) : len(files)]))
@@ -323,7 +309,7 @@ def _fold(client: Client, names: list[str]) -> None:
     if client.installation is None or not names:
         return
     worker = client.installation.worker()
-    with _bar("folding", len(names)) as advance:
+    with bar("folding", len(names)) as advance:
         worker.drain(("fold",), told=lambda: advance(1))
 
 
@@ -394,7 +380,7 @@ def _set_of(entry: dict[str, Any]) -> str | None:
 
 def _verify_all(client: Client, findings: list[tuple[str, bool]]) -> int:
     done = 0
-    with _bar("verifying", len(findings)) as advance:
+    with bar("verifying", len(findings)) as advance:
         for name, present in findings:
             done += client.verify(name, present=present)
             advance(1)
@@ -412,32 +398,10 @@ def _all_image_sets(client: Client) -> Iterator[dict[str, Any]]:
                 break
 
 
-class _Bar:
-    """A progress bar on standard error, silent where that is not a terminal."""
-
-    def __init__(self, what: str, total: int, in_bytes: bool) -> None:
-        amount = DownloadColumn() if in_bytes else MofNCompleteColumn()
-        self._progress = Progress(
-            TextColumn("{task.description:>10}"), BarColumn(), amount, TimeElapsedColumn(), console=_ERRORS
-        )
-        self._task = self._progress.add_task(what, total=total)
-
-    def __enter__(self) -> Callable[[int], None]:
-        self._progress.start()
-        return lambda steps: self._progress.advance(self._task, steps)
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-
-def _bar(what: str, total: int, *, in_bytes: bool = False) -> _Bar:
-    return _Bar(what, total, in_bytes)
-
-
 def _print_report(report: dict[str, Any], as_json: bool) -> None:
     facts = {key: value for key, value in report.items() if key != "files"}
     if as_json:
-        _print(facts, as_json)
+        print_facts(facts, as_json)
         return
     print(  # noqa: T201 — the answer
         f"{facts['ingested']} ingested, {facts['duplicates']} known already, {facts['quarantined']} quarantined,"
@@ -445,32 +409,6 @@ def _print_report(report: dict[str, Any], as_json: bool) -> None:
     )
     for reason in facts["reasons"]:
         print(f"  {reason['count']} x {reason['code']}: {reason['sentence']}")  # noqa: T201 — the answer
-
-
-def _print(facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(facts))  # noqa: T201 — the answer
-        return
-    table = Table(show_header=False, box=None)
-    for key, value in facts.items():
-        table.add_row(key, value if isinstance(value, str) else json.dumps(value))
-    Console().print(table)
-
-
-def _print_items(page: dict[str, Any], columns: list[str], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(page))  # noqa: T201 — the answer
-        return
-    table = Table(*columns, box=None)
-    for item in page["items"]:
-        table.add_row(*(_cell(item.get(column)) for column in columns))
-    Console().print(table)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{key}={entry}" for key, entry in value.items() if not isinstance(entry, dict | list))
-    return "" if value is None else str(value)
 
 
 if __name__ == "__main__":

@@ -37,12 +37,17 @@ class Principal:
 
     Attributes:
         id: Opaque; never a name or an e-mail address, because it goes into events and the audit.
-        roles: What this principal may do.
+        roles: What this principal may do: names of `contracts/roles.json`.
+        patients: The only patients whose images this principal may know of, by PatientID; None for all.
     """
 
     id: str
     roles: frozenset[str]
+    patients: frozenset[str] | None = None
 
 
-OWNER = Principal(id="owner", roles=frozenset({"admin", "reader", "verifier", "ml", "release-approver", "auditor"}))
+OWNER = Principal(
+    id="owner",
+    roles=frozenset({"admin", "reader", "verifier", "adjudicator", "ml", "release-approver", "auditor"}),
+)
 SYSTEM = Principal(id="radloop", roles=frozenset({"system"}))

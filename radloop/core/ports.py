@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from radloop.core.events import Event
+from radloop.core.identity import Principal
 
 Clock = Callable[[], datetime]
 """The present moment, always in UTC."""
@@ -139,6 +140,22 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Term:
+    r"""One condition of a search on a column.
+
+    Attributes:
+        relation: `is` (value), `in` (values), `between` (low, high; both belong to it, None leaves a side open),
+            `prefix` (text), `glob` (text with `*` for any characters and `?` for one), `has` (a word of a column that
+            holds words between backslashes, such as `\\CT\\SR\\`).
+        values: What the relation takes.
+    """
+
+    column: str
+    relation: str
+    values: tuple[str | int | float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """Everything that becomes true together: records, the events that announce them, jobs, audit."""
 
@@ -177,6 +194,32 @@ class Records(Protocol):
 
     def count(self, table: Table, where: Mapping[str, str | int | None] | None = None) -> int:
         """How many records match."""
+        ...
+
+    def search(
+        self,
+        table: Table,
+        terms: Sequence[Term] = (),
+        *,
+        order: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Row]:
+        """Records that meet all `terms`.
+
+        Args:
+            table: Which kind.
+            terms: Conditions on its columns.
+            order: Column to order by, ties as first written; None for the order they were first written in.
+            descending: Turn the order round.
+            limit: At most so many.
+            offset: Leave out so many first.
+        """
+        ...
+
+    def search_count(self, table: Table, terms: Sequence[Term] = ()) -> int:
+        """How many records meet all `terms`."""
         ...
 
     def commit(self, change: Change) -> None:
@@ -308,6 +351,42 @@ class Keys(Protocol):
 
     def pseudonym(self, patient_id: str) -> str:
         """A keyed, one-way name for a patient: 32 hexadecimal digits, the same within this installation."""
+        ...
+
+
+# Access and audit
+
+
+class Policy(Protocol):
+    """Who may do what: the roles of `contracts/roles.json` and a principal's patients."""
+
+    def allows(self, principal: Principal, action: str, patient_id: str | None = None) -> bool:
+        """Whether one of the roles has `action`, and the patient, if one is named, is in scope."""
+        ...
+
+    def demand(self, principal: Principal, action: str, patient_id: str | None = None) -> None:
+        """Go on only where this is allowed.
+
+        Raises:
+            Denied: No role of the principal has the action.
+            NotFound: The patient is out of scope, which tells no more than that nothing is there.
+        """
+        ...
+
+
+class Audit(Protocol):
+    """The memory of who did what. Writes are audited in their own `Change`; this is for everything else."""
+
+    def record(self, entry: AuditEntry) -> None:
+        """Note one entry; durable on return."""
+        ...
+
+    def read(self, principal: Principal, image_set: str) -> None:
+        """Note a reading of an image set: durable on return the first time in an hour, else counted with others."""
+        ...
+
+    def count(self, principal: Principal, action: str, subject: str = "") -> None:
+        """Count something done; the count is durable within a second."""
         ...
 
 

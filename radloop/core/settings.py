@@ -18,6 +18,15 @@ class Settings:
         max_tries: How often a job is tried before it becomes a dead letter.
         backoff_s: Wait before the second try; doubles with each further one.
         fold_processes: Processes that fold; 0 for one a core.
+        study_quiet_s: Seconds without a new instance after which a study counts as complete.
+        hosts: Names this server answers to besides those of the loopback and of `--listen`.
+        cors_origins: Web origins whose pages may read from the DICOMweb and streaming doors.
+        public_url: Address under which others reach this server; empty to take it from each request.
+        ae_title: Our DICOM application entity title.
+        peers: Known DICOM application entities, each AET@HOST:PORT.
+        dimse_associations: DIMSE associations served at the same time.
+        session_hours: Hours after which a sign-in ends.
+        throttle: Calls a second that the HealthImaging door allows, by operation name; none by default.
         training: Hyperparameters that replace the recipe's own, by name.
     """
 
@@ -30,4 +39,13 @@ class Settings:
     max_tries: int = 8
     backoff_s: float = 1.0
     fold_processes: int = 0
+    study_quiet_s: float = 60.0
+    hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    public_url: str = ""
+    ae_title: str = "RADLOOP"
+    peers: tuple[str, ...] = ()
+    dimse_associations: int = 16
+    session_hours: float = 12.0
+    throttle: Mapping[str, float] = field(default_factory=dict)
     training: Mapping[str, str] = field(default_factory=dict)

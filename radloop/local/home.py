@@ -3,7 +3,7 @@
 import fcntl
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -111,11 +111,25 @@ def read_settings(values: dict[str, Any]) -> Settings:
     for name, value in values.items():
         if name not in known:
             raise InvalidInput(f"there is no setting {name}; there are {', '.join(sorted(known))}")
-        default = getattr(defaults, name)
-        if name == "training":
-            checked[name] = {str(key): str(entry) for key, entry in dict(value).items()}
-        elif isinstance(default, bool) != isinstance(value, bool) or not isinstance(value, int | float | bool):
-            raise InvalidInput(f"setting {name} must be a {type(default).__name__}")
-        else:
-            checked[name] = type(default)(value)
+        checked[name] = _setting(name, value, getattr(defaults, name))
     return Settings(**checked)
+
+
+def _setting(name: str, value: Any, default: Any) -> Any:
+    """A value of the kind of its default."""
+    if isinstance(default, Mapping) and isinstance(value, dict):
+        kind = float if name == "throttle" else str
+        return {str(key): kind(entry) for key, entry in value.items()}
+    if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+        return tuple(value)
+    if isinstance(default, str) and isinstance(value, str):
+        return value
+    if (
+        isinstance(default, bool) == isinstance(value, bool)
+        and isinstance(default, int | float)
+        and isinstance(value, int | float)
+    ):
+        return type(default)(value)
+    raise InvalidInput(
+        f"setting {name} must be a {'list of text' if isinstance(default, tuple) else type(default).__name__}"
+    )

@@ -1,0 +1,73 @@
+"""What every command has in common: options, progress, and how facts are printed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+ERRORS = Console(stderr=True)
+
+home_option = click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    envvar="RADLOOP_HOME",
+    help="Folder of the installation [./radloop-home].",
+)
+server_option = click.option("--server", metavar="URL", help="Talk to this server instead of a home.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print facts as one JSON object.")
+
+
+class _Bar:
+    """A progress bar on standard error, silent where that is not a terminal."""
+
+    def __init__(self, what: str, total: int, in_bytes: bool) -> None:
+        amount = DownloadColumn() if in_bytes else MofNCompleteColumn()
+        self._progress = Progress(
+            TextColumn("{task.description:>10}"), BarColumn(), amount, TimeElapsedColumn(), console=ERRORS
+        )
+        self._task = self._progress.add_task(what, total=total)
+
+    def __enter__(self) -> Callable[[int], None]:
+        self._progress.start()
+        return lambda steps: self._progress.advance(self._task, steps)
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def bar(what: str, total: int, *, in_bytes: bool = False) -> _Bar:
+    """A progress bar of `total` steps or bytes; the block it opens gets a function that advances it."""
+    return _Bar(what, total, in_bytes)
+
+
+def print_facts(facts: dict[str, Any], as_json: bool) -> None:
+    """Print one thing: a JSON object, or a table of its names and values."""
+    if as_json:
+        print(json.dumps(facts))  # noqa: T201 — the answer
+        return
+    table = Table(show_header=False, box=None)
+    for key, value in facts.items():
+        table.add_row(key, value if isinstance(value, str) else json.dumps(value))
+    Console().print(table)
+
+
+def print_items(page: dict[str, Any], columns: list[str], as_json: bool) -> None:
+    """Print the `items` of a page: as JSON, or as a table of these columns."""
+    if as_json:
+        print(json.dumps(page))  # noqa: T201 — the answer
+        return
+    table = Table(*columns, box=None)
+    for item in page["items"]:
+        table.add_row(*(_cell(item.get(column)) for column in columns))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={entry}" for key, entry in value.items() if not isinstance(entry, dict | list))
+    return "" if value is None else str(value)
