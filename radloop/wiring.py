@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -16,6 +16,7 @@ from radloop.api.openapi import OPERATIONS
 from radloop.core.platform import Platform
 from radloop.core.tables import TABLES
 from radloop.functions.rules import load_rules
+from radloop.local.audit import SqliteAudit
 from radloop.local.blobs import FileBlobs
 from radloop.local.bus import SqliteBus
 from radloop.local.database import Database
@@ -28,6 +29,7 @@ from radloop.local.records import SqliteRecords
 from radloop.local.worker import Worker
 from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
+from radloop.security.access import RolePolicy, load_roles
 from radloop.serving.champion import Champion
 from radloop.store.images import ImageStore
 from radloop.training.recipes import recipe_for
@@ -45,6 +47,7 @@ class Installation:
     images: ImageStore
     pipelines: LocalPipelines
     champion: Champion
+    audit: SqliteAudit
 
     def worker(self) -> Worker:
         """The worker of this home; the caller holds its lock."""
@@ -89,13 +92,17 @@ def open_local(root: Path) -> Iterator[Installation]:
     settings = home.settings()
     keyring = open_keyring(home.kek)
     database = Database(home.index, keyring.derive("index"), TABLES)
-    try:
+    with ExitStack() as held:
+        held.callback(database.close)
         blobs = FileBlobs(home.objects)
         home.inbox.mkdir(parents=True, exist_ok=True)
         records = SqliteRecords(database, now)
         recipe = {**recipe_for(os.cpu_count() or 1, gpu=False), **settings.training}
         images = ImageStore(blobs, records, keyring, now)
         models = RecordModels(records, now)
+        policy = RolePolicy(load_roles((contracts() / "roles.json").read_text()))
+        audit = SqliteAudit(database, records, now)
+        held.callback(audit.close)
 
         def materialise(line: Mapping[str, Any], folder: Path) -> None:
             path = folder / str(line["file"])
@@ -118,12 +125,12 @@ def open_local(root: Path) -> Iterator[Installation]:
             bus=SqliteBus(database, load_rules([(contracts() / "events" / "rules.json").read_text()], settings)),
             jobs=SqliteJobs(database, max_tries=settings.max_tries, backoff_s=settings.backoff_s),
             images=images,
+            policy=policy,
+            audit=audit,
             models=models,
             pipelines=pipelines,
             settings=settings,
             clock=now,
             recipe=lambda: dict(recipe),
         )
-        yield Installation(home, database, platform, images, pipelines, Champion(models, blobs))
-    finally:
-        database.close()
+        yield Installation(home, database, platform, images, pipelines, Champion(models, blobs), audit)

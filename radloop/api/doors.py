@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from radloop.core.identity import Principal
 from radloop.core.platform import Platform
 from radloop.monitoring.metrics import Meter
 from radloop.serving.champion import Champion
+from radloop.store.guarded import GuardedImages
 from radloop.store.images import ImageStore
 
 
@@ -28,3 +30,7 @@ class Doors:
     meter: Meter | None = None
     static: Path | None = None
     hosts: frozenset[str] = field(default_factory=frozenset)
+
+    def images_of(self, principal: Principal) -> GuardedImages:
+        """The image sets as `principal` may see them."""
+        return GuardedImages(self.images, self.platform.policy, self.platform.audit, principal)

@@ -9,10 +9,17 @@
     │   ├── PixelDataMismatch       pixel data and image description contradict each other
     │   ├── IrregularVolume         slices missing, doubled or displaced
     │   ├── UnsupportedPixels       we hold the frame but no codec of ours can decode it
-    │   └── InvalidPattern          an event pattern EventBridge would refuse
+    │   │   └── DoesNotDecode           there is a codec, and it refuses the frame or dies of it
+    │   ├── InvalidPattern          an event pattern EventBridge would refuse
+    │   ├── TooLarge                more than this installation takes
+    │   ├── ChecksumMismatch        bytes arrived other than they were sent
+    │   ├── BrokenArchive           a zip that contradicts itself, or is none
+    │   └── BrokenMember            a file in a zip that cannot be taken out of it
     ├── NotFound                nothing is stored under that name
     │   └── NoChampion              no model version has been approved yet
     ├── Conflict                the thing has changed, or is not in a state that allows this
+    ├── Unauthenticated         nobody known stands behind the request
+    ├── Throttled               asked too often; worth another try, later
     ├── Denied                  the principal may not do this
     ├── Corrupt                 stored bytes fail their seal or checksum
     └── Unavailable             ours: retried, then dead letter, then alarm
@@ -91,10 +98,40 @@ class UnsupportedPixels(InvalidInput):
     code = "unsupported-pixels"
 
 
+class DoesNotDecode(UnsupportedPixels):
+    """A codec of ours refuses the frame, or dies of it; it is kept and served as it came."""
+
+    code = "does-not-decode"
+
+
 class InvalidPattern(InvalidInput):
     """EventBridge would refuse this event pattern."""
 
     code = "invalid-pattern"
+
+
+class TooLarge(InvalidInput):
+    """It is more than this installation takes, or says that it will be."""
+
+    code = "too-large"
+
+
+class ChecksumMismatch(InvalidInput):
+    """The bytes that arrived are not those that were sent; nothing of them is kept."""
+
+    code = "checksum-mismatch"
+
+
+class BrokenArchive(InvalidInput):
+    """A zip archive contradicts itself, or is none."""
+
+    code = "broken-archive"
+
+
+class BrokenMember(InvalidInput):
+    """A file in a zip archive cannot be taken out of it: damaged, encrypted or packed in a way we do not know."""
+
+    code = "broken-member"
 
 
 class NotFound(RadloopError):
@@ -113,6 +150,26 @@ class Conflict(RadloopError):
     """The thing has changed meanwhile, or its state does not allow the step."""
 
     code = "conflict"
+
+
+class Unauthenticated(RadloopError):
+    """Nobody known stands behind the request: no credentials, or such as are wrong, expired or revoked."""
+
+    code = "unauthenticated"
+
+
+class Throttled(RadloopError):
+    """Asked too often.
+
+    Args:
+        retry_after_s: Whole seconds after which asking again makes sense.
+    """
+
+    code = "throttled"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Denied(RadloopError):

@@ -92,6 +92,18 @@ class ImageIngested(Happening):
 
 
 @dataclass(frozen=True, slots=True)
+class StudyReceived(Happening):
+    """A study is all here: quiet for a while, or said to be complete. Late instances make the next version."""
+
+    study: str
+    version: int
+    image_sets: int
+    instances: int
+    source: ClassVar[str] = IMAGING
+    subject: ClassVar[tuple[str, ...]] = ("study", "version")
+
+
+@dataclass(frozen=True, slots=True)
 class ImageFolded(Happening):
     """An image set is stored as verified HTJ2K; what could not be folded stays as it came."""
 
@@ -232,6 +244,7 @@ class AlarmStateChanged(Happening):
 CATALOGUE: tuple[type[Happening], ...] = (
     DicomUploaded,
     ImageIngested,
+    StudyReceived,
     ImageFolded,
     ImageQuarantined,
     ImageVerified,

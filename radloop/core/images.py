@@ -119,7 +119,8 @@ class ImageSet:
         geometry: Derived at closing, as plain values (see `dicom.geometry`); empty before.
         prediction: What the champion model said, as plain values, or None.
         wrapped_key: The data key that seals its bytes, wrapped by the key-encryption key.
-        packs: Names of the packs that hold its bytes; any other file in its folder is a crash's leftover.
+        datastore: Id of the data store it belongs to.
+        is_primary: Whether it is the image set of its series; False where another patient's claim came first.
     """
 
     id: str
@@ -141,9 +142,10 @@ class ImageSet:
     truth: Truth | None
     prediction: Mapping[str, Any] | None
     wrapped_key: bytes
-    packs: tuple[str, ...]
     created_at: datetime
     updated_at: datetime
+    datastore: str
+    is_primary: bool = True
 
     @property
     def modality(self) -> str:

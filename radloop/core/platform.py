@@ -6,6 +6,7 @@ from typing import Protocol
 
 from radloop.core.identity import Principal
 from radloop.core.ports import (
+    Audit,
     Blobs,
     Bus,
     Clock,
@@ -14,16 +15,18 @@ from radloop.core.ports import (
     Landing,
     Models,
     Pipelines,
+    Policy,
     Records,
     Upload,
 )
 from radloop.core.settings import Settings
+from radloop.core.tables import DEFAULT_DATASTORE
 
 
 class Lander(Protocol):
     """The part of the store that takes uploads in."""
 
-    def land(self, uploads: list[Upload], *, by: Principal) -> list[Landing]:
+    def land(self, uploads: list[Upload], *, by: Principal, datastore: str = DEFAULT_DATASTORE) -> list[Landing]:
         """Land files, in order; on return each is durable, a known duplicate, or quarantined."""
         ...
 
@@ -42,6 +45,8 @@ class Platform:
     bus: Bus
     jobs: Jobs
     images: Lander
+    policy: Policy
+    audit: Audit
     models: Models
     pipelines: Pipelines
     settings: Settings

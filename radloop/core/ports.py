@@ -70,10 +70,21 @@ class Blobs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A kind of record. `columns` are the attributes one can search by; the rest lives in the document."""
+    """A kind of record.
+
+    Attributes:
+        indexed: Columns that narrow a search down.
+        facts: Columns that a search may look at besides, too uniform or too seldom asked for to be worth an index.
+    """
 
     name: str
-    columns: tuple[str, ...] = ()
+    indexed: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What one can search by; the rest lives in the document."""
+        return (*self.indexed, *self.facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,7 @@ class Row:
     revision: int
     document: Mapping[str, Any]
     order: int
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,21 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Adjust:
+    """Change columns of a record that is there, whoever else changes them too; its revision rises.
+
+    Attributes:
+        add: What to add to columns that hold numbers.
+        assign: What to put into columns.
+    """
+
+    table: Table
+    key: str
+    add: Mapping[str, int] = field(default_factory=dict)
+    assign: Mapping[str, str | int | float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Remove a record; removing what is not there is not an error."""
 
@@ -115,7 +142,7 @@ class Job:
 
     Attributes:
         id: Asking for the same id twice asks once.
-        lane: Who works on it: `events`, `fold` or `pipeline`.
+        lane: Who works on it: `events`, `land`, `fold` or `pipeline`.
         kind: What is to be done; for events, the name of the function to wake.
         payload: Plain values.
         delay_s: Seconds to wait before the first try.
@@ -159,7 +186,7 @@ class Term:
 class Change:
     """Everything that becomes true together: records, the events that announce them, jobs, audit."""
 
-    writes: Sequence[Put | Delete] = ()
+    writes: Sequence[Put | Adjust | Delete] = ()
     events: Sequence[Event] = ()
     jobs: Sequence[Job] = ()
     audit: Sequence[AuditEntry] = ()
@@ -205,6 +232,7 @@ class Records(Protocol):
         descending: bool = False,
         limit: int | None = None,
         offset: int = 0,
+        after: int = 0,
     ) -> list[Row]:
         """Records that meet all `terms`.
 
@@ -215,6 +243,7 @@ class Records(Protocol):
             descending: Turn the order round.
             limit: At most so many.
             offset: Leave out so many first.
+            after: Without `order`: leave out what stands up to this `Row.order` (from it on, when descending).
         """
         ...
 
@@ -227,6 +256,7 @@ class Records(Protocol):
 
         Raises:
             Conflict: An `expected` revision does not stand.
+            NotFound: There is no record to adjust.
         """
         ...
 

@@ -27,6 +27,9 @@ class Settings:
         dimse_associations: DIMSE associations served at the same time.
         session_hours: Hours after which a sign-in ends.
         throttle: Calls a second that the HealthImaging door allows, by operation name; none by default.
+        upload_gigabytes: Greatest resumable upload, in units of 10^9 bytes.
+        uploads_at_once: Unfinished resumable uploads that one caller may have.
+        upload_hours: Hours without a new byte after which an unfinished upload is removed; reports are kept as long.
         training: Hyperparameters that replace the recipe's own, by name.
     """
 
@@ -48,4 +51,7 @@ class Settings:
     dimse_associations: int = 16
     session_hours: float = 12.0
     throttle: Mapping[str, float] = field(default_factory=dict)
+    upload_gigabytes: float = 64.0
+    uploads_at_once: int = 32
+    upload_hours: float = 72.0
     training: Mapping[str, str] = field(default_factory=dict)

@@ -1,11 +1,16 @@
 """The kinds of record there are, and how an image set is written down as one."""
 
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from radloop.core.identity import derived_id
 from radloop.core.images import Confidence, Finding, ImageSet, Notice, Seen, State, Truth
 from radloop.core.ports import Put, Row, Table
+
+DEFAULT_DATASTORE = derived_id("datastore", "default")
+"""The data store that every home has from the start, where all doors put what names no other."""
 
 IMAGE_SETS = Table(
     "image_sets",
@@ -18,19 +23,102 @@ IMAGE_SETS = Table(
         "patient_name",
         "accession_number",
         "study_date",
-        "modality",
+        "study_id",
+        "created",
         "updated",
     ),
+    facts=("datastore", "is_primary", "study", "study_time", "study_moment", "modality"),
+)
+STUDIES = Table(
+    "studies",
+    (
+        "patient_id",
+        "study_uid",
+        "patient_name",
+        "accession_number",
+        "study_date",
+        "study_id",
+        "is_open",
+        "updated",
+    ),
+    facts=("datastore", "study_time", "referring_physician_name", "modalities", "series", "instances"),
 )
 SERIES = Table("series", ("image_set",))
 INSTANCES = Table("instances", ("image_set", "sop_uid", "storage", "digest"))
+PACKS = Table("packs", ("image_set",))
 VERSIONS = Table("versions", ("image_set",))
+EDITS = Table("edits")
+FRAME_FACTS = Table("frame_facts", ("image_set",))
+METADATA = Table("metadata", ("image_set",))
+TOMBSTONES = Table("tombstones", ("datastore",))
+DATASTORES = Table("datastores", ("status",))
+IMPORTS = Table("imports", ("datastore",), facts=("status",))
+CLIENT_TOKENS = Table("client_tokens", ("at",))
+TAGS = Table("tags")
 QUARANTINE = Table("quarantine", ("reason", "digest"))
 EXECUTIONS = Table("executions", ("state",))
 STEPS = Table("steps", ("execution",))
 LEDGER = Table("model_ledger", ("version", "execution", "action"))
+USERS = Table("users", ("identity",))
+CREDENTIALS = Table("credentials", ("token_digest",))
+SESSIONS = Table("sessions", ("user",))
+DRAFTS = Table("drafts", ("principal", "state", "expires"))
+DRAFT_PIECES = Table("draft_pieces", ("draft",))
 
-TABLES = (IMAGE_SETS, SERIES, INSTANCES, VERSIONS, QUARANTINE, EXECUTIONS, STEPS, LEDGER)
+TABLES = (
+    IMAGE_SETS,
+    STUDIES,
+    SERIES,
+    INSTANCES,
+    PACKS,
+    VERSIONS,
+    EDITS,
+    FRAME_FACTS,
+    METADATA,
+    TOMBSTONES,
+    DATASTORES,
+    IMPORTS,
+    CLIENT_TOKENS,
+    TAGS,
+    QUARANTINE,
+    EXECUTIONS,
+    STEPS,
+    LEDGER,
+    USERS,
+    CREDENTIALS,
+    SESSIONS,
+    DRAFTS,
+    DRAFT_PIECES,
+)
+
+
+def study_key(datastore: str, patient_id: str, study_uid: str) -> str:
+    """The record of a study: the same UID under two patients is two studies."""
+    return derived_id("study", datastore, patient_id, study_uid)
+
+
+def study_moment(date: object, time: object) -> str:
+    """Date and time of a study as text that sorts; "" where there is no date.
+
+    >>> study_moment("20240229", "0815"), study_moment(None, "0815")
+    ('20240229081500.000000', '')
+    """
+    if not date:
+        return ""
+    whole, _, fraction = str(time or "").replace(":", "").partition(".")
+    return f"{str(date).replace('.', '').replace('-', '')}{whole:0<6}.{fraction:0<6}"
+
+
+def searchable(value: object) -> str | None:
+    """Text as names are compared: without case and accents (PS3.4 C.2.2.2.4 leaves both to us).
+
+    >>> searchable("MÜLLER^Anna")
+    'muller^anna'
+    """
+    if value is None:
+        return None
+    apart = unicodedata.normalize("NFKD", str(value))
+    return "".join(letter for letter in apart if not unicodedata.combining(letter)).casefold()
 
 
 def put_image_set(value: ImageSet, *, expected: int | None) -> Put:
@@ -46,11 +134,18 @@ def put_image_set(value: ImageSet, *, expected: int | None) -> Put:
             "patient_id": value.patient_id,
             "study_uid": value.study_uid,
             "series_uid": value.series_uid,
-            "patient_name": _text(attributes.get("PatientName")),
+            "patient_name": searchable(attributes.get("PatientName")),
             "accession_number": _text(attributes.get("AccessionNumber")),
             "study_date": _text(attributes.get("StudyDate")),
+            "study_time": _text(attributes.get("StudyTime")),
+            "study_moment": study_moment(attributes.get("StudyDate"), attributes.get("StudyTime")),
+            "study_id": _text(attributes.get("StudyID")),
             "modality": value.modality,
+            "created": value.created_at.timestamp(),
             "updated": value.updated_at.timestamp(),
+            "datastore": value.datastore,
+            "is_primary": int(value.is_primary),
+            "study": study_key(value.datastore, value.patient_id, value.study_uid),
         },
         expected=expected,
     )
@@ -63,7 +158,6 @@ def image_set_of(row: Row) -> ImageSet:
     document["notices"] = tuple(Notice(**notice) for notice in document["notices"])
     document["truth"] = _truth(document["truth"])
     document["wrapped_key"] = bytes.fromhex(document["wrapped_key"])
-    document["packs"] = tuple(document["packs"])
     document["created_at"] = datetime.fromisoformat(document["created_at"])
     document["updated_at"] = datetime.fromisoformat(document["updated_at"])
     return ImageSet(**document)
@@ -101,7 +195,8 @@ def _document(value: ImageSet) -> dict[str, Any]:
         },
         "prediction": None if value.prediction is None else dict(value.prediction),
         "wrapped_key": value.wrapped_key.hex(),
-        "packs": list(value.packs),
+        "datastore": value.datastore,
+        "is_primary": value.is_primary,
         "created_at": value.created_at.isoformat(),
         "updated_at": value.updated_at.isoformat(),
     }

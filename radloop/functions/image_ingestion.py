@@ -7,6 +7,7 @@ from radloop.core.events import Event
 from radloop.core.identity import SYSTEM, Principal
 from radloop.core.platform import Platform
 from radloop.core.ports import Landing, Upload
+from radloop.core.tables import DEFAULT_DATASTORE
 
 UPLOADED = "training-data/uploaded/"
 """Where files of the inbox wait to be landed, under opaque names. Nothing outside is ever taken away."""
@@ -32,9 +33,11 @@ def handle(event: Event, platform: Platform) -> None:
     platform.blobs.delete(key)
 
 
-def ingest(uploads: Iterable[Upload], platform: Platform, *, by: Principal) -> list[Landing]:
+def ingest(
+    uploads: Iterable[Upload], platform: Platform, *, by: Principal, datastore: str = DEFAULT_DATASTORE
+) -> list[Landing]:
     """Land `uploads`, in order, on behalf of `by`; the one way in for the inbox, STOW, uploads and the command line.
 
     On return each is durable, a known duplicate, or quarantined with a reason.
     """
-    return platform.images.land(list(uploads), by=by)
+    return platform.images.land(list(uploads), by=by, datastore=datastore)

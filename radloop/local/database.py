@@ -27,8 +27,10 @@ CREATE TABLE IF NOT EXISTS jobs (
     error TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS jobs_due ON jobs(lane, state, due);
 CREATE TABLE IF NOT EXISTS audit (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, time TEXT NOT NULL, principal TEXT NOT NULL, action TEXT NOT NULL,
-    subject TEXT NOT NULL, outcome TEXT NOT NULL);
+    seq INTEGER PRIMARY KEY, time TEXT NOT NULL, principal TEXT NOT NULL, action TEXT NOT NULL,
+    subject TEXT NOT NULL, outcome TEXT NOT NULL, count INTEGER NOT NULL, hash TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS audit_subject ON audit(subject, seq);
+CREATE INDEX IF NOT EXISTS audit_principal ON audit(principal, seq);
 """
 
 Work = Callable[[apsw.Connection], Any]
@@ -157,7 +159,7 @@ def _table_schema(table: Table) -> str:
     columns = "".join(f", {column}" for column in table.columns)
     indexes = "".join(
         f"CREATE INDEX IF NOT EXISTS {table.name}_{column} ON {table.name}({column}, place);"
-        for column in table.columns
+        for column in table.indexed
     )
     return (
         f"CREATE TABLE IF NOT EXISTS {table.name} (place INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,"

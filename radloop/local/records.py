@@ -1,15 +1,20 @@
 """The Records port on SQLite, with the outbox, the jobs and the audit in the same transaction."""
 
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import apsw
 import orjson
 
-from radloop.core.errors import Conflict
-from radloop.core.ports import AuditEntry, Change, Clock, Delete, Job, Put, Row, Table
+from radloop.core.errors import Conflict, NotFound
+from radloop.core.ports import Adjust, Change, Clock, Delete, Job, Put, Row, Table, Term
+from radloop.local.audit import append
 from radloop.local.database import Database
+
+_LAST = "\U0010ffff"
+_WILD = re.compile(r"[*?]")
 
 
 class SqliteRecords:
@@ -21,9 +26,9 @@ class SqliteRecords:
 
     def get(self, table: Table, key: str) -> Row | None:
         """See `Records.get`."""
-        query = f"SELECT key, revision, document, place FROM {table.name} WHERE key = ?"  # noqa: S608 — names are ours
+        query = f"SELECT {_selected(table)} FROM {table.name} WHERE key = ?"  # noqa: S608 — names are ours
         found = self._database.read().execute(query, (key,)).fetchone()
-        return None if found is None else _row(found)
+        return None if found is None else _row(table, found)
 
     def find(
         self,
@@ -41,15 +46,46 @@ class SqliteRecords:
             values.append(after)
         order = "DESC" if newest_first else "ASC"
         query = (
-            f"SELECT key, revision, document, place FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
+            f"SELECT {_selected(table)} FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
             f" ORDER BY place {order} LIMIT ?"
         )
         values.append(-1 if limit is None else limit)
-        return [_row(found) for found in self._database.read().execute(query, values)]
+        return [_row(table, found) for found in self._database.read().execute(query, values)]
 
     def count(self, table: Table, where: Mapping[str, str | int | None] | None = None) -> int:
         """See `Records.count`."""
         clause, values = _where(table, where)
+        query = f"SELECT COUNT(*) FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
+        return int(self._database.read().execute(query, values).fetchone()[0])  # type: ignore[index]
+
+    def search(
+        self,
+        table: Table,
+        terms: Sequence[Term] = (),
+        *,
+        order: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+        after: int = 0,
+    ) -> list[Row]:
+        """See `Records.search`."""
+        clause, values = _terms(table, terms)
+        if after:
+            clause += f" AND place {'<' if descending else '>'} ?"
+            values.append(after)
+        way = "DESC" if descending else "ASC"
+        ordered = f"{_column(table, order)} {way}, place {way}" if order is not None else f"place {way}"
+        query = (
+            f"SELECT {_selected(table)} FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
+            f" ORDER BY {ordered} LIMIT ? OFFSET ?"
+        )
+        values += [-1 if limit is None else limit, offset]
+        return [_row(table, found) for found in self._database.read().execute(query, values)]
+
+    def search_count(self, table: Table, terms: Sequence[Term] = ()) -> int:
+        """See `Records.search_count`."""
+        clause, values = _terms(table, terms)
         query = f"SELECT COUNT(*) FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
         return int(self._database.read().execute(query, values).fetchone()[0])  # type: ignore[index]
 
@@ -69,10 +105,7 @@ class SqliteRecords:
                 ),
             )
             insert_jobs(connection, change.jobs)
-            connection.executemany(
-                "INSERT INTO audit (time, principal, action, subject, outcome) VALUES (?, ?, ?, ?, ?)",
-                ((now.isoformat(), *_audit_row(entry)) for entry in change.audit),
-            )
+            append(connection, now.isoformat(), ((entry, 1) for entry in change.audit))
 
         self._database.write(work)
 
@@ -90,8 +123,11 @@ def _jobs(jobs: Any) -> list[Job]:
     return list(jobs)
 
 
-def _apply(connection: apsw.Connection, write: Put | Delete) -> None:
+def _apply(connection: apsw.Connection, write: Put | Adjust | Delete) -> None:
     name = write.table.name
+    if isinstance(write, Adjust):
+        _adjust(connection, write)
+        return
     if isinstance(write, Delete):
         connection.execute(f"DELETE FROM {name} WHERE key = ?", (write.key,))  # noqa: S608 — names are ours
         return
@@ -117,22 +153,101 @@ def _apply(connection: apsw.Connection, write: Put | Delete) -> None:
         )
 
 
+def _adjust(connection: apsw.Connection, write: Adjust) -> None:
+    added = [f"{_column(write.table, name)} = COALESCE({name}, 0) + ?" for name in write.add]
+    assigned = [f"{_column(write.table, name)} = ?" for name in write.assign]
+    query = f"UPDATE {write.table.name} SET {', '.join(['revision = revision + 1', *added, *assigned])} WHERE key = ?"  # noqa: S608 — names are ours
+    connection.execute(query, (*write.add.values(), *write.assign.values(), write.key))
+    if not connection.changes():
+        raise NotFound(f"no {write.table.name} record to adjust")
+
+
+def _terms(table: Table, terms: Sequence[Term]) -> tuple[str, list[Any]]:
+    """The WHERE clause of `terms`, and its values."""
+    clauses, values = ["1"], []
+    for term in terms:
+        column = _column(table, term.column)
+        for clause, value in _RELATIONS[term.relation](column, term.values):
+            clauses.append(clause)
+            values += value
+    return " AND ".join(clauses), values
+
+
+_Clauses = list[tuple[str, list[Any]]]
+
+
+def _is(column: str, values: tuple[Any, ...]) -> _Clauses:
+    return [(f"{column} IS ?", [values[0]])]
+
+
+def _in(column: str, values: tuple[Any, ...]) -> _Clauses:
+    return [(f"{column} IN ({', '.join('?' * len(values))})", list(values))]
+
+
+def _between(column: str, values: tuple[Any, ...]) -> _Clauses:
+    low, high = values
+    found: _Clauses = []
+    if low is not None:
+        found.append((f"{column} >= ?", [low]))
+    if high is not None:
+        found.append((f"{column} <= ?", [high]))
+    return found or [(f"{column} IS NOT NULL", [])]
+
+
+def _prefix(column: str, values: tuple[Any, ...]) -> _Clauses:
+    text = str(values[0])
+    return [(f"{column} >= ?", [text]), (f"{column} < ?", [text + _LAST])]
+
+
+def _glob(column: str, values: tuple[Any, ...]) -> _Clauses:
+    """A pattern that begins with letters is also a prefix, which the index can look up."""
+    pattern = str(values[0])
+    begins = _WILD.split(pattern, maxsplit=1)[0]
+    narrowed = _prefix(column, (begins,)) if begins else []
+    return [*narrowed, (f"{column} GLOB ?", [pattern.replace("[", "[[]")])]
+
+
+def _has(column: str, values: tuple[Any, ...]) -> _Clauses:
+    return [(f"instr({column}, ?) > 0", ["\\" + str(values[0]) + "\\"])]
+
+
+_RELATIONS: Mapping[str, Callable[[str, tuple[Any, ...]], _Clauses]] = {
+    "is": _is,
+    "in": _in,
+    "between": _between,
+    "prefix": _prefix,
+    "glob": _glob,
+    "has": _has,
+}
+
+
+def _column(table: Table, name: str) -> str:
+    """A column's name, once it is known to be one; nothing else ever becomes part of a statement."""
+    if name not in table.columns:
+        raise KeyError(name)
+    return name
+
+
+def _selected(table: Table) -> str:
+    return ", ".join(("key", "revision", "document", "place", *table.columns))
+
+
 def _where(table: Table, where: Mapping[str, str | int | None] | None) -> tuple[str, list[Any]]:
     clauses, values = ["1"], []
     for column, value in (where or {}).items():
-        if column not in table.columns:
-            raise KeyError(column)
-        clauses.append(f"{column} IS ?")
+        clauses.append(f"{_column(table, column)} IS ?")
         values.append(value)
     return " AND ".join(clauses), values
 
 
-def _audit_row(entry: AuditEntry) -> tuple[str, str, str, str]:
-    return entry.principal, entry.action, entry.subject, entry.outcome
-
-
-def _row(found: tuple[Any, ...]) -> Row:
-    return Row(key=found[0], revision=found[1], document=orjson.loads(found[2]), order=found[3])
+def _row(table: Table, found: tuple[Any, ...]) -> Row:
+    return Row(
+        key=found[0],
+        revision=found[1],
+        document=orjson.loads(found[2]),
+        order=found[3],
+        columns=dict(zip(table.columns, found[4:], strict=True)),
+    )
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -83,7 +83,9 @@ class Worker:
     def tick(self) -> None:
         """Look once at everything that comes by itself: inbox, quiet image sets, events."""
         self._empty_inbox()
-        self._images.complete_quiet(self._platform.settings.quiet_s, by=SYSTEM)
+        settings = self._platform.settings
+        self._images.complete_quiet(settings.quiet_s, by=SYSTEM)
+        self._images.complete_quiet_studies(max(settings.study_quiet_s, settings.quiet_s), by=SYSTEM)
         self._platform.bus.route()
 
     def drain(self, lanes: tuple[str, ...] = LANES, *, told: Callable[[], None] | None = None) -> None:
@@ -140,7 +142,7 @@ class Worker:
 
     def _fold(self, claim: Claim) -> None:
         image_set = self._images.get(str(claim.job.payload["image_set"]))
-        if image_set.landed < _WORTH_PROCESSES and self._is_harmless(image_set.id):
+        if image_set.landed < _WORTH_PROCESSES:
             self._images.fold(image_set.id)
             return
         if self._folders is None:
@@ -151,10 +153,6 @@ class Worker:
             self._folders.shutdown(wait=False, cancel_futures=True)
             self._folders = None
             raise
-
-    def _is_harmless(self, image_set: str) -> bool:
-        """Whether no codec has to read bytes of strangers: a crash in one must not take the worker with it."""
-        return all(one.image is None or one.pixel_span is not None for one in self._images.instances(image_set))
 
     def _give_up(self, claim: Claim, cause: str) -> None:
         """Raise the alarm; an execution nobody will run again ends as failed, so that the next one can start."""

@@ -25,7 +25,7 @@ from radloop.core.platform import Platform
 from radloop.core.ports import Bus, Execution, StepRun
 from radloop.core.tables import EXECUTIONS, IMAGE_SETS, INSTANCES, QUARANTINE, image_set_of
 
-LANES = ("events", "fold", "pipeline")
+LANES = ("events", "land", "fold", "pipeline")
 EXECUTION_STATES = ("Executing", "Succeeded", "Failed", "Stopped")
 MODEL_FIGURES = ("accuracy", "precision", "recall", "f1", "roc_auc")
 OTHER = "other"

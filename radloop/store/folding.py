@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from radloop.codec.decoders import decode_frame
 from radloop.codec.htj2k import encode_lossless, encode_preview, resolution_ends, verify
+from radloop.codec.isolated import decode_isolated, unpack_isolated
 from radloop.core.errors import Conflict, Corrupt, InvalidInput, NotFound, Unavailable, UnsupportedPixels
 from radloop.core.events import ImageFolded
 from radloop.core.images import ImageSet, Storage
-from radloop.core.ports import Blobs, Change, Clock, Keys, Records
+from radloop.core.ports import Adjust, Blobs, Change, Clock, Delete, Keys, Put, Records
 from radloop.core.tables import IMAGE_SETS, INSTANCES, image_set_of, put_image_set
 from radloop.dicom.parse import Instance, parse
-from radloop.dicom.pixels import described, native_array, stored_frame
+from radloop.dicom.pixels import StoredFrames, described, native_array
 from radloop.store.instances import StoredFrame, StoredInstance, instance_of, put_instance
-from radloop.store.packs import PackWriter, Ref, new_pack, pack_key, read_record
+from radloop.store.packs import PackWriter, Ref, drop_pack, new_pack, pack_key, put_pack, read_record
 
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 _TRIES = 20
@@ -61,7 +61,8 @@ def fold_file(data: bytes, digest: str) -> FoldedFile:
         return FoldedFile(b"", b"", (), "no-pixel-data")
     try:
         if instance.pixel_span is None:
-            frames = tuple(_fold_frame(pixels_of(data, instance, i)) for i in range(instance.image.frames))
+            decoded = Decoded(data, instance)
+            frames = tuple(_fold_frame(decoded.frame(i)) for i in range(instance.image.frames))
             return FoldedFile(b"", b"", frames, "compressed-as-received")
         return _fold_native(data, digest, instance)
     except UnsupportedPixels as error:
@@ -70,17 +71,38 @@ def fold_file(data: bytes, digest: str) -> FoldedFile:
         return FoldedFile(b"", b"", (), "does-not-decode")
 
 
-def pixels_of(data: bytes, instance: Instance, index: int) -> NDArray[np.generic]:
-    """Frame `index` decoded: (rows, columns) or (rows, columns, 3), in the instance's own sample type.
+class Decoded:
+    """The frames of an instance decoded; those of a codec in a process that may die of them.
+
+    Args:
+        data: The whole file.
+        instance: What `parse` gave of it.
 
     Raises:
-        UnsupportedPixels: No codec of ours takes its transfer syntax.
-        InvalidInput: The frame is damaged.
+        UnsupportedPixels: The instance has no pixels.
     """
-    raw, syntax = stored_frame(data, instance, index)
-    if syntax == EXPLICIT_LE:
-        return native_array(raw, instance)
-    return decode_frame(raw, syntax, **described(instance))
+
+    def __init__(self, data: bytes, instance: Instance) -> None:
+        self._stored = StoredFrames(data, instance, unpack=unpack_isolated)
+        self._instance = instance
+
+    def frame(self, index: int) -> NDArray[np.generic]:
+        """Frame `index`: (rows, columns) or (rows, columns, 3), in the instance's own sample type.
+
+        Raises:
+            NotFound: There is no such frame.
+            UnsupportedPixels: No codec of ours takes its transfer syntax.
+            InvalidInput: The frame is damaged.
+        """
+        raw, syntax = self._stored.frame(index)
+        if syntax == EXPLICIT_LE:
+            return native_array(raw, self._instance)
+        return decode_isolated(raw, syntax, **described(self._instance))
+
+
+def pixels_of(data: bytes, instance: Instance, index: int) -> NDArray[np.generic]:
+    """One frame decoded; see `Decoded`, which does many."""
+    return Decoded(data, instance).frame(index)
 
 
 def native_bytes(pixels: NDArray[np.generic], planar: int) -> bytes:
@@ -98,9 +120,9 @@ def _fold_native(data: bytes, digest: str, instance: Instance) -> FoldedFile:
     size = image.rows * image.columns * image.samples * image.bits_allocated // 8
     end = start + size * image.frames
     whole = hashlib.sha256(data[:start])
-    frames = []
+    frames, decoded = [], Decoded(data, instance)
     for index in range(image.frames):
-        pixels = pixels_of(data, instance, index)
+        pixels = decoded.frame(index)
         frame = _fold_frame(pixels)
         whole.update(native_bytes(pixels, image.planar))  # `_fold_frame` has proven that these are what decodes
         frames.append(frame)
@@ -186,7 +208,6 @@ class Foldings:
                 landed=now.landed - len(folded),
                 kept=now.kept + kept,
                 stored_bytes=now.stored_bytes + grown,
-                packs=tuple(name for name in (*now.packs, pack) if name not in emptied),
                 updated_at=self._clock(),
             )
             event = ImageFolded(
@@ -197,7 +218,8 @@ class Foldings:
                 original_bytes=after.original_bytes,
                 stored_bytes=after.stored_bytes,
             ).told(at=self._clock())
-            writes = [put_instance(instance, expected=1) for instance in folded]
+            writes: list[Put | Adjust | Delete] = [put_instance(instance, expected=1) for instance in folded]
+            writes += [put_pack(identity, pack), *(drop_pack(identity, name) for name in emptied)]
             try:
                 self._records.commit(
                     Change(writes=[*writes, put_image_set(after, expected=row.revision)], events=[event])

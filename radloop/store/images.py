@@ -17,7 +17,7 @@ from radloop.core.errors import Conflict, Corrupt, NotFound, Unavailable, Unsupp
 from radloop.core.identity import Principal
 from radloop.core.images import ImageSet
 from radloop.core.ports import AuditEntry, Blobs, Change, Cipher, Clock, Job, Keys, Landing, Put, Records, Upload
-from radloop.core.tables import IMAGE_SETS, INSTANCES, VERSIONS, image_set_of, put_image_set
+from radloop.core.tables import DEFAULT_DATASTORE, IMAGE_SETS, INSTANCES, PACKS, VERSIONS, image_set_of, put_image_set
 from radloop.dicom.document import dicom_json
 from radloop.dicom.geometry import Geometry, volume_geometry
 from radloop.dicom.image import ImageDescription
@@ -26,6 +26,7 @@ from radloop.store.folding import Foldings, native_bytes, pixels_of
 from radloop.store.instances import StoredFrame, StoredInstance, instance_of
 from radloop.store.landing import Landings
 from radloop.store.packs import read_record
+from radloop.store.studies import Studies, Study
 
 _TRIES = 20
 _REMEMBERED = 16
@@ -50,14 +51,15 @@ class ImageStore:
         self._clock = clock
         self._landings = Landings(blobs, records, keys, clock)
         self._foldings = Foldings(blobs, records, keys, clock)
+        self.studies = Studies(records, clock)
         self._remembered: OrderedDict[tuple[str, int], tuple[ImageSet, tuple[FrameAddress, ...]]] = OrderedDict()
         self._guard = threading.Lock()
 
     # arriving
 
-    def land(self, uploads: list[Upload], *, by: Principal) -> list[Landing]:
+    def land(self, uploads: list[Upload], *, by: Principal, datastore: str = DEFAULT_DATASTORE) -> list[Landing]:
         """Land files, in order; on return each is durable, a known duplicate, or quarantined."""
-        return self._landings.land(uploads, by=by)
+        return self._landings.land(uploads, by=by, datastore=datastore)
 
     def complete(self, identity: str, *, by: Principal) -> ImageSet:
         """Close an image set: derive its geometry, fix its version, announce it, ask for folding.
@@ -107,6 +109,23 @@ class ImageStore:
         quiet = [image_set.id for image_set in waiting if image_set.updated_at <= before]
         for identity in quiet:
             self.complete(identity, by=by)
+        return quiet
+
+    def complete_study(self, key: str, *, by: Principal) -> Study:
+        """Close every image set of a study and announce it as received, once for what it holds now.
+
+        Raises:
+            NotFound: There is no such study.
+        """
+        for identity in self.studies.image_sets(self.studies.get(key)):
+            self.complete(identity, by=by)
+        return self.studies.received(key, by=by)
+
+    def complete_quiet_studies(self, quiet_s: float, *, by: Principal) -> list[str]:
+        """Complete every study that has been quiet for `quiet_s` seconds; returns their ids."""
+        quiet = self.studies.quiet(quiet_s)
+        for key in quiet:
+            self.complete_study(key, by=by)
         return quiet
 
     def fold(
@@ -254,14 +273,10 @@ class ImageStore:
 
     def sweep(self) -> int:
         """Remove packs that a crash left unnamed; only the sole owner of the store may call this, before it works."""
-        named: dict[str, set[str]] = {}
         removed = 0
         for key in list(self._blobs.keys("image-sets/")):
             _, identity, name = key.split("/")
-            if identity not in named:
-                row = self._records.get(IMAGE_SETS, identity)
-                named[identity] = set() if row is None else set(image_set_of(row).packs)
-            if name.removesuffix(".pack") not in named[identity]:
+            if self._records.get(PACKS, f"{identity}/{name.removesuffix('.pack')}") is None:
                 self._blobs.delete(key)
                 removed += 1
         return removed

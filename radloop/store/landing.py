@@ -13,11 +13,34 @@ from radloop.core.errors import Conflict, InvalidInput, Unavailable
 from radloop.core.events import ImageQuarantined
 from radloop.core.identity import Principal, derived_id, new_id
 from radloop.core.images import ImageSet, Notice, State, Storage
-from radloop.core.ports import AuditEntry, Blobs, Change, Cipher, Clock, Keys, Landing, Put, Records, Row, Upload
-from radloop.core.tables import IMAGE_SETS, INSTANCES, QUARANTINE, SERIES, image_set_of, put_image_set
+from radloop.core.ports import (
+    Adjust,
+    AuditEntry,
+    Blobs,
+    Change,
+    Cipher,
+    Clock,
+    Delete,
+    Keys,
+    Landing,
+    Put,
+    Records,
+    Row,
+    Upload,
+)
+from radloop.core.tables import (
+    DEFAULT_DATASTORE,
+    IMAGE_SETS,
+    INSTANCES,
+    QUARANTINE,
+    SERIES,
+    image_set_of,
+    put_image_set,
+)
 from radloop.dicom.parse import Instance, parse
 from radloop.store.instances import StoredInstance, instance_of, put_instance, supersede
-from radloop.store.packs import PackWriter, new_pack, pack_key
+from radloop.store.packs import PackWriter, new_pack, pack_key, put_pack
+from radloop.store.studies import Studies
 
 _TRIES = 20
 _STRIPES = 64
@@ -46,9 +69,10 @@ class Landings:
         self._records = records
         self._keys = keys
         self._clock = clock
+        self._studies = Studies(records, clock)
         self._stripes = [threading.Lock() for _ in range(_STRIPES)]
 
-    def land(self, uploads: list[Upload], *, by: Principal) -> list[Landing]:
+    def land(self, uploads: list[Upload], *, by: Principal, datastore: str = DEFAULT_DATASTORE) -> list[Landing]:
         """See `Lander.land`."""
         landings: list[Landing | None] = [None] * len(uploads)
         series: dict[str, list[_Arrival]] = {}
@@ -59,30 +83,31 @@ class Landings:
             except InvalidInput as error:
                 landings[place] = self._quarantine(upload.data, digest, error, by)
                 continue
-            series.setdefault(_series_key(parsed), []).append(_Arrival(place, upload.data, digest, parsed))
+            series.setdefault(_series_key(datastore, parsed), []).append(_Arrival(place, upload.data, digest, parsed))
         if len(series) == 1:
-            parts = [self._land_series(key, arrivals, by) for key, arrivals in series.items()]
+            parts = [self._land_series(key, arrivals, by, datastore) for key, arrivals in series.items()]
         else:
             with ThreadPoolExecutor(max_workers=8) as pool:
-                parts = list(pool.map(lambda item: self._land_series(item[0], item[1], by), series.items()))
+                parts = list(pool.map(lambda item: self._land_series(item[0], item[1], by, datastore), series.items()))
         for part in parts:
             for place, landing in part.items():
                 landings[place] = landing
         return [landing for landing in landings if landing is not None]
 
-    def _land_series(self, key: str, arrivals: list[_Arrival], by: Principal) -> dict[int, Landing]:
+    def _land_series(self, key: str, arrivals: list[_Arrival], by: Principal, datastore: str) -> dict[int, Landing]:
         with self._stripes[hash(key) % _STRIPES]:
             for _ in range(_TRIES):
                 try:
-                    return self._attempt(key, arrivals, by)
+                    return self._attempt(key, arrivals, by, datastore)
                 except Conflict:
                     continue  # another process landed into the same series: look again
         raise Unavailable("the image set kept changing while files were landing")
 
-    def _attempt(self, key: str, arrivals: list[_Arrival], by: Principal) -> dict[int, Landing]:
+    def _attempt(self, key: str, arrivals: list[_Arrival], by: Principal, datastore: str) -> dict[int, Landing]:
         found = self._image_set(key)
+        first = arrivals[0].parsed
         image_set, expected = (
-            (self._opened(arrivals[0].parsed), 0) if found is None else (image_set_of(found), found.revision)
+            (self._opened(first, datastore), 0) if found is None else (image_set_of(found), found.revision)
         )
         landings, fresh = self._sort_out(image_set.id, arrivals)
         if not fresh:
@@ -90,14 +115,21 @@ class Landings:
         cipher = self._keys.cipher(image_set.wrapped_key)
         with self._pack(cipher, image_set.id) as pack:
             stored = [_landed(image_set.id, arrival, pack) for arrival in fresh]
-        writes = [put_instance(instance, expected=0) for instance in stored]
+        writes: list[Put | Adjust | Delete] = [put_instance(instance, expected=0) for instance in stored]
+        writes.append(put_pack(image_set.id, pack.name))
         if expected == 0:
             writes.append(Put(SERIES, key, {"image_set": image_set.id}, {"image_set": image_set.id}, expected=0))
+            if image_set.is_primary:
+                primary = _primary_key(datastore, first)
+                writes.append(
+                    Put(SERIES, primary, {"image_set": image_set.id}, {"image_set": image_set.id}, expected=0)
+                )
         replaced = self._superseded(image_set.id, stored) if expected else []
         writes += [supersede(old, by=new) for old, new in replaced]
-        grown = _grown(image_set, stored, [old for old, _ in replaced], pack.name, replace_open=expected == 0)
+        grown = _grown(image_set, stored, [old for old, _ in replaced], replace_open=expected == 0)
         grown = replace(grown, updated_at=self._clock())
         writes.append(put_image_set(grown, expected=expected))
+        writes.append(self._studies.grown(grown, new=expected == 0, instances=grown.instances - image_set.instances))
         try:
             self._records.commit(Change(writes=writes, audit=[AuditEntry(by.id, "land", image_set.id)]))
         except Conflict:
@@ -134,7 +166,7 @@ class Landings:
         series = self._records.get(SERIES, key)
         return None if series is None else self._records.get(IMAGE_SETS, series.document["image_set"])
 
-    def _opened(self, parsed: Instance) -> ImageSet:
+    def _opened(self, parsed: Instance, datastore: str) -> ImageSet:
         now = self._clock()
         return ImageSet(
             id=new_id(),
@@ -156,9 +188,10 @@ class Landings:
             truth=None,
             prediction=None,
             wrapped_key=self._keys.create(),
-            packs=(),
             created_at=now,
             updated_at=now,
+            datastore=datastore,
+            is_primary=self._records.get(SERIES, _primary_key(datastore, parsed)) is None,
         )
 
     @contextmanager
@@ -197,9 +230,15 @@ class Landings:
         return landing
 
 
-def _series_key(parsed: Instance) -> str:
-    """Instances belong together when patient, study and series all agree."""
-    return derived_id("series", str(parsed.attributes.get("PatientID") or ""), parsed.study_uid, parsed.series_uid)
+def _series_key(datastore: str, parsed: Instance) -> str:
+    """Instances belong together when data store, patient, study and series all agree."""
+    patient_id = str(parsed.attributes.get("PatientID") or "")
+    return derived_id("series", datastore, patient_id, parsed.study_uid, parsed.series_uid)
+
+
+def _primary_key(datastore: str, parsed: Instance) -> str:
+    """The claim to be the one image set of a series, which the first to come has."""
+    return derived_id("primary", datastore, parsed.study_uid, parsed.series_uid)
 
 
 def _instance_id(image_set: str, arrival: _Arrival) -> str:
@@ -228,7 +267,7 @@ def _landed(image_set: str, arrival: _Arrival, pack: PackWriter) -> StoredInstan
 
 
 def _grown(
-    image_set: ImageSet, new: list[StoredInstance], old: list[StoredInstance], pack: str, *, replace_open: bool
+    image_set: ImageSet, new: list[StoredInstance], old: list[StoredInstance], *, replace_open: bool
 ) -> ImageSet:
     """The image set with instances added; one that was closed opens again under its next version."""
     notices = list(image_set.notices)
@@ -254,5 +293,4 @@ def _grown(
         original_bytes=image_set.original_bytes + sum(i.size_bytes for i in new),
         stored_bytes=image_set.stored_bytes + sum(i.stored_bytes for i in new),
         notices=tuple(notices[:_NOTICES_KEPT]),
-        packs=(*image_set.packs, pack),
     )

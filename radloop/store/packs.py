@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from radloop.core.errors import Corrupt
 from radloop.core.identity import new_id
-from radloop.core.ports import Blobs, BlobWriter, Cipher, Span
+from radloop.core.ports import Blobs, BlobWriter, Cipher, Delete, Put, Span
+from radloop.core.tables import PACKS
 
 MAGIC = b"RLPACK1\n"
 
@@ -39,6 +40,16 @@ def ref_of(values: Sequence[str | int]) -> Ref:
 def pack_key(image_set: str, pack: str) -> str:
     """The blob a pack lies in."""
     return f"image-sets/{image_set}/{pack}.pack"
+
+
+def put_pack(image_set: str, pack: str) -> Put:
+    """The write that names a pack; any other file in the image set's folder is a crash's leftover."""
+    return Put(PACKS, f"{image_set}/{pack}", {}, {"image_set": image_set}, expected=0)
+
+
+def drop_pack(image_set: str, pack: str) -> Delete:
+    """The write after which nobody names a pack any more."""
+    return Delete(PACKS, f"{image_set}/{pack}")
 
 
 class PackWriter:

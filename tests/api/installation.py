@@ -18,6 +18,7 @@ from radloop.core.tables import TABLES
 from radloop.dicom.phantom import PhantomStudy, phantom_study
 from radloop.functions.image_ingestion import ingest
 from radloop.functions.rules import load_rules
+from radloop.local.audit import SqliteAudit
 from radloop.local.blobs import FileBlobs
 from radloop.local.bus import SqliteBus
 from radloop.local.database import Database
@@ -27,6 +28,7 @@ from radloop.local.pipelines import LocalPipelines
 from radloop.local.records import SqliteRecords
 from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
+from radloop.security.access import RolePolicy, load_roles
 from radloop.security.sealing import Keyring
 from radloop.serving.champion import Champion
 from radloop.store.images import ImageStore
@@ -97,6 +99,8 @@ def open_installation(folder: Path) -> Iterator[Installation]:
             bus=SqliteBus(database, load_rules([(CONTRACTS / "events" / "rules.json").read_text()], settings)),
             jobs=SqliteJobs(database, max_tries=1),
             images=images,
+            policy=RolePolicy(load_roles((CONTRACTS / "roles.json").read_text())),
+            audit=SqliteAudit(database, records, now),
             models=models,
             pipelines=LocalPipelines(
                 records,

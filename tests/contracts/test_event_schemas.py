@@ -25,6 +25,7 @@ NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 EXAMPLES: tuple[Happening, ...] = (
     events.DicomUploaded(key=f"training-data/uploaded/{ID}"),
     events.ImageIngested(image_set=ID, version=1, modality="CT", instances=120, frames=120),
+    events.StudyReceived(study=ID, version=1, image_sets=2, instances=120),
     events.ImageFolded(image_set=ID, version=1, folded=120, kept=0, original_bytes=9, stored_bytes=4),
     events.ImageQuarantined(quarantine_id=ID, reason="not-dicom"),
     events.ImageVerified(

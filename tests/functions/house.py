@@ -15,14 +15,16 @@ from radloop.core.images import Confidence, Finding, ImageSet, Seen
 from radloop.core.platform import Platform
 from radloop.core.ports import Change, Execution, Landing, Records, Upload
 from radloop.core.settings import Settings
-from radloop.core.tables import IMAGE_SETS, TABLES, image_set_of, put_image_set
+from radloop.core.tables import DEFAULT_DATASTORE, IMAGE_SETS, TABLES, image_set_of, put_image_set
 from radloop.functions.rules import load_rules
+from radloop.local.audit import SqliteAudit
 from radloop.local.blobs import FileBlobs
 from radloop.local.bus import SqliteBus
 from radloop.local.database import Database
 from radloop.local.jobs import SqliteJobs
 from radloop.local.models import RecordModels
 from radloop.local.records import SqliteRecords
+from radloop.security.access import RolePolicy
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 
@@ -46,7 +48,7 @@ class Inbox:
 
     landed: list[tuple[bytes, str]] = field(default_factory=list)
 
-    def land(self, uploads: list[Upload], *, by: Principal) -> list[Landing]:
+    def land(self, uploads: list[Upload], *, by: Principal, datastore: str = DEFAULT_DATASTORE) -> list[Landing]:
         self.landed += [(upload.data, by.id) for upload in uploads]
         return [
             Landing(outcome="ingested" if b"DICM" in upload.data else "quarantined", reason=None) for upload in uploads
@@ -120,6 +122,8 @@ class House:
             bus=SqliteBus(database, rules),
             jobs=SqliteJobs(database),
             images=inbox,
+            policy=RolePolicy({"admin": frozenset()}),
+            audit=SqliteAudit(database, records, clock),
             models=RecordModels(records, clock),
             pipelines=engine,
             settings=settings,
@@ -156,7 +160,8 @@ class House:
             "truth": None,
             "prediction": None,
             "wrapped_key": "00",
-            "packs": [],
+            "datastore": DEFAULT_DATASTORE,
+            "is_primary": True,
             "created_at": self.clock().isoformat(),
             "updated_at": self.clock().isoformat(),
         }

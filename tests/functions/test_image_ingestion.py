@@ -42,7 +42,7 @@ def test_a_file_that_is_quarantined_does_not_stay_in_the_inbox(house: House) -> 
 class Full:
     """A store whose disk is full."""
 
-    def land(self, uploads: list[Upload], *, by: Principal) -> list[Landing]:
+    def land(self, uploads: list[Upload], *, by: Principal, datastore: str = "") -> list[Landing]:
         raise Unavailable("no space left")
 
 

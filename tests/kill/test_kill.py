@@ -22,7 +22,7 @@ from radloop.core.datasets import Split
 from radloop.core.identity import OWNER
 from radloop.core.images import Confidence, Finding, Seen
 from radloop.core.ports import Upload
-from radloop.core.tables import IMAGE_SETS
+from radloop.core.tables import PACKS
 from radloop.dicom.phantom import phantom_cohort
 from radloop.reading.truth import verify
 from radloop.wiring import Installation, open_local
@@ -122,8 +122,7 @@ def test_landing_loses_nothing_it_acknowledged(tmp_path: Path, dice: random.Rand
             exported = sorted(house.images.export(instance) for instance in house.images.instances(name))
             assert exported == sorted(of_patient(number))
         packs = list((tmp_path / "objects" / "image-sets").rglob("*.pack"))
-        rows = house.records.find(IMAGE_SETS)
-        assert len(packs) == sum(len(row.document["packs"]) for row in rows)
+        assert len(packs) == house.records.count(PACKS)
 
 
 def test_folding_completes_once_however_often_it_is_killed(home: Installation, dice: random.Random) -> None:

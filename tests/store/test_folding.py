@@ -11,10 +11,10 @@ from radloop.codec.htj2k import decode
 from radloop.core.errors import Corrupt, NotFound
 from radloop.core.identity import OWNER
 from radloop.core.images import Storage
+from radloop.core.tables import PACKS
 from radloop.local.worker import folding_processes
 from radloop.store import folding
 from radloop.store.folding import fold_file
-from radloop.store.packs import pack_key
 from tests.store.house import House, phantom
 
 
@@ -41,7 +41,7 @@ def test_the_landed_pack_goes_only_after_the_folded_one_is_there(house: House) -
     house.images.fold(name)
     after = set(house.blobs.keys(f"image-sets/{name}/"))
     assert (len(before), len(after), before & after) == (1, 1, set())
-    assert {pack_key(name, pack) for pack in house.images.get(name).packs} == after
+    assert {f"image-sets/{row.key}.pack" for row in house.records.find(PACKS)} == after
 
 
 def test_frames_and_previews_show_the_same_picture(house: House) -> None:
