@@ -56,6 +56,10 @@ class Blobs(Protocol):
         """
         ...
 
+    def at_once(self, key: str, span: Span) -> bytes | bytearray | None:
+        """What `get` gives, if that needs no waiting for a disk or a network; else None, which is always allowed."""
+        ...
+
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Names that begin with `prefix`, in ascending order; unfinished writes are not among them."""
         ...
@@ -167,6 +171,25 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """One audit entry as it stands in the chain.
+
+    Attributes:
+        count: How many times the same was done; above 1 only for what is counted in batches.
+        hash: SHA-256 of the entry before and of this one, hexadecimal.
+    """
+
+    seq: int
+    time: str
+    principal: str
+    action: str
+    subject: str
+    outcome: str
+    count: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class Term:
     r"""One condition of a search on a column.
 
@@ -249,6 +272,10 @@ class Records(Protocol):
 
     def search_count(self, table: Table, terms: Sequence[Term] = ()) -> int:
         """How many records meet all `terms`."""
+        ...
+
+    def stamp(self) -> int:
+        """A number that is another one whenever anybody has committed anything since it was last asked for."""
         ...
 
     def commit(self, change: Change) -> None:
@@ -355,7 +382,7 @@ class Cipher(Protocol):
         """Encrypted and authenticated bytes."""
         ...
 
-    def open(self, sealed: bytes, context: bytes) -> bytes:
+    def open(self, sealed: bytes | bytearray, context: bytes) -> bytes:
         """The bytes that were sealed.
 
         Raises:
@@ -394,6 +421,10 @@ class Policy(Protocol):
         """Whether one of the roles has `action`, and the patient, if one is named, is in scope."""
         ...
 
+    def actions(self, principal: Principal) -> frozenset[str]:
+        """Everything the roles of `principal` allow, whoever the patient."""
+        ...
+
     def demand(self, principal: Principal, action: str, patient_id: str | None = None) -> None:
         """Go on only where this is allowed.
 
@@ -415,8 +446,22 @@ class Audit(Protocol):
         """Note a reading of an image set: durable on return the first time in an hour, else counted with others."""
         ...
 
+    def read_again(self, principal: Principal, image_set: str) -> bool:
+        """Count a further reading and tell True, or do nothing and tell False where the first must be noted durably."""
+        ...
+
     def count(self, principal: Principal, action: str, subject: str = "") -> None:
         """Count something done; the count is durable within a second."""
+        ...
+
+    def entries(self, *, before: int = 0, limit: int = 100, where: Mapping[str, str] | None = None) -> list[Noted]:
+        """Entries, newest first.
+
+        Args:
+            before: Only those with a smaller sequence number; 0 for the newest.
+            limit: At most so many.
+            where: Values that `principal`, `action` or `subject` must have.
+        """
         ...
 
 

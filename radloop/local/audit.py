@@ -17,7 +17,7 @@ import orjson
 
 from radloop.core.errors import Unavailable
 from radloop.core.identity import Principal
-from radloop.core.ports import AuditEntry, Change, Clock, Records
+from radloop.core.ports import AuditEntry, Change, Clock, Noted, Records
 from radloop.local.database import Database
 
 GENESIS = "0" * 64
@@ -25,25 +25,6 @@ _HOUR_S = 3600.0
 _FLUSH_S = 0.5
 _PATIENCE_S = 10.0
 _REMEMBERED = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """One entry as it stands in the chain.
-
-    Attributes:
-        count: How many times the same was done; above 1 only for what is counted in batches.
-        hash: SHA-256 of the entry before and of this one, hexadecimal.
-    """
-
-    seq: int
-    time: str
-    principal: str
-    action: str
-    subject: str
-    outcome: str
-    count: int
-    hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +84,9 @@ class SqliteAudit:
 
     def read(self, principal: Principal, image_set: str) -> None:
         """See `Audit.read`."""
-        key, now = (principal.id, image_set), time.monotonic()
-        first = self._seen.get(key)
-        if first is not None and now - first < _HOUR_S:
-            self.count(principal, "read", image_set)
+        if self.read_again(principal, image_set):
             return
+        key, now = (principal.id, image_set), time.monotonic()
         self.record(AuditEntry(principal.id, "read", image_set))
         with self._guard:
             if len(self._seen) >= _REMEMBERED:
@@ -115,6 +94,18 @@ class SqliteAudit:
             if len(self._seen) >= _REMEMBERED:
                 self._seen.clear()  # forgetting only means to note a first reading once more
             self._seen[key] = now
+
+    def read_again(self, principal: Principal, image_set: str) -> bool:
+        """See `Audit.read_again`.
+
+        Raises:
+            Unavailable: See `count`.
+        """
+        first = self._seen.get((principal.id, image_set))
+        if first is None or time.monotonic() - first >= _HOUR_S:
+            return False
+        self.count(principal, "read", image_set)
+        return True
 
     def count(self, principal: Principal, action: str, subject: str = "") -> None:
         """See `Audit.count`.
@@ -154,13 +145,7 @@ class SqliteAudit:
         self.flush()
 
     def entries(self, *, before: int = 0, limit: int = 100, where: Mapping[str, str] | None = None) -> list[Noted]:
-        """Entries, newest first.
-
-        Args:
-            before: Only those with a smaller sequence number; 0 for the newest.
-            limit: At most so many.
-            where: Values that `principal`, `action` or `subject` must have.
-        """
+        """See `Audit.entries`."""
         clauses: list[str] = ["seq < ?"]
         values: list[str | int] = [before or 1 << 62]
         for column in ("principal", "action", "subject"):

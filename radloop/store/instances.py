@@ -87,7 +87,13 @@ def put_instance(value: StoredInstance, *, expected: int | None) -> Put:
         table=INSTANCES,
         key=value.id,
         document=_document(value),
-        columns={"image_set": value.image_set, "sop_uid": value.sop_uid, "storage": storage, "digest": value.digest},
+        columns={
+            "image_set": value.image_set,
+            "sop_uid": value.sop_uid,
+            "storage": storage,
+            "digest": value.digest,
+            "number": value.number,
+        },
         expected=expected,
     )
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from radloop.core.errors import Conflict
+from radloop.core.errors import Conflict, NotFound
 from radloop.core.events import ImageQuarantined
-from radloop.core.ports import Bus, Change, Delete, Job, Jobs, Put, Records
-from radloop.core.tables import INSTANCES, QUARANTINE
+from radloop.core.ports import Adjust, Bus, Change, Delete, Job, Jobs, Put, Records, Term
+from radloop.core.tables import INSTANCES, QUARANTINE, STUDIES
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -104,6 +104,56 @@ class RecordsContract:
     def test_removing_what_is_not_there_is_no_error(self, records: Records) -> None:
         records.commit(Change(writes=[put("a"), Delete(QUARANTINE, "b")]))
         records.commit(Change(writes=[Delete(QUARANTINE, "a")]))
+        assert records.get(QUARANTINE, "a") is None
+
+    def test_terms_narrow_a_search_down(self, records: Records) -> None:
+        words = {"a": "\\CT\\SR\\", "b": "\\CTA\\", "c": "x[1]*", "d": "xylo", "e": None}
+        records.commit(Change(writes=[Put(QUARANTINE, k, {}, {"reason": v, "digest": k}) for k, v in words.items()]))
+
+        def keys(*terms: Term) -> str:
+            return "".join(row.key for row in records.search(QUARANTINE, terms))
+
+        assert keys(Term("reason", "has", ("CT",))) == "a"
+        assert keys(Term("reason", "prefix", ("x",))) == "cd"
+        assert keys(Term("reason", "glob", ("x[1]?",))) == "c"
+        assert keys(Term("reason", "glob", ("?y*",))) == "d"
+        assert keys(Term("reason", "is", (None,))) == "e"
+        assert keys(Term("reason", "is", ("xylo",))) == "d"
+        assert keys(Term("digest", "in", ("a", "e", "z"))) == "ae"
+        assert keys(Term("digest", "in", ())) == ""
+        assert keys(Term("digest", "between", ("b", "d"))) == "bcd"
+        assert keys(Term("digest", "between", (None, "b"))) == "ab"
+        assert keys(Term("digest", "between", ("d", None)), Term("reason", "between", (None, None))) == "d"
+
+    def test_a_search_is_ordered_cut_and_counted(self, records: Records) -> None:
+        order = {"a": "2", "b": "1", "c": "2", "d": "0"}
+        records.commit(Change(writes=[Put(QUARANTINE, k, {}, {"reason": v}) for k, v in order.items()]))
+        rows = records.search(QUARANTINE, order="reason")
+        assert [row.key for row in rows] == ["d", "b", "a", "c"]
+        assert [row.columns["reason"] for row in rows] == ["0", "1", "2", "2"]
+        assert [row.key for row in records.search(QUARANTINE, order="reason", descending=True)] == ["c", "a", "b", "d"]
+        assert [row.key for row in records.search(QUARANTINE, limit=2, offset=1)] == ["b", "c"]
+        second = records.search(QUARANTINE, limit=1, offset=1)[0]
+        assert [row.key for row in records.search(QUARANTINE, after=second.order)] == ["c", "d"]
+        assert [row.key for row in records.search(QUARANTINE, after=second.order, descending=True)] == ["a"]
+        assert records.search_count(QUARANTINE, [Term("reason", "is", ("2",))]) == 2
+
+    def test_numbers_that_many_add_to_lose_nothing(self, records: Records) -> None:
+        records.commit(Change(writes=[Put(STUDIES, "s", {"name": "kept"}, {"instances": 0, "series": 1})]))
+        write = Adjust(STUDIES, "s", {"instances": 2, "series": -1}, {"is_open": 1})
+        threads = [threading.Thread(target=records.commit, args=(Change(writes=[write]),)) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        row = records.get(STUDIES, "s")
+        assert row is not None
+        assert (row.columns["instances"], row.columns["series"], row.columns["is_open"]) == (40, -19, 1)
+        assert (row.revision, row.document) == (21, {"name": "kept"})
+
+    def test_what_is_not_there_cannot_be_adjusted_and_nothing_else_happens(self, records: Records) -> None:
+        with pytest.raises(NotFound):
+            records.commit(Change(writes=[put("a"), Adjust(STUDIES, "z", {"instances": 1})]))
         assert records.get(QUARANTINE, "a") is None
 
     def test_an_unknown_column_is_a_mistake_in_the_program(self, records: Records) -> None:
