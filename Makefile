@@ -10,7 +10,7 @@ DATA := $(abspath ../shared/data)
 export RADLOOP_TEST_DATA ?= $(DATA)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo serve test check format bench browser clean
+.PHONY: help setup demo serve test check format bench browser peers clean
 
 help:  ## What there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,7 +34,10 @@ serve: setup  ## Doors, viewer and worker of ./radloop-home
 browser:
 	@bash tools/browser.sh
 
-test: setup browser  ## All tests; TEST_ARGS passes options on
+peers:
+	@bash tools/peers.sh
+
+test: setup browser peers  ## All tests; TEST_ARGS passes options on
 	bash tools/test.sh $(TEST_ARGS)
 
 check: setup  ## Format, lint, types, import rules, unused code and dependencies
@@ -53,6 +56,7 @@ format:  ## Put every file into shape
 bench: setup  ## Benchmarks: a table here, JSON in bench/results
 	$(BIN)/python bench/store.py
 	$(BIN)/python bench/frames.py
+	$(BIN)/python bench/index.py
 
 clean:  ## Forget everything that was made
 	rm -rf .venv radloop/viewer/static viewer/node_modules bench/results

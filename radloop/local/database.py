@@ -16,6 +16,9 @@ from radloop.core.ports import Table
 _BUSY_MS = 30_000
 _BATCH = 256
 
+LAYOUT = 2
+"""Number of the tables' layout; it rises when a home of before can no longer be read."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, time TEXT NOT NULL, source TEXT NOT NULL,
@@ -54,9 +57,12 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
         writer = self._connect()
+        _require_layout(writer)
         with writer:
             for statement in (_SCHEMA, *map(_table_schema, tables)):
                 writer.execute(statement)
+        self._watch = self._connect()  # its numbers cannot be compared with those of another connection
+        self._watching = threading.Lock()
         self._writer = threading.Thread(target=self._write, args=(writer,), name="database-writer", daemon=True)
         self._writer.start()
 
@@ -67,6 +73,19 @@ class Database:
             connection = self._local.connection = self._connect()
             connection.execute("PRAGMA query_only = ON")
         return connection
+
+    def damage(self) -> list[str]:
+        """What SQLite finds wrong with the file; every page is read and its seal checked. Empty where all is well."""
+        try:
+            lines = [str(line) for (line,) in self.read().execute("PRAGMA integrity_check")]
+        except apsw.Error as error:
+            return [f"a page does not open ({type(error).__name__})"]
+        return [line for line in lines if line != "ok"]
+
+    def stamp(self) -> int:
+        """A number that is another one whenever any connection of any process has committed since it was last asked."""
+        with self._watching:
+            return int(self._watch.execute("PRAGMA data_version").fetchone()[0])  # type: ignore[index]
 
     def write(self, work: Work) -> Any:
         """Run `work` inside a write transaction; returns its value once the commit is on the disk.
@@ -119,6 +138,19 @@ class Database:
             _commit(connection, batch)
             if stop:
                 return
+
+
+def _require_layout(connection: apsw.Connection) -> None:
+    """Go on only with a database of this layout, or a fresh one, which is given it."""
+    found = int(connection.pragma("user_version"))
+    is_fresh = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
+    if is_fresh:
+        connection.pragma("user_version", LAYOUT)
+    elif found != LAYOUT:
+        raise Conflict(
+            f"the home's index has layout {found}, this radloop reads {LAYOUT}: export its image sets with the version"
+            " that wrote it, and ingest them into a new home"
+        )
 
 
 def _commit(connection: apsw.Connection, batch: list[tuple[Work, Future[Any]]]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from radloop.core.errors import InvalidInput
 from radloop.core.images import ImageSet, State, Storage
-from radloop.core.ports import Records
+from radloop.core.ports import Records, Term
 from radloop.core.tables import IMAGE_SETS, INSTANCES, image_set_of
 
 LONGEST_PAGE = 500
@@ -29,7 +29,14 @@ class Page:
     landed: int
 
 
-def worklist(records: Records, *, state: State | None = None, limit: int = 50, after: str | None = None) -> Page:
+def worklist(
+    records: Records,
+    *,
+    state: State | None = None,
+    limit: int = 50,
+    after: str | None = None,
+    patients: frozenset[str] | None = None,
+) -> Page:
     """One page of the worklist.
 
     Args:
@@ -37,20 +44,22 @@ def worklist(records: Records, *, state: State | None = None, limit: int = 50, a
         state: Only those in this state; None for all.
         limit: At most so many, 1 to 500.
         after: `next` of the page before; None for the first.
+        patients: Only image sets of these, by PatientID, shown and counted; None for all.
 
     Raises:
         InvalidInput: `limit` is out of range, or `after` is not a token of ours.
     """
     if not 1 <= limit <= LONGEST_PAGE:
         raise InvalidInput(f"limit must be from 1 to {LONGEST_PAGE}")
-    where = None if state is None else {"state": str(state)}
+    scope = [] if patients is None else [Term("patient_id", "in", tuple(sorted(patients)))]
+    terms = [*scope, *([] if state is None else [Term("state", "is", (str(state),))])]
     place = 0 if after is None else _place(after)
-    rows = records.find(IMAGE_SETS, where, after=place, limit=limit + 1, newest_first=True)
+    rows = records.search(IMAGE_SETS, terms, descending=True, limit=limit + 1, after=place)
     shown = rows[:limit]
     return Page(
         items=tuple(image_set_of(row) for row in shown),
         next=_token(shown[-1].order) if len(rows) > limit else None,
-        counts={each: records.count(IMAGE_SETS, {"state": str(each)}) for each in State},
+        counts={each: records.search_count(IMAGE_SETS, [*scope, Term("state", "is", (str(each),))]) for each in State},
         landed=records.count(INSTANCES, {"storage": str(Storage.LANDED)}),
     )
 

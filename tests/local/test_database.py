@@ -8,9 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import apsw
 import pytest
 
-from radloop.core.errors import Corrupt
+from radloop.core.errors import Conflict, Corrupt
 from radloop.core.ports import Change, Put
 from radloop.core.tables import QUARANTINE, TABLES
 from radloop.local.bus import SqliteBus
@@ -90,3 +91,17 @@ def test_a_failing_piece_undoes_only_itself(records: SqliteRecords, database: Da
         database.write(fail)
     records.commit(Change(writes=[Put(QUARANTINE, "after", {})]))
     assert records.count(QUARANTINE) == 1
+
+
+def test_an_index_of_another_layout_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    first = Database(tmp_path / "index.sqlite", bytes(32), TABLES)
+    first.write(lambda connection: connection.execute("CREATE TABLE something (a)"))
+    first.close()
+    path = str(tmp_path / "index.sqlite")
+    connection = apsw.Connection(path)
+    connection.pragma("cipher", "aegis")
+    connection.pragma("key", "raw:" + "00" * 32)
+    connection.pragma("user_version", 1)
+    connection.close()
+    with pytest.raises(Conflict, match="export its image sets"):
+        Database(tmp_path / "index.sqlite", bytes(32), TABLES)

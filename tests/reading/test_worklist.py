@@ -69,7 +69,7 @@ def test_an_image_set_that_is_still_arriving_is_listed_and_says_so(installation:
 @given(token=st.text(max_size=20) | st.binary(max_size=20).map(lambda data: data.hex()))
 def test_a_token_that_is_not_ours_is_refused(token: str) -> None:
     class Empty:
-        def find(self, *arguments: object, **options: object) -> list[object]:
+        def search(self, *arguments: object, **options: object) -> list[object]:
             raise AssertionError("looked up under a token that is not ours")
 
     with pytest.raises(InvalidInput, match="token"):
