@@ -37,6 +37,21 @@ class Home:
         return self.root / "keys" / "kek"
 
     @property
+    def keys(self) -> Path:
+        """The folder of keys and certificates."""
+        return self.root / "keys"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate that clients of this home's server trust."""
+        return self.keys / "ca.pem"
+
+    @property
+    def owner_token(self) -> Path:
+        """The bearer token by which commands of this home's owner reach its server."""
+        return self.keys / "owner-token"
+
+    @property
     def scratch(self) -> Path:
         """Private folders of running jobs."""
         return self.root / "scratch"
@@ -73,10 +88,10 @@ class Home:
             except (FileNotFoundError, orjson.JSONDecodeError, KeyError):
                 return None
 
-    def announce(self, url: str) -> None:
-        """Write down where the server of this home listens."""
+    def announce(self, url: str, *, dimse_port: int | None = None) -> None:
+        """Write down where the server of this home listens, for HTTP and for DIMSE."""
         draft = self.root / ".server.json"
-        draft.write_bytes(orjson.dumps({"url": url, "pid": os.getpid()}))
+        draft.write_bytes(orjson.dumps({"url": url, "pid": os.getpid(), "dimse_port": dimse_port}))
         draft.replace(self.root / "server.json")
 
     @contextmanager

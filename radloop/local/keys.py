@@ -1,6 +1,7 @@
-"""The key-encryption key of a home: 32 random bytes in a file only its owner may read."""
+"""The key-encryption key of a home: 32 random bytes in a file only its owner may read. And the owner's token."""
 
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -23,6 +24,18 @@ def open_keyring(path: Path) -> Keyring:
     if len(kek) != KEY_BYTES:
         raise Corrupt(f"{path.name} holds {len(kek)} bytes, expected {KEY_BYTES}")
     return Keyring(kek)
+
+
+def renew_token(path: Path) -> str:
+    """A fresh bearer token, written to `path` for its owner alone, in place of the one before."""
+    token = f"rlo_{secrets.token_urlsafe(32)}"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(token)
+    draft.replace(path)
+    return token
 
 
 def _create(path: Path) -> None:

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from radloop.core.errors import Denied, InvalidInput, NotFound
 from radloop.core.identity import Principal
 
+_COMBINATIONS = 1024
+
 
 class RolePolicy:
     """The Policy port on a table of roles. What the table does not name is refused: a role, an action, a patient."""
 
     def __init__(self, roles: Mapping[str, frozenset[str]]) -> None:
         self._roles = dict(roles)
+        self._actions: dict[frozenset[str], frozenset[str]] = {}  # by the roles of those who have asked
 
     @property
     def roles(self) -> frozenset[str]:
@@ -20,7 +23,12 @@ class RolePolicy:
 
     def actions(self, principal: Principal) -> frozenset[str]:
         """Everything the roles of `principal` allow; a role that the table does not know allows nothing."""
-        return frozenset().union(*(self._roles.get(role, frozenset()) for role in principal.roles))
+        known = self._actions.get(principal.roles)
+        if known is None:
+            known = frozenset().union(*(self._roles.get(role, frozenset()) for role in principal.roles))
+            if len(self._actions) < _COMBINATIONS:
+                self._actions[principal.roles] = known
+        return known
 
     def allows(self, principal: Principal, action: str, patient_id: str | None = None) -> bool:
         """See `Policy.allows`."""

@@ -30,10 +30,10 @@ class GcmCipher:
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._gcm.encrypt(nonce, data, context)
 
-    def open(self, sealed: bytes, context: bytes) -> bytes:
+    def open(self, sealed: bytes | bytearray, context: bytes) -> bytes:
         """See `Cipher.open`."""
         try:
-            return self._gcm.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context)
+            return self._gcm.decrypt(bytes(sealed[:NONCE_BYTES]), memoryview(sealed)[NONCE_BYTES:], context)
         except (InvalidTag, ValueError):
             raise Corrupt("sealed bytes do not open: damaged, or sealed for another place") from None
 

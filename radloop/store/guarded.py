@@ -14,7 +14,7 @@ from radloop.core.errors import NotFound
 from radloop.core.identity import Principal
 from radloop.core.images import ImageSet
 from radloop.core.ports import Audit, AuditEntry, Policy
-from radloop.store.images import FrameAddress, ImageStore
+from radloop.store.images import FrameAddress, Glance, ImageStore
 from radloop.store.instances import StoredInstance
 from radloop.store.studies import Study
 
@@ -60,6 +60,17 @@ class GuardedImages:
         self._audit.read(self.principal, identity)
         return image_set
 
+    def glance(self, identity: str, index: int) -> Glance | None:
+        """See `ImageStore.glance`; None too where this principal may not look. Who shows it must ask `looks_again`."""
+        glance = self._store.glance(identity, index)
+        if glance is None or not self._policy.allows(self.principal, _READ, glance.image_set.patient_id):
+            return None
+        return glance
+
+    def looks_again(self, identity: str) -> bool:
+        """Audit a further reading without waiting; False where it is the first in an hour, which `look` must note."""
+        return self._audit.read_again(self.principal, identity)
+
     def instances(self, identity: str) -> list[StoredInstance]:
         """See `ImageStore.instances`."""
         self.get(identity)
@@ -95,9 +106,9 @@ class GuardedImages:
         self.look(identity)
         return self._store.volume(identity)
 
-    def export(self, instance: StoredInstance) -> bytes:
-        """See `ImageStore.export`; the first export of an image set in an hour is audited as a reading."""
-        self.get(instance.image_set, _EXPORT)
+    def export(self, instance: StoredInstance, action: str = _EXPORT) -> bytes:
+        """See `ImageStore.export`; `action` is what the file is wanted for, audited as a reading once an hour."""
+        self.get(instance.image_set, action)
         self._audit.read(self.principal, instance.image_set)
         return self._store.export(instance)
 

@@ -1,0 +1,334 @@
+"""Users, sessions, tokens and access keys, on real records."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+
+from radloop.core.errors import Conflict, Denied, InvalidInput, NotFound, Throttled, Unauthenticated
+from radloop.core.identity import OWNER, Principal
+from radloop.core.tables import CREDENTIALS, SESSIONS, TABLES, USERS
+from radloop.local.audit import SqliteAudit
+from radloop.local.database import Database
+from radloop.local.records import SqliteRecords
+from radloop.security import identities as module
+from radloop.security.identities import Identities, new_password
+from radloop.security.sealing import Keyring
+
+ROLES = {"reader", "verifier", "admin", "auditor", "system"}
+PASSWORD = "correct horse battery"
+SCOPED = Principal("scoped", frozenset({"admin"}), frozenset({"A"}))
+
+
+@dataclass
+class HandClock:
+    now: datetime = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass
+class House:
+    identities: Identities
+    clock: HandClock
+    records: SqliteRecords
+    audit: SqliteAudit
+    database: Database
+    keys: Keyring
+
+    def another(self) -> Identities:
+        """The same records, seen by another process."""
+        return Identities(self.records, self.keys, self.clock, roles=ROLES, hasher=PasswordHasher(1, 8, 1))
+
+    def audited(self) -> list[tuple[str, str, str]]:
+        return [(entry.principal, entry.action, entry.outcome) for entry in reversed(self.audit.entries(limit=1000))]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    clock = HandClock()
+    database = Database(tmp_path / "index.sqlite", bytes(32), TABLES)
+    records, keys = SqliteRecords(database, clock), Keyring(bytes(range(32)))
+    identities = Identities(records, keys, clock, roles=ROLES, session_hours=12, hasher=PasswordHasher(1, 8, 1))
+    yield House(identities, clock, records, SqliteAudit(database, records, clock), database, keys)
+    database.close()
+
+
+def anna(house: House, **options: object) -> module.User:
+    settings = {"roles": ["reader"], "patients": None, **options}
+    return house.identities.create_user("Anna", PASSWORD, by=OWNER, **settings)
+
+
+def test_whoever_knows_the_password_gets_a_session_with_roles_and_scope(house: House) -> None:
+    user = anna(house, roles=["reader", "verifier"], patients=["A", "B"])
+    session = house.identities.sign_in("ANNA", PASSWORD)
+    principal = house.identities.of_session(session.token)
+    assert principal == Principal(user.id, frozenset({"reader", "verifier"}), frozenset({"A", "B"}))
+    assert "anna" not in principal.id
+    assert session.expires_at == house.clock.now + timedelta(hours=12)
+    assert house.identities.user_of_session(session.token).name == "anna"
+
+
+@pytest.mark.parametrize(("name", "password"), [("anna", "wrong"), ("bert", PASSWORD), ("", ""), ("anna", "x" * 9999)])
+def test_whoever_does_not_know_it_is_told_one_thing_only(house: House, name: str, password: str) -> None:
+    anna(house)
+    with pytest.raises(Unauthenticated, match="the name or the password is wrong, or the user is disabled"):
+        house.identities.sign_in(name, password)
+    assert house.audited()[-1] == ("nobody", "session.create", "failure")
+    assert house.records.count(SESSIONS) == 0
+
+
+def test_a_session_ends_by_itself_and_by_signing_out(house: House) -> None:
+    anna(house)
+    first, second = (house.identities.sign_in("anna", PASSWORD) for _ in range(2))
+    house.identities.sign_out(first.token)
+    house.identities.sign_out(first.token)
+    with pytest.raises(Unauthenticated):
+        house.identities.of_session(first.token)
+    assert house.identities.of_session(second.token)
+    house.clock.now += timedelta(hours=12)
+    with pytest.raises(Unauthenticated):
+        house.identities.of_session(second.token)
+    house.identities.sign_in("anna", PASSWORD)
+    assert house.records.count(SESSIONS) == 1, "what is over is cleared away"
+
+
+@pytest.mark.parametrize("change", [{"is_disabled": True}, {"password": "another long one"}, {"roles": ["auditor"]}])
+def test_changing_a_user_ends_all_sign_ins_at_once(house: House, change: dict) -> None:
+    user = anna(house)
+    session = house.identities.sign_in("anna", PASSWORD)
+    assert house.identities.of_session(session.token)
+    house.identities.change_user(user.id, by=OWNER, **change)
+    with pytest.raises(Unauthenticated):
+        house.identities.of_session(session.token)
+    assert house.audited()[-1] == ("owner", "user.change", "success")
+
+
+def test_a_disabled_user_cannot_sign_in_until_enabled_again(house: House) -> None:
+    user = anna(house)
+    house.identities.change_user(user.id, by=OWNER, is_disabled=True)
+    with pytest.raises(Unauthenticated):
+        house.identities.sign_in("anna", PASSWORD)
+    house.identities.change_user(user.id, by=OWNER, is_disabled=False)
+    assert house.identities.sign_in("anna", PASSWORD)
+
+
+def test_names_are_taken_once_whatever_their_case(house: House) -> None:
+    anna(house)
+    with pytest.raises(Conflict):
+        house.identities.create_user("aNNA", PASSWORD, roles=["reader"], patients=None, by=OWNER)
+    assert house.identities.find_user("ANNA").name == "anna"
+    with pytest.raises(NotFound):
+        house.identities.find_user("bert")
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "roles"),
+    [
+        ("", PASSWORD, ["reader"]),
+        ("a b", PASSWORD, ["reader"]),
+        ("x" * 65, PASSWORD, ["reader"]),
+        ("anna", "short", ["reader"]),
+        ("anna", "x" * 1025, ["reader"]),
+        ("anna", PASSWORD, []),
+        ("anna", PASSWORD, ["emperor"]),
+        ("anna", PASSWORD, ["system"]),
+    ],
+)
+def test_what_cannot_be_a_user_is_refused(house: House, name: str, password: str, roles: list[str]) -> None:
+    with pytest.raises(InvalidInput):
+        house.identities.create_user(name, password, roles=roles, patients=None, by=OWNER)
+    assert house.records.count(USERS) == 0
+
+
+def test_each_failure_makes_the_next_try_wait_longer_and_another_name_does_not_wait(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    anna(house)
+    waits = []
+    for _ in range(9):
+        try:
+            house.identities.sign_in("anna", "wrong")
+        except Throttled as error:
+            waits.append(error.retry_after_s)
+            now[0] += error.retry_after_s
+        except Unauthenticated:
+            pass
+    assert waits == [1, 2, 4]
+    with pytest.raises(Throttled):
+        house.identities.sign_in("anna", PASSWORD)
+    with pytest.raises(Unauthenticated):
+        house.identities.sign_in("bert", "wrong")
+    now[0] += module.LONGEST_DELAY_S
+    assert house.identities.sign_in("anna", PASSWORD)
+    with pytest.raises(Unauthenticated):
+        house.identities.sign_in("anna", "wrong")
+
+
+def test_passwords_are_looked_at_one_at_a_time_and_a_crowd_is_turned_away(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna(house)
+    inside, most, told = [0], [0], []
+
+    def slow(hasher: PasswordHasher, known: str, password: bytes) -> bool:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.1)
+        inside[0] -= 1
+        return True
+
+    def attempt() -> None:
+        try:
+            house.identities.sign_in("anna", PASSWORD)
+            told.append("in")
+        except Throttled:
+            told.append("later")
+
+    monkeypatch.setattr(PasswordHasher, "verify", slow)
+    threads = [threading.Thread(target=attempt) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most[0] == 1
+    assert "later" in told
+    assert told.count("in") >= 4
+
+
+# Credentials
+
+
+def test_a_credential_is_known_by_its_token_and_by_its_key(house: House) -> None:
+    made = house.identities.create_credential(roles=["reader"], patients=["A"], by=OWNER, note="PACS")
+    wanted = Principal(made.credential.id, frozenset({"reader"}), frozenset({"A"}))
+    assert house.identities.of_token(made.token) == wanted
+    assert house.identities.of_access_key(made.credential.id) == wanted
+    assert house.identities.secret_of(made.credential.id) == made.secret_access_key
+    assert len(made.credential.id) == 20
+    assert len(made.secret_access_key) == 40
+
+
+def test_no_secret_of_anybody_is_kept_in_clear(house: House, tmp_path: Path) -> None:
+    anna(house)
+    session = house.identities.sign_in("anna", PASSWORD)
+    made = house.identities.create_credential(roles=["reader"], patients=None, by=OWNER)
+    kept = "".join(
+        row.key + str(row.document) for table in (USERS, CREDENTIALS, SESSIONS) for row in house.records.find(table)
+    )
+    for secret in (PASSWORD, session.token, made.token, made.secret_access_key):
+        assert secret not in kept
+        assert secret.encode().hex() not in kept
+    assert "$argon2id$" in kept
+
+
+def test_a_revoked_credential_is_worth_nothing_and_its_secrets_are_gone(house: House) -> None:
+    made = house.identities.create_credential(roles=["reader"], patients=None, by=OWNER)
+    assert house.identities.of_token(made.token)
+    house.identities.revoke(made.credential.id, by=OWNER)
+    assert house.identities.revoke(made.credential.id, by=OWNER).revoked_at == house.clock.now
+    with pytest.raises(Unauthenticated):
+        house.identities.of_token(made.token)
+    with pytest.raises(Unauthenticated):
+        house.identities.of_access_key(made.credential.id)
+    assert house.identities.secret_of(made.credential.id) is None
+    (row,) = house.records.find(CREDENTIALS)
+    assert "sealed_secret" not in row.document
+    with pytest.raises(NotFound):
+        house.identities.revoke("AKRLNONE", by=OWNER)
+
+
+def test_revocation_in_another_process_acts_within_seconds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    made = house.identities.create_credential(roles=["reader"], patients=None, by=OWNER)
+    assert house.identities.of_token(made.token)
+    assert house.identities.secret_of(made.credential.id)
+    house.another().revoke(made.credential.id, by=OWNER)
+    now[0] += module.REMEMBERED_S + 0.1
+    with pytest.raises(Unauthenticated):
+        house.identities.of_token(made.token)
+    assert house.identities.secret_of(made.credential.id) is None
+
+
+def test_a_credential_expires_to_the_second_even_while_remembered(house: House) -> None:
+    made = house.identities.create_credential(roles=["reader"], patients=None, by=OWNER, days=1)
+    assert house.identities.of_token(made.token)
+    house.clock.now += timedelta(days=1)
+    with pytest.raises(Unauthenticated):
+        house.identities.of_token(made.token)
+    assert house.identities.secret_of(made.credential.id) is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"roles": []}, {"roles": ["root"]}, {"days": 0}, {"days": 3651}, {"note": "x" * 65}]
+)
+def test_what_cannot_be_a_credential_is_refused(house: House, change: dict) -> None:
+    settings = {"roles": ["reader"], "patients": None, "by": OWNER, **change}
+    with pytest.raises(InvalidInput):
+        house.identities.create_credential(**settings)
+
+
+def test_whoever_is_limited_to_patients_cannot_give_away_more(house: House) -> None:
+    user = anna(house)
+    made = house.identities.create_credential(roles=["reader"], patients=None, by=OWNER)
+    for attempt in (
+        lambda: house.identities.create_user("eve", PASSWORD, roles=["admin"], patients=None, by=SCOPED),
+        lambda: house.identities.create_credential(roles=["admin"], patients=None, by=SCOPED),
+        lambda: house.identities.change_user(user.id, password="another long one", by=SCOPED),
+        lambda: house.identities.revoke(made.credential.id, by=SCOPED),
+    ):
+        with pytest.raises(Denied):
+            attempt()
+
+
+def test_unknown_tokens_and_keys_are_nobody(house: House) -> None:
+    for token in ("", "x", "rlt_x", "\ud800"):
+        with pytest.raises(Unauthenticated):
+            house.identities.of_token(token)
+        with pytest.raises(Unauthenticated):
+            house.identities.of_session(token)
+    assert house.identities.secret_of("AKRLNONE") is None
+
+
+def test_a_trusted_token_needs_no_record(house: House) -> None:
+    house.identities.trust("owners", OWNER)
+    assert house.identities.of_token("owners") == OWNER
+    with pytest.raises(Unauthenticated):
+        house.another().of_token("owners")
+
+
+def test_every_change_is_audited_with_who_did_it(house: House) -> None:
+    user = anna(house)
+    made = house.identities.create_credential(roles=["reader"], patients=None, by=OWNER)
+    session = house.identities.sign_in("anna", PASSWORD)
+    house.identities.sign_out(session.token)
+    house.identities.revoke(made.credential.id, by=OWNER)
+    assert house.audited() == [
+        ("owner", "user.create", "success"),
+        ("owner", "credential.create", "success"),
+        (user.id, "session.create", "success"),
+        (user.id, "session.delete", "success"),
+        ("owner", "credential.revoke", "success"),
+    ]
+
+
+def test_generated_passwords_are_long_and_never_the_same() -> None:
+    made = {new_password() for _ in range(50)}
+    assert len(made) == 50
+    assert all(len(password) == 29 and password.count("-") == 5 for password in made)
+
+
+def test_the_hash_is_what_rfc_9106_advises(house: House) -> None:
+    slow = Identities(house.records, house.keys, house.clock, roles=ROLES)
+    slow.create_user("slow", PASSWORD, roles=["reader"], patients=None, by=OWNER)
+    (row,) = house.records.find(USERS)
+    assert str(row.document["password"]).startswith("$argon2id$v=19$m=65536,t=3,p=4$")
