@@ -1,0 +1,15 @@
+"""The DIMSE door: C-ECHO, C-STORE, C-FIND, C-MOVE and C-GET for scanners, PACS and scripts (PS3.7, PS3.4).
+
+pynetdicom's Upper Layer carries the associations; what is read off the network is bounded here, nothing of a data set
+is decoded on its way in, and no library below writes a log line: their lines hold values.
+"""
+
+import logging
+
+from pynetdicom import _config
+
+_config.LOG_HANDLER_LEVEL = "none"
+_config.LOG_REQUEST_IDENTIFIERS = False
+_config.LOG_RESPONSE_IDENTIFIERS = False
+for _name in ("pynetdicom", "pydicom"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
