@@ -1,0 +1,1 @@
+"""The HealthImaging door: the API of AWS HealthImaging, by the service model that botocore ships."""

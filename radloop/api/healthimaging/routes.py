@@ -1,0 +1,198 @@
+"""Where the addresses of the HealthImaging API lead, who may call, how often, and what a failure is called there."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from threading import Lock
+
+from botocore.model import OperationModel
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from radloop.api.doors import Doors
+from radloop.api.errors import log
+from radloop.api.gate import OPERATION
+from radloop.api.healthimaging.operations import OPERATIONS, Call, Members, NotAcceptable, Service
+from radloop.api.healthimaging.wire import (
+    Sent,
+    Told,
+    Unreadable,
+    path_of,
+    read_request,
+    service,
+    write_answer,
+    write_error,
+)
+from radloop.api.principal import principal_of
+from radloop.api.uploads import whole
+from radloop.core.errors import (
+    Conflict,
+    Denied,
+    InvalidInput,
+    NotFound,
+    RadloopError,
+    Throttled,
+    Unauthenticated,
+    UnsupportedPixels,
+)
+from radloop.core.identity import OWNER, Principal, new_id
+from radloop.security.sigv4 import ALGORITHM, Replays, SignatureRefused, verify
+from radloop.security.sigv4 import Call as SignedCall
+from radloop.store.datastores import QuotaExceeded
+
+LONGEST_BODY = 4 << 20
+
+_INTERNAL = "InternalServerException"
+_NAMES: tuple[tuple[type[RadloopError], str], ...] = (
+    (NotAcceptable, "NotAcceptableException"),
+    (UnsupportedPixels, "NotAcceptableException"),
+    (QuotaExceeded, "ServiceQuotaExceededException"),
+    (Unreadable, "BadRequestException"),
+    (InvalidInput, "ValidationException"),
+    (NotFound, "ResourceNotFoundException"),
+    (Conflict, "ConflictException"),
+    (Throttled, "ThrottlingException"),
+    (Unauthenticated, "AccessDeniedException"),
+    (Denied, "AccessDeniedException"),
+)
+_INSTEAD = {"BadRequestException": "ValidationException", "NotAcceptableException": "ValidationException"}
+
+
+class Throttle:
+    """Calls a second by operation: a bucket that fills at that rate and holds one second's worth, at least one."""
+
+    def __init__(self, rates: Mapping[str, float], clock: Callable[[], float] = time.monotonic) -> None:
+        self._rates = dict(rates)
+        self._clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}
+        self._guard = Lock()
+
+    def admit(self, operation: str) -> None:
+        """Take one call.
+
+        Raises:
+            Throttled: There were more than the setting `throttle` allows.
+        """
+        rate = self._rates.get(operation)
+        if rate is None:
+            return
+        with self._guard:
+            now, most = self._clock(), max(1.0, rate)
+            left, at = self._buckets.get(operation, (most, now))
+            left = min(most, left + (now - at) * rate)
+            allowed = left >= 1
+            self._buckets[operation] = (left - 1 if allowed else left, now)
+        if not allowed:
+            raise Throttled("Rate exceeded")
+
+
+def healthimaging_routes(doors: Doors) -> list[BaseRoute]:
+    """Every address of the service, at the root of the server, because its clients know no prefix."""
+    served = Service.on(doors)
+    throttle, replays = Throttle(doors.platform.settings.throttle), Replays()
+    return [_route(served, operation, throttle, replays) for operation in operations()]
+
+
+def operations() -> list[OperationModel]:
+    """Every operation of the model."""
+    return [service().operation_model(name) for name in service().operation_names]
+
+
+def operation_names() -> list[str]:
+    """What `Meter` counts calls by."""
+    return [_counted(operation) for operation in operations()]
+
+
+def _counted(operation: OperationModel) -> str:
+    return f"healthimaging{operation.name}"
+
+
+def _route(served: Service, operation: OperationModel, throttle: Throttle, replays: Replays) -> Route:
+    work = OPERATIONS[operation.name]
+
+    async def endpoint(request: Request) -> Response:
+        request.scope[OPERATION] = _counted(operation)
+        identity = new_id()
+        try:
+            told = await _answered(request, served, operation, work, throttle=throttle, replays=replays)
+        except Exception as error:  # noqa: BLE001 — this door has its own words for failures
+            told = _failure(operation, error)
+        headers = {**told.headers, "x-amzn-RequestId": identity}
+        return Response(told.body, status_code=told.status, headers=headers)
+
+    return Route(path_of(operation), endpoint, methods=[str(operation.http["method"])], name=_counted(operation))
+
+
+async def _answered(
+    request: Request,
+    served: Service,
+    operation: OperationModel,
+    work: Callable[[Call], Members],
+    *,
+    throttle: Throttle,
+    replays: Replays,
+) -> Told:
+    body = await whole(request.stream(), LONGEST_BODY)
+
+    def answer() -> Told:
+        principal = authenticate(request, body, served.doors, replays)
+        throttle.admit(operation.name)
+        members = read_request(operation, _sent(request, body))
+        return write_answer(operation, work(Call(served, principal, members, request.headers.get("accept", ""))))
+
+    return await run_in_threadpool(answer)
+
+
+def authenticate(request: Request, body: bytes, doors: Doors, replays: Replays | None = None) -> Principal:
+    """Who calls: the holder of an access key that signed the request, or of a bearer token.
+
+    Where the doors are open every caller is the owner, whatever the signature.
+
+    Raises:
+        Unauthenticated: Nobody known, or the signature is not one of this request.
+    """
+    if doors.is_open:
+        return OWNER
+    stated = request.headers.get("authorization", "")
+    is_signed = stated.startswith(ALGORITHM) or "X-Amz-Signature" in request.query_params
+    if not is_signed:
+        return principal_of(request)
+    if doors.identities is None:
+        raise Unauthenticated("nobody is known here")
+    call = SignedCall(
+        method=request.method,
+        path=request.scope["raw_path"],
+        query=request.scope["query_string"],
+        headers=request.scope["headers"],
+        body_sha256=hashlib.sha256(body).hexdigest(),
+    )
+    signed = verify(call, doors.identities.secret_of, doors.platform.clock(), replays=replays)
+    return doors.identities.of_access_key(signed.access_key_id)
+
+
+def _sent(request: Request, body: bytes) -> Sent:
+    query: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        query.setdefault(name, []).append(value)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return Sent(labels=request.path_params, query=query, headers=headers, body=body)
+
+
+def _failure(operation: OperationModel, error: Exception) -> Told:
+    """The answer to an error, in the words that the operation's model knows."""
+    declared = {shape.name for shape in operation.error_shapes}
+    if isinstance(error, SignatureRefused):
+        headers = {"Content-Type": "application/json", "x-amzn-ErrorType": error.aws_code}
+        return Told(HTTPStatus.FORBIDDEN, headers, write_error("AccessDeniedException", str(error)).body)
+    if isinstance(error, HTTPException):
+        return write_error("ValidationException", str(error.detail))
+    name = next((name for kind, name in _NAMES if isinstance(error, kind)), _INTERNAL)
+    if name not in declared:
+        name = _INSTEAD.get(name, name)
+    if name == _INTERNAL:
+        return write_error(name, f"Something unexpected happened; the log has more under {log(error)}.")
+    return write_error(name, str(error))
