@@ -9,14 +9,12 @@ from radloop.core.platform import Platform
 from radloop.core.ports import Landing, Upload
 from radloop.functions.image_ingestion import ingest
 from radloop.store.archives import LONGEST_MEMBER, Member, is_archive, members, unpack
-from radloop.store.drafts import DONE, FAILED, Draft, Drafts, DraftSource, Report
+from radloop.store.drafts import DONE, FAILED, LANDING, Draft, Drafts, DraftSource, Report
 
 BATCH_FILES = 64
 BATCH_BYTES = 64 << 20
 PLACES_TOLD = 20
 GAVE_UP = "gave-up"
-
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +43,11 @@ def land_draft(identity: str, platform: Platform) -> None:
         draft = drafts.get(identity)
     except NotFound:
         return  # removed meanwhile
-    if draft.state == DONE:
+    mine = tuple(one for one in draft.report.reasons if one["code"] != GAVE_UP)
+    was_given_up = len(mine) < len(draft.report.reasons)
+    if draft.state != LANDING and not was_given_up:
         return
-    report = replace(draft.report, reasons=tuple(one for one in draft.report.reasons if one["code"] != GAVE_UP))
+    report = replace(draft.report, reasons=mine)
     try:
         source = drafts.source(draft)
         for batch in _batches(_taken(source, after=report.seen)):
@@ -78,8 +78,10 @@ def _taken(source: DraftSource, *, after: int) -> Iterator[_Taken]:
     """
     if not is_archive(source.read(0, 4)) or source.read(128, 132) == b"DICM":
         if after == 0:
-            yield _Taken(1, refused=TooLarge(_TOO_LONG)) if source.size > LONGEST_MEMBER else _Taken(
-                1, source.read(0, source.size)
+            yield (
+                _Taken(1, refused=TooLarge(_TOO_LONG))
+                if source.size > LONGEST_MEMBER
+                else _Taken(1, source.read(0, source.size))
             )
         return
     for member in members(source)[after:]:
