@@ -1,6 +1,12 @@
-"""The DICOMweb door: where its addresses lead (PS3.18 §10)."""
+"""The DICOMweb door: where its addresses lead (PS3.18 §10).
 
-from collections.abc import Callable
+The service stands twice: below `/dicomweb` on the data store that every home has, and below `/datastore/{id}`, as
+HealthImaging has it, on any. An address that knows other methods than the one asked for says which (405, Allow).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -8,130 +14,244 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from radloop.api import wado
+from radloop.api.dicom_json import dicom_json_answer, require_json
 from radloop.api.doors import Doors
+from radloop.api.errors import refusal
 from radloop.api.gate import OPERATION
-from radloop.api.principal import principal_of
-from radloop.api.qido import find, search_of
-from radloop.api.stow import dicom_json_answer, store
-from radloop.core.errors import InvalidInput
+from radloop.api.metadata import Documents
+from radloop.api.principal import permitted
+from radloop.api.qido import page, query_of
+from radloop.api.rendered import rendered
+from radloop.api.stow import Destination, store
+from radloop.core.errors import InvalidInput, PixelDataMismatch, UnsupportedPixels
 from radloop.core.identity import Principal
+from radloop.core.tables import DEFAULT_DATASTORE
 from radloop.dicom.values import is_uid
+from radloop.store.datastores import Datastores
 
 PREFIX = "/dicomweb"
-
-OPERATION_NAMES = (
-    "storeInstances",
-    "searchForStudies",
-    "searchForSeries",
-    "searchForInstances",
-    "retrieveMetadata",
-    "retrieveFrames",
-    "retrieveBulkData",
-    "retrieveInstances",
-)
+SCOPED = "/datastore/{datastore}"
 
 _STUDY = "/studies/{study}"
 _SERIES = _STUDY + "/series/{series}"
 _INSTANCE = _SERIES + "/instances/{instance}"
+_FRAMES = _INSTANCE + "/frames/{frames}"
 _KEYWORDS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "instance": "SOPInstanceUID"}
 
-Answer = Callable[[Request, Doors, Principal], Response]
+SEARCH, READ, EXPORT, WRITE = "image.search", "image.read", "image.export", "image.write"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, its caller known and allowed to ask."""
+
+    request: Request
+    doors: Doors
+    principal: Principal
+    documents: Documents
+
+    @property
+    def datastore(self) -> str:
+        """The data store that is asked.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        named = self.request.path_params.get("datastore")
+        if named is None:
+            return DEFAULT_DATASTORE
+        _require_datastore(named, self.doors)
+        return str(named)
+
+    @property
+    def uids(self) -> dict[str, str]:
+        """The UIDs that the address names, by keyword.
+
+        Raises:
+            InvalidInput: One of them is none.
+        """
+        params = self.request.path_params
+        named = {_KEYWORDS[name]: value for name, value in params.items() if name in _KEYWORDS}
+        for keyword, uid in named.items():
+            if not is_uid(uid):
+                raise InvalidInput(f"the address holds no legal {keyword}")
+        return named
+
+    @property
+    def base(self) -> str:
+        """Address of the service as the caller reaches it, without a slash at the end."""
+        named = self.request.path_params.get("datastore")
+        path = PREFIX if named is None else SCOPED.format(datastore=named)
+        return origin_of(self.request, self.doors.platform.settings.public_url) + path
+
+    @property
+    def visit(self) -> wado.Visit:
+        """What is wanted of what lies at the address."""
+        uids = self.uids
+        place = wado.Place(
+            self.datastore,
+            uids["StudyInstanceUID"],
+            uids.get("SeriesInstanceUID"),
+            uids.get("SOPInstanceUID"),
+            self.request.query_params.get("imageSetId"),
+        )
+        images = self.doors.images_of(self.principal)
+        return wado.Visit(place, images, self.doors.platform.records, self.request.headers, self.base)
+
+
+Answer = Callable[[Call], Response | Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What answers a method at an address: its name for the meter, who may ask, and how it is done."""
+
+    name: str
+    action: str
+    answer: Answer
 
 
 def dicomweb_routes(doors: Doors) -> list[BaseRoute]:
-    """Every address of the service, below its prefix."""
-    gets: list[tuple[str, str, Answer]] = [
-        ("searchForStudies", "/studies", _search("study")),
-        ("searchForSeries", "/series", _search("series")),
-        ("searchForInstances", "/instances", _search("instance")),
-        ("searchForSeries", _STUDY + "/series", _search("series")),
-        ("searchForInstances", _STUDY + "/instances", _search("instance")),
-        ("searchForInstances", _SERIES + "/instances", _search("instance")),
-        ("retrieveMetadata", _STUDY + "/metadata", _metadata),
-        ("retrieveMetadata", _SERIES + "/metadata", _metadata),
-        ("retrieveMetadata", _INSTANCE + "/metadata", _metadata),
-        ("retrieveFrames", _INSTANCE + "/frames/{frames}", _frames),
-        ("retrieveBulkData", _INSTANCE + "/bulkdata/{path:path}", _bulk),
-        ("retrieveInstances", _STUDY, _files),
-        ("retrieveInstances", _SERIES, _files),
-        ("retrieveInstances", _INSTANCE, _files),
-    ]
+    """Every address of the service, one route each, whatever methods it knows."""
+    documents = Documents()
     return [
-        Route("/studies", _storing(doors), methods=["POST"]),
-        Route(_STUDY, _storing(doors), methods=["POST"]),
-        *(Route(path, _answering(name, answer, doors), methods=["GET"]) for name, path, answer in gets),
+        Route(prefix + path, _endpoint(operations, doors, documents), methods=[*operations], name=prefix + path)
+        for prefix in (PREFIX, SCOPED)
+        for path, operations in _ADDRESSES.items()
     ]
 
 
-def _answering(name: str, answer: Answer, doors: Doors) -> Callable[[Request], object]:
+def origin_of(request: Request, public_url: str) -> str:
+    """Scheme, host and port under which the caller reaches us.
+
+    What is set counts. Else the Host header does; where it names no port, as dicomweb-client leaves it out, the port
+    we listen on is put back, unless it is the scheme's own. Behind a proxy that drops the port, set `public_url`.
+    """
+    if public_url:
+        return public_url.rstrip("/")
+    scheme, host = request.url.scheme, request.headers["host"]
+    server = request.scope.get("server")
+    try:
+        has_port = urlsplit(f"//{host}").port is not None
+    except ValueError:
+        has_port = True
+    if not has_port and server is not None and server[1] not in {None, 80, 443}:
+        host = f"{host}:{server[1]}"
+    return f"{scheme}://{host}"
+
+
+def _endpoint(
+    operations: Mapping[str, Operation], doors: Doors, documents: Documents
+) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        request.scope[OPERATION] = name
-        return await run_in_threadpool(answer, request, doors, principal_of(request))
+        operation = operations["GET" if request.method == "HEAD" else request.method]
+        request.scope[OPERATION] = operation.name
+        call = Call(request, doors, await run_in_threadpool(permitted, request, operation.action), documents)
+        try:
+            if operation.answer is _store:
+                return await _store(call)
+            return await run_in_threadpool(operation.answer, call)  # type: ignore[arg-type]
+        except (UnsupportedPixels, PixelDataMismatch) as error:
+            return refusal(406, error.code, str(error))
 
     return endpoint
 
 
-def _storing(doors: Doors) -> Callable[[Request], object]:
-    async def endpoint(request: Request) -> Response:
-        request.scope[OPERATION] = "storeInstances"
-        wado.require_json(request.headers)
-        study = _uids(request).get("StudyInstanceUID")
-        return await store(request, doors, principal_of(request), study, _base(request))
-
-    return endpoint
+async def _store(call: Call) -> Response:
+    require_json(call.request.headers)
+    datastore = await run_in_threadpool(lambda: call.datastore)
+    destination = Destination(datastore, call.uids.get("StudyInstanceUID"), call.base)
+    return await store(call.request, call.doors, call.principal, destination)
 
 
 def _search(level: str) -> Answer:
-    def answer(request: Request, doors: Doors, principal: Principal) -> Response:  # noqa: ARG001 — one signature
-        wado.require_json(request.headers)
-        search = search_of(level, request.query_params, _uids(request))
-        found = find(search, doors.images, doors.platform.records, _base(request))
+    def answer(call: Call) -> Response:
+        require_json(call.request.headers)
+        images = call.doors.images_of(call.principal)
+        images.may_search()
+        query = query_of(
+            level, call.request.query_params, call.uids, datastore=call.datastore, patients=images.patients
+        )
+        found = page(query, images, call.doors.images, call.doors.platform.records, call.base)
+        headers = {"Vary": "Accept"}
+        if found.total is not None:
+            headers["X-Total-Count"] = str(found.total)
+        if found.is_cut:
+            headers["Warning"] = '299 radloop "There are more results; ask for them with offset."'
         if not found.documents:
-            return Response(status_code=204)
-        more = '299 radloop "There are more results; ask for them with offset."'
-        return dicom_json_answer(found.documents, headers={"Warning": more} if found.is_cut else None)
+            return Response(status_code=204, headers=headers)
+        return dicom_json_answer(found.documents, headers=headers)
 
     return answer
 
 
-def _metadata(request: Request, doors: Doors, principal: Principal) -> Response:  # noqa: ARG001 — one signature
-    instances = wado.instances_at(_place(request), doors.images, doors.platform.records)
-    return wado.metadata(instances, doors.images, request.headers, _base(request))
+def _metadata(call: Call) -> Response:
+    return wado.metadata(call.visit, call.documents)
 
 
-def _frames(request: Request, doors: Doors, principal: Principal) -> Response:  # noqa: ARG001 — one signature
-    instance = wado.instances_at(_place(request), doors.images, doors.platform.records)[0]
-    return wado.frames(instance, request.path_params["frames"], doors.images, request.headers)
+def _frames(call: Call) -> Response:
+    return wado.frames(call.visit, call.request.path_params["frames"])
 
 
-def _bulk(request: Request, doors: Doors, principal: Principal) -> Response:  # noqa: ARG001 — one signature
-    instance = wado.instances_at(_place(request), doors.images, doors.platform.records)[0]
-    return wado.bulk(instance, request.path_params["path"], doors.images, request.headers)
+def _bulk(call: Call) -> Response:
+    return wado.bulk(call.visit, call.request.path_params["path"])
 
 
-def _files(request: Request, doors: Doors, principal: Principal) -> Response:  # noqa: ARG001 — one signature
-    instances = wado.instances_at(_place(request), doors.images, doors.platform.records)
-    return wado.files(instances, doors.images, request.headers)
+def _files(call: Call) -> Response:
+    return wado.files(call.visit)
 
 
-def _place(request: Request) -> wado.Place:
-    uids = _uids(request)
-    return wado.Place(uids["StudyInstanceUID"], uids.get("SeriesInstanceUID"), uids.get("SOPInstanceUID"))
+def _rendered(call: Call) -> Response:
+    return rendered(call.visit, call.request.query_params, call.request.path_params.get("frames"))
 
 
-def _uids(request: Request) -> dict[str, str]:
-    """The UIDs that an address names, by keyword.
+def _thumbnail(call: Call) -> Response:
+    numbers = call.request.path_params.get("frames")
+    return rendered(call.visit, call.request.query_params, numbers, is_thumbnail=True)
+
+
+def _require_datastore(identity: str, doors: Doors) -> None:
+    """Go on only where there is such a data store.
 
     Raises:
-        InvalidInput: One of them is none.
+        NotFound: There is none.
     """
-    named = {_KEYWORDS[name]: value for name, value in request.path_params.items() if name in _KEYWORDS}
-    for keyword, uid in named.items():
-        if not is_uid(uid):
-            raise InvalidInput(f"the address holds no legal {keyword}")
-    return named
+    if identity != DEFAULT_DATASTORE:
+        Datastores(doors.platform.records, doors.platform.clock).active(identity)
 
 
-def _base(request: Request) -> str:
-    """Address of the service as the caller knows it."""
-    return f"{request.url.scheme}://{request.headers['host']}{PREFIX}"
+_STORE = Operation("storeInstances", WRITE, _store)
+_STUDIES = Operation("searchForStudies", SEARCH, _search("study"))
+_SERIES_FOUND = Operation("searchForSeries", SEARCH, _search("series"))
+_INSTANCES_FOUND = Operation("searchForInstances", SEARCH, _search("instance"))
+_METADATA = Operation("retrieveMetadata", READ, _metadata)
+_RENDERED = Operation("retrieveRendered", READ, _rendered)
+_THUMBNAIL = Operation("retrieveThumbnail", READ, _thumbnail)
+_RETRIEVED = Operation("retrieveInstances", EXPORT, _files)
+
+_ADDRESSES: Mapping[str, Mapping[str, Operation]] = {
+    "/studies": {"GET": _STUDIES, "POST": _STORE},
+    "/series": {"GET": _SERIES_FOUND},
+    "/instances": {"GET": _INSTANCES_FOUND},
+    _STUDY: {"GET": _RETRIEVED, "POST": _STORE},
+    f"{_STUDY}/series": {"GET": _SERIES_FOUND},
+    f"{_STUDY}/instances": {"GET": _INSTANCES_FOUND},
+    f"{_SERIES}/instances": {"GET": _INSTANCES_FOUND},
+    f"{_STUDY}/metadata": {"GET": _METADATA},
+    f"{_SERIES}/metadata": {"GET": _METADATA},
+    f"{_INSTANCE}/metadata": {"GET": _METADATA},
+    f"{_STUDY}/rendered": {"GET": _RENDERED},
+    f"{_SERIES}/rendered": {"GET": _RENDERED},
+    f"{_INSTANCE}/rendered": {"GET": _RENDERED},
+    f"{_FRAMES}/rendered": {"GET": _RENDERED},
+    f"{_STUDY}/thumbnail": {"GET": _THUMBNAIL},
+    f"{_SERIES}/thumbnail": {"GET": _THUMBNAIL},
+    f"{_INSTANCE}/thumbnail": {"GET": _THUMBNAIL},
+    f"{_FRAMES}/thumbnail": {"GET": _THUMBNAIL},
+    _FRAMES: {"GET": Operation("retrieveFrames", READ, _frames)},
+    f"{_INSTANCE}/bulkdata/{{path:path}}": {"GET": Operation("retrieveBulkData", READ, _bulk)},
+    _SERIES: {"GET": _RETRIEVED},
+    _INSTANCE: {"GET": _RETRIEVED},
+}
+
+OPERATION_NAMES = tuple(dict.fromkeys(each.name for address in _ADDRESSES.values() for each in address.values()))

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from starlette.datastructures import Headers
+
 _PARAMETER = re.compile(r';\s*([^\s=;,"]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*')
 _ESCAPED = re.compile(r"\\(.)")
 _ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,"])+')
@@ -47,3 +49,8 @@ def accepted(header: str | None) -> list[MediaType]:
     """
     ranges = [media_type(found[0]) for found in _ITEM.finditer(header or "*/*") if found[0].strip()]
     return sorted((each for each in ranges if each.weight > 0), key=lambda each: -each.weight)
+
+
+def accepted_by(headers: Headers) -> list[MediaType]:
+    """What the Accept headers of a request ask for, be there one, several or none."""
+    return accepted(", ".join(headers.getlist("accept")) or None)

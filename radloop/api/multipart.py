@@ -50,7 +50,8 @@ class MultipartParser:
         if not 0 < len(boundary) <= _LONGEST_BOUNDARY or not boundary.isascii() or not boundary.isprintable():
             raise InvalidInput("a multipart body needs a boundary of 1 to 70 characters in its Content-Type")
         self._delimiter = b"\r\n--" + boundary.encode()
-        self._held = bytearray(b"\r\n")  # so that the first delimiter looks like the others
+        self._held = b"\r\n"  # so that the first delimiter looks like the others
+        self._taken = 0  # bytes of `_held` that are dealt with
         self._at = _At.PREAMBLE
 
     def feed(self, data: bytes) -> Iterator[Mapping[str, str] | bytes | None]:
@@ -60,9 +61,22 @@ class MultipartParser:
             InvalidInput: The body breaks the rules of multipart.
         """
         self._held += data
+        yield from self._found()
+        self._held, self._taken = self._held[self._taken :], 0
+
+    def finish(self) -> None:
+        """The body is over.
+
+        Raises:
+            InvalidInput: It ended before its closing delimiter.
+        """
+        if self._at is not _At.EPILOGUE:
+            raise InvalidInput("the multipart body ends before its closing boundary")
+
+    def _found(self) -> Iterator[Mapping[str, str] | bytes | None]:
         while True:
             if self._at is _At.EPILOGUE:
-                self._held.clear()
+                self._taken = len(self._held)
                 return
             if self._at is _At.HEADERS:
                 headers = self._take_headers()
@@ -81,42 +95,32 @@ class MultipartParser:
                 yield None
             self._at = _At.EPILOGUE if ending is _Ending.LAST else _At.HEADERS
 
-    def finish(self) -> None:
-        """The body is over.
-
-        Raises:
-            InvalidInput: It ended before its closing delimiter.
-        """
-        if self._at is not _At.EPILOGUE:
-            raise InvalidInput("the multipart body ends before its closing boundary")
-
     def _take_headers(self) -> Mapping[str, str] | None:
-        """The header block that `_held` begins with, or None while it is not all here."""
-        end = self._held.find(b"\r\n\r\n")
-        if max(end, len(self._held) if end < 0 else 0) > LONGEST_HEADERS:
+        """The header block that comes next, or None while it is not all here."""
+        end = self._held.find(b"\r\n\r\n", self._taken)
+        if (len(self._held) if end < 0 else end) - self._taken > LONGEST_HEADERS:
             raise InvalidInput("the headers of a part are too long")
         if end < 0:
             return None
-        headers = _headers(bytes(self._held[:end]))
-        del self._held[: end + 4]
+        headers = _headers(self._cut(end))
+        self._taken += 4
         return headers
 
     def _take_body(self) -> tuple[bytes, "_Ending"]:
         """Body that is certain, and what stands behind it; a delimiter is taken too, but for its line break."""
-        found = self._held.find(self._delimiter)
+        found = self._held.find(self._delimiter, self._taken)
         if found < 0:
-            return self._cut(max(0, len(self._held) - len(self._delimiter) + 1)), _Ending.UNKNOWN
+            return self._cut(max(self._taken, len(self._held) - len(self._delimiter) + 1)), _Ending.UNKNOWN
         ending, length = _ending(self._held, found + len(self._delimiter))
         if ending is _Ending.NONE:
             return self._cut(found + 2), ending  # a line that only begins like a delimiter belongs to the body
         body = self._cut(found)
         if ending is not _Ending.UNKNOWN:
-            del self._held[: len(self._delimiter) + length]
+            self._taken += len(self._delimiter) + length
         return body, ending
 
-    def _cut(self, length: int) -> bytes:
-        cut = bytes(self._held[:length])
-        del self._held[:length]
+    def _cut(self, end: int) -> bytes:
+        cut, self._taken = self._held[self._taken : end], end
         return cut
 
 
@@ -129,9 +133,9 @@ class _Ending(Enum):
     LAST = auto()  # nothing follows
 
 
-def _ending(held: bytearray, at: int) -> tuple[_Ending, int]:
+def _ending(held: bytes, at: int) -> tuple[_Ending, int]:
     """What stands at `at`, behind a delimiter, and how many bytes of padding to take with it."""
-    rest = bytes(held[at : at + LONGEST_PADDING + 2])
+    rest = held[at : at + LONGEST_PADDING + 2]
     if rest[:2] == b"--":
         return _Ending.LAST, 2
     line = rest.lstrip(b" \t")
@@ -167,17 +171,18 @@ async def parts_of(
     """
     parser = MultipartParser(boundary)
     headers: Mapping[str, str] = {}
-    body = bytearray()
-    count = 0
+    body: list[bytes] = []
+    length = count = 0
     async for piece in stream:
         for found in parser.feed(piece):
             if isinstance(found, bytes):
-                if len(body) + len(found) > longest_part:
+                length += len(found)
+                if length > longest_part:
                     raise HTTPException(413, f"a file may have at most {longest_part >> 20} MiB")
-                body += found
+                body.append(found)
             elif found is None:
-                yield Part(headers, bytes(body))
-                body.clear()
+                yield Part(headers, b"".join(body))
+                body, length = [], 0
             else:
                 count += 1
                 if count > most_parts:

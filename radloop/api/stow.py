@@ -1,63 +1,124 @@
 """STOW-RS: files sent in, and what became of each (PS3.18 §10.5)."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import dataclass, field
 
-import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from radloop.api.dicom_json import Document, dicom_json_answer, element
 from radloop.api.doors import Doors
 from radloop.api.media import media_type
 from radloop.api.multipart import parts_of
-from radloop.api.qido import element
-from radloop.api.uploads import LONGEST_FILE, MOST_FILES, Landed, land, whole
+from radloop.api.uploads import LONGEST_FILE, MOST_FILES, land, whole
 from radloop.core.errors import InvalidInput
 from radloop.core.identity import Principal
-from radloop.core.ports import Landing, Upload
-from radloop.dicom.parse import parse
+from radloop.core.ports import Landing, Records, Upload
+from radloop.core.tables import INSTANCES
+from radloop.dicom.named import named_instance
+from radloop.dicom.parse import Instance, parse
 
-WRONG_STUDY = "wrong-study"
 FAILURES = {
-    WRONG_STUDY: 0xA901,
     "invalid-identity": 0xA900,
     "missing-attribute": 0xA900,
     "pixel-data-mismatch": 0xA900,
+    "out-of-scope": 0x0124,
 }
-"""FailureReason by code; all others cannot be understood."""
+"""FailureReason by code (PS3.18 table I.2-2): the data set does not match its SOP class, or the sender may not store
+it. All others are not understood."""
 
-_CANNOT_UNDERSTAND = 0xC000
+WRONG_STUDY = 0xA901
+CANNOT_UNDERSTAND = 0xC000
+
+REPLACED = 0xB000
+"""WarningReason of an instance that came before with other content: both are kept, this one is shown from now on."""
+
 _DICOM = "application/dicom"
-Document = dict[str, Any]
+_UIDS = ("00081150", "00081155")
+_WARNING, _FAILURE, _URL = "00081196", "00081197", "00081190"
+_FAILED, _REFERENCED, _OTHER = "00081198", "00081199", "0008119A"
 
 
-async def store(request: Request, doors: Doors, principal: Principal, study: str | None, base: str) -> Response:
-    """Take instances in through the one way that all doors use; with `study`, only those that belong to it.
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a request stores: the data store, the only study it takes if it names one, and the service's address."""
+
+    datastore: str
+    study: str | None
+    base: str
+
+
+@dataclass(slots=True)
+class _Account:
+    """What became of the files of one request."""
+
+    referenced: list[Document] = field(default_factory=list)
+    failed: list[Document] = field(default_factory=list)
+    other: list[Document] = field(default_factory=list)
+    has_warnings: bool = False
+
+    @property
+    def status(self) -> int:
+        """200 where all were stored, 202 where some were or one with a warning, 409 where none was, 204 for nothing."""
+        if not (self.referenced or self.failed or self.other):
+            return 204
+        if not self.referenced:
+            return 409
+        return 202 if self.failed or self.other or self.has_warnings else 200
+
+    def refuse(self, named: tuple[str, str] | None, reason: int) -> None:
+        """Note a file that was not stored; one that names no instance cannot be referred to (PS3.18 §I.2)."""
+        told = element("US", reason)
+        if named is None:
+            self.other.append({_FAILURE: told})
+        else:
+            self.failed.append({**_reference(*named), _FAILURE: told})
+
+    def take(self, landing: Landing, address: str, *, is_new_version: bool) -> None:
+        """Note a file that is stored."""
+        item = {**_reference(landing.sop_class or "", landing.instance or ""), _URL: element("UR", address)}
+        if is_new_version:
+            item[_WARNING] = element("US", REPLACED)
+            self.has_warnings = True
+        self.referenced.append(dict(sorted(item.items())))
+
+    def report(self, url: str | None) -> Document:
+        """The Store Instances Response Module (PS3.18 Annex I.2)."""
+        sequences = {_FAILED: self.failed, _REFERENCED: self.referenced, _OTHER: self.other}
+        told = {tag: element("SQ", items) for tag, items in sequences.items() if items}
+        return {_URL: element("UR", url), **told}
+
+
+async def store(request: Request, doors: Doors, principal: Principal, destination: Destination) -> Response:
+    """Take instances in through the one way that all doors use.
 
     Raises:
         InvalidInput: The body breaks the rules of multipart.
         HTTPException: 413 or 415.
     """
-    elsewhere: list[Landed] = []
-    files = _of_study(_files(request), study, elsewhere)
-    landed = [*[each async for each in land(files, doors, principal)], *elsewhere]
-    if not landed:
+    account = _Account()
+    waiting: list[Upload] = []
+    addresses: dict[str, str] = {}
+    files = _taken(_files(request), destination.study, account, waiting)
+    async for landed in land(files, doors, principal, destination.datastore):
+        landing, file = landed.landing, waiting.pop(0)
+        if landing.outcome == "quarantined" or landing.image_set is None:
+            named = await run_in_threadpool(named_instance, file.data)
+            account.refuse(named, FAILURES.get(landing.reason or "", CANNOT_UNDERSTAND))
+            continue
+        if landing.image_set not in addresses:
+            image_set = await run_in_threadpool(doors.images.get, landing.image_set)
+            address = f"{destination.base}/studies/{image_set.study_uid}/series/{image_set.series_uid}"
+            addresses[landing.image_set] = address
+        is_new = landing.outcome == "ingested" and await run_in_threadpool(_replaces, landing, doors.platform.records)
+        address = f"{addresses[landing.image_set]}/instances/{landing.instance}"
+        account.take(landing, address, is_new_version=is_new)
+    if account.status == 204:  # noqa: PLR2004 — no content
         return Response(status_code=204)
-    stored = [each for each in landed if each.landing.outcome != "quarantined"]
-    status = 200 if len(stored) == len(landed) else 202 if stored else 409
-    addresses = {each.landing.image_set: "" for each in stored}
-    for identity in addresses:
-        assert identity is not None
-        image_set = await run_in_threadpool(doors.images.get, identity)
-        addresses[identity] = f"{base}/studies/{image_set.study_uid}/series/{image_set.series_uid}/instances"
-    return dicom_json_answer(_report(landed, addresses, study, base), status)
-
-
-def dicom_json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A DICOM JSON answer; clients compare its type to the letter."""
-    return Response(orjson.dumps(value), status, {"Content-Type": "application/dicom+json", **(headers or {})})
+    url = None if destination.study is None else f"{destination.base}/studies/{destination.study}"
+    return dicom_json_answer(account.report(url), account.status)
 
 
 async def _files(request: Request) -> AsyncIterator[Upload]:
@@ -76,51 +137,31 @@ async def _files(request: Request) -> AsyncIterator[Upload]:
         yield Upload(part.data)
 
 
-async def _of_study(files: AsyncIterator[Upload], study: str | None, elsewhere: list[Landed]) -> AsyncIterator[Upload]:
-    """Files of the study that the address names; those of another one are put into `elsewhere` and go no further."""
+async def _taken(
+    files: AsyncIterator[Upload], study: str | None, account: _Account, waiting: list[Upload]
+) -> AsyncIterator[Upload]:
+    """Files that go on to be landed, each put into `waiting`; those of another study than `study` go no further."""
     async for file in files:
-        found = None if study is None else await run_in_threadpool(_identity, file.data)
-        if found is None or found[0] == study:
-            yield file
+        found = None if study is None else await run_in_threadpool(_parsed, file.data)
+        if found is not None and found.study_uid != study:
+            account.refuse((found.sop_class, found.sop_uid), WRONG_STUDY)
         else:
-            _, instance, sop_class = found
-            landing = Landing(
-                outcome="quarantined",
-                instance=instance,
-                sop_class=sop_class,
-                reason=WRONG_STUDY,
-                sentence="The instance belongs to another study than the address names",
-            )
-            elsewhere.append(Landed("", landing))
+            waiting.append(file)
+            yield file
 
 
-def _identity(data: bytes) -> tuple[str, str, str] | None:
-    """Study, instance and class of a file; None where it is not one that could be stored."""
+def _parsed(data: bytes) -> Instance | None:
+    """The instance a file holds; None where it is not one that could be stored, which landing tells."""
     try:
-        instance = parse(data)
+        return parse(data)
     except InvalidInput:
         return None
-    return instance.study_uid, instance.sop_uid, instance.sop_class
 
 
-def _report(landed: list[Landed], addresses: dict[str | None, str], study: str | None, base: str) -> Document:
-    """The Store Instances Response Module (PS3.18 Annex I.2)."""
-    referenced, failed = [], []
-    for each in landed:
-        landing = each.landing
-        item = {
-            "00081150": element("UI", landing.sop_class),
-            "00081155": element("UI", landing.instance),
-        }
-        if landing.outcome == "quarantined":
-            reason = FAILURES.get(landing.reason or "", _CANNOT_UNDERSTAND)
-            failed.append({**item, "00081197": element("US", reason)})
-        else:
-            address = f"{addresses[landing.image_set]}/{landing.instance}"
-            referenced.append({**item, "00081190": element("UR", address)})
-    report = {"00081190": element("UR", f"{base}/studies/{study}" if study else None)}
-    if failed:
-        report["00081198"] = element("SQ", failed)
-    if referenced:
-        report["00081199"] = element("SQ", referenced)
-    return report
+def _replaces(landing: Landing, records: Records) -> bool:
+    """Whether an instance came before under the same SOP instance UID, with other content."""
+    return records.count(INSTANCES, {"image_set": landing.image_set, "sop_uid": landing.instance}) > 1
+
+
+def _reference(sop_class: str, instance: str) -> Document:
+    return {tag: element("UI", value) for tag, value in zip(_UIDS, (sop_class, instance), strict=True)}

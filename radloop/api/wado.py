@@ -1,236 +1,291 @@
-"""WADO-RS: metadata, frames and instances of what is stored (PS3.18 §10.4)."""
+"""WADO-RS: metadata, frames, bulk data and instances of what is stored (PS3.18 §10.4)."""
 
+import gzip
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from functools import cached_property
 
+import numpy as np
+import orjson
+from numpy.typing import NDArray
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
-from radloop.api.media import MediaType, accepted
+from radloop.api.dicom_json import DICOM_JSON, require_json
+from radloop.api.media import accepted_by
+from radloop.api.metadata import Documents, takes_gzip
+from radloop.api.negotiation import (
+    EXPLICIT_LE,
+    HTJ2K,
+    HTJ2K_RPCL,
+    RAW,
+    Form,
+    files_choice,
+    frame_forms,
+    frames_choice,
+    value_choice,
+)
 from radloop.api.operations import is_unchanged, validator
-from radloop.api.stow import dicom_json_answer
-from radloop.codec.htj2k import TRANSFER_SYNTAX
+from radloop.api.ranges import ranged
+from radloop.codec.isolated import unpack_isolated
 from radloop.core.errors import InvalidInput, NotFound
-from radloop.core.identity import derived_id, new_id
+from radloop.core.identity import derived_id
+from radloop.core.images import ImageSet, Storage
 from radloop.core.ports import Records
-from radloop.core.tables import IMAGE_SETS
+from radloop.core.tables import IMAGE_SETS, INSTANCES
 from radloop.dicom.document import bulk_value
+from radloop.dicom.parse import parse
+from radloop.dicom.pixels import StoredFrames, frames_encapsulated
 from radloop.store.folding import native_bytes
-from radloop.store.images import ImageStore
-from radloop.store.instances import StoredInstance
+from radloop.store.guarded import GuardedImages
+from radloop.store.instances import StoredInstance, instance_of
+from radloop.store.transcoding import NATIVE, encoded_frame, transcoded
 
-_EXPLICIT_LE = "1.2.840.10008.1.2.1"
-_RAW = "application/octet-stream"
-_DICOM = "application/dicom"
-_HTJ2K = frozenset({"image/jph", "image/jphc"})
-_HTJ2K_SYNTAXES = frozenset({"*", TRANSFER_SYNTAX, "1.2.840.10008.1.2.4.201"})
-_JSON = frozenset({"application/dicom+json", "application/json", "*/*", "application/*"})
+READ, EXPORT = "image.read", "image.export"
+PRIVATE = "private, no-cache"
+"""Kept by the caller alone, and asked about each time."""
+
+_LONGEST_NUMBER = 9
+_MOST_FRAMES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What an address names: a study, a series in it, an instance in that."""
+    """What an address names: a study, a series in it, an instance in that; in one data store.
 
+    Attributes:
+        image_set: The only image set that is meant; without it the primary one of each series is.
+    """
+
+    datastore: str
     study: str
     series: str | None = None
     instance: str | None = None
+    image_set: str | None = None
 
 
-def instances_at(place: Place, images: ImageStore, records: Records) -> list[StoredInstance]:
-    """The instances at a place, in slice order.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An image set at a place, and the revision of its record that was read."""
+
+    image_set: ImageSet
+    revision: int
+
+    def address(self, base: str) -> str:
+        """Where it is, below the address of the service."""
+        return f"{base}/studies/{self.image_set.study_uid}/series/{self.image_set.series_uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request for what lies at a place, by someone."""
+
+    place: Place
+    images: GuardedImages
+    records: Records
+    headers: Headers
+    base: str
+
+    def image_sets(self, action: str = READ) -> list[Held]:
+        """The image sets at the place that the caller may know of, oldest first.
+
+        Raises:
+            NotFound: There are none.
+        """
+        where: dict[str, str | int | None] = {"study_uid": self.place.study, "datastore": self.place.datastore}
+        if self.place.series is not None:
+            where["series_uid"] = self.place.series
+        found = []
+        for row in self.records.find(IMAGE_SETS, where):
+            if self.place.image_set not in {None, row.key}:
+                continue
+            try:
+                found.append(Held(self.images.get(row.key, action), row.revision))
+            except NotFound:
+                continue  # of a patient out of scope
+        if self.place.image_set is None:
+            found = [held for held in found if held.image_set.is_primary] or found
+        if not found:
+            raise NotFound("nothing is stored at this address")
+        return found
+
+    def instances(self, action: str = READ) -> list[tuple[Held, StoredInstance]]:
+        """The instances at the place, in slice order.
+
+        Raises:
+            NotFound: There are none.
+        """
+        found = [(held, instance) for held in self.image_sets(action) for instance in self.instances_in(held)]
+        if not found:
+            raise NotFound("nothing is stored at this address")
+        return found
+
+    def instances_in(self, held: Held) -> list[StoredInstance]:
+        """Those of one image set."""
+        if self.place.instance is None:
+            return self.images.instances(held.image_set.id)
+        rows = self.records.find(INSTANCES, {"image_set": held.image_set.id, "sop_uid": self.place.instance})
+        return [instance for instance in map(instance_of, rows) if instance.superseded_by is None]
+
+    def instance(self) -> tuple[Held, StoredInstance]:
+        """The one instance that is named.
+
+        Raises:
+            NotFound: There is none.
+        """
+        return self.instances()[0]
+
+
+def metadata(visit: Visit, documents: Documents) -> Response:
+    """Headers of instances as DICOM JSON, gzipped where the caller takes that.
 
     Raises:
-        NotFound: There are none.
-    """
-    where: dict[str, str | int | None] = {"study_uid": place.study}
-    if place.series is not None:
-        where["series_uid"] = place.series
-    found = [
-        instance
-        for row in records.find(IMAGE_SETS, where)
-        for instance in images.instances(row.key)
-        if place.instance in {None, instance.sop_uid}
-    ]
-    if not found:
-        raise NotFound("nothing is stored at this address")
-    return found
-
-
-def metadata(instances: list[StoredInstance], images: ImageStore, headers: Headers, base: str) -> Response:
-    """Headers of instances as DICOM JSON.
-
-    Raises:
+        NotFound: There is nothing.
         HTTPException: 406, something else is asked for.
     """
-    require_json(headers)
-    tag = validator("metadata", derived_id(base, *(instance.id for instance in instances)))
-    shared = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    if is_unchanged(headers, tag):
+    require_json(visit.headers)
+    found = visit.image_sets()
+    for held in found:
+        visit.images.look(held.image_set.id)
+    state = (visit.base, visit.place.instance or "", *(f"{held.image_set.id}@{held.revision}" for held in found))
+    tag = validator("metadata", derived_id(*state))
+    shared = {"ETag": f"W/{tag}", "Cache-Control": PRIVATE, "Vary": "Accept, Accept-Encoding"}
+    if is_unchanged(visit.headers, tag):
         return Response(status_code=304, headers=shared)
-    documents = [images.document(instance, _bulk_uri(instance, images, base)) for instance in instances]
-    return dicom_json_answer(documents, headers=shared)
+    body = documents.get(state, lambda: _documents(visit, found))
+    headers = {"Content-Type": DICOM_JSON, **shared}
+    if takes_gzip(visit.headers.get("accept-encoding")):
+        return Response(body, headers={**headers, "Content-Encoding": "gzip"})
+    return Response(gzip.decompress(body), headers=headers)
 
 
-def require_json(headers: Headers) -> None:
-    """Go on only where DICOM JSON is wanted.
-
-    Raises:
-        HTTPException: 406, something else is asked for.
-    """
-    if not any(kind.name in _JSON for kind in accepted(headers.get("accept"))):
-        raise HTTPException(406, "This address answers with application/dicom+json.")
-
-
-def frames(instance: StoredInstance, numbers: str, images: ImageStore, headers: Headers) -> Response:
-    """Frames as HTJ2K, or as raw little endian pixels where those or anything are asked for.
+def frames(visit: Visit, numbers: str) -> Response:
+    """Frames in a form that the caller accepts.
 
     Args:
-        instance: Whose frames.
+        visit: Whose frames.
         numbers: A list such as `1,2`, counted from 1.
-        images: Where they are.
-        headers: Of the request.
 
     Raises:
         InvalidInput: The list makes no sense.
         NotFound: There is no such frame.
-        UnsupportedPixels: No codec of ours decodes it.
-        HTTPException: 406, neither is asked for.
+        UnsupportedPixels: No codec of ours makes or takes it.
+        HTTPException: 406, none of what is accepted can be made; 416.
     """
-    wanted = _frame_numbers(numbers, instance.frame_count)
-    form, is_single = _frame_form(headers, len(wanted))
-    places = _places(instance, images)
-    read: Callable[[int], bytes]
-    if form == _RAW:
-        planar = int((instance.image or {}).get("planar", 0))
-        kind = f"{_RAW}; transfer-syntax={_EXPLICIT_LE}"
-
-        def read(number: int) -> bytes:
-            return native_bytes(images.pixels(instance.image_set, places[number - 1]), planar)
-    else:
-        kind = f"{form}; transfer-syntax={TRANSFER_SYNTAX}"
-
-        def read(number: int) -> bytes:
-            return images.frame(instance.image_set, places[number - 1])[0]
-
-    begun = read(wanted[0])  # while a refusal can still be told
-    if is_single:
-        return Response(begun, headers={"Content-Type": kind, "Cache-Control": "private, no-cache"})
-    rest = (read(number) for number in wanted[1:])
-    return _multipart(form, ((kind, data) for data in chain([begun], rest)))
+    held, instance = visit.instance()
+    wanted = frame_numbers(numbers, instance.frame_count)
+    return frames_answer(
+        instance, wanted, visit.headers, held.address(visit.base), _Frames(instance, visit.images).read
+    )
 
 
-def files(instances: list[StoredInstance], images: ImageStore, headers: Headers) -> Response:
-    """Instances as they arrived.
+def frames_answer(
+    instance: StoredInstance, wanted: list[int], asked: Headers, address: str, read: Callable[[int, Form], bytes]
+) -> Response:
+    """The frames of an instance as a request accepts them.
+
+    Args:
+        instance: Whose frames.
+        wanted: Their numbers, counted from 1; there are such.
+        asked: The headers of the request.
+        address: Where the series of the instance is.
+        read: Gives a frame in a form.
 
     Raises:
-        HTTPException: 406, another type or transfer syntax than they have is asked for.
+        UnsupportedPixels: No codec of ours makes or takes it.
+        HTTPException: 406, none of what is accepted can be made; 416.
     """
-    is_single = _file_form(headers, instances)
-    begun = images.export(instances[0])
+    form, is_single = frames_choice(accepted_by(asked), frame_forms(instance), len(wanted))
+    identity = derived_id(instance.id, ",".join(map(str, wanted)), *form[:2])
+    tag = validator("frames", identity)
+    shared = {"ETag": tag, "Cache-Control": PRIVATE, "Vary": "Accept"}
+    if is_unchanged(asked, tag):
+        return Response(status_code=304, headers=shared)
+    place = f"{address}/instances/{instance.sop_uid}/frames"
+    begun = read(wanted[0], form)  # while a refusal can still be told
     if is_single:
-        return Response(begun, headers={"Content-Type": _file_type(instances[0])})
-    rest = ((_file_type(instance), images.export(instance)) for instance in instances[1:])
-    return _multipart(_DICOM, chain([(_file_type(instances[0]), begun)], rest))
+        headers = {**shared, "Content-Type": form.content_type, "Content-Location": f"{place}/{wanted[0]}"}
+        return ranged(begun, asked, headers)
+    parts = (
+        (form.content_type, f"{place}/{number}", begun if order == 0 else read(number, form))
+        for order, number in enumerate(wanted)
+    )
+    return multipart(form.media, parts, boundary=identity, headers=shared, is_short=len(wanted) == 1)
 
 
-def bulk(instance: StoredInstance, path: str, images: ImageStore, headers: Headers) -> Response:
-    """The value a BulkDataURI of the metadata stands for.
+def files(visit: Visit) -> Response:
+    """Instances as they arrived, or in another transfer syntax where that is asked for.
+
+    Raises:
+        NotFound: There are none.
+        UnsupportedPixels: The first of them cannot be had so.
+        HTTPException: 406, none of what is accepted can be made.
+    """
+    found = visit.instances(EXPORT)
+    instances = [instance for _, instance in found]
+    choice = files_choice(accepted_by(visit.headers), instances)
+
+    def read(instance: StoredInstance) -> tuple[str, bytes]:
+        data = visit.images.export(instance)
+        if choice.form.is_original:
+            return instance.transfer_syntax, data
+        return choice.form.syntax, transcoded(data, choice.form.syntax)
+
+    syntax, begun = read(instances[0])
+    if choice.is_single:
+        held, instance = found[0]
+        address = f"{held.address(visit.base)}/instances/{instance.sop_uid}"
+        return Response(begun, headers={"Content-Type": _file_type(syntax), "Content-Location": address})
+
+    def parts() -> Iterator[tuple[str, str, bytes]]:
+        for place, (held, instance) in enumerate(found):
+            told, data = (syntax, begun) if place == 0 else read(instance)
+            yield _file_type(told), f"{held.address(visit.base)}/instances/{instance.sop_uid}", data
+
+    return multipart("application/dicom", parts(), boundary=derived_id(*(each.id for each in instances)))
+
+
+def bulk(visit: Visit, path: str) -> Response:
+    """The value a BulkDataURI of the metadata stands for, or a range of its bytes.
 
     Raises:
         NotFound: There is no such value.
-        HTTPException: 406, it is asked for as something else.
+        HTTPException: 406, it is asked for as something else; 416.
     """
-    value = bulk_value(images.export(instance), path)
-    for kind in accepted(headers.get("accept")):
-        if kind.name in {_RAW, "application/*", "*/*"}:
-            return Response(value, headers={"Content-Type": _RAW})
-        if _inner(kind) in {_RAW, "*/*"}:
-            return _multipart(_RAW, iter([(_RAW, value)]))
-    raise HTTPException(406, f"Bulk data is sent as {_RAW}.")
+    held, instance = visit.instance()
+    is_single = value_choice(accepted_by(visit.headers))
+    tag = validator("bulk", derived_id(instance.id, path))
+    shared = {"ETag": tag, "Cache-Control": PRIVATE, "Vary": "Accept"}
+    if is_unchanged(visit.headers, tag):
+        return Response(status_code=304, headers=shared)
+    value = bulk_value(visit.images.export(instance, READ), path)
+    address = f"{held.address(visit.base)}/instances/{instance.sop_uid}/bulkdata/{path}"
+    if is_single:
+        return ranged(value, visit.headers, {**shared, "Content-Type": RAW, "Content-Location": address})
+    return multipart(RAW, iter([(RAW, address, value)]), boundary=derived_id(tag), headers=shared)
 
 
-# What is asked for
+def frame_numbers(text: str, count: int) -> list[int]:
+    """The frames a list such as `1,2` names, of so many.
 
-
-def _frame_numbers(text: str, count: int) -> list[int]:
+    Raises:
+        InvalidInput: It is no list of numbers from 1, or too long.
+        NotFound: There are not so many.
+    """
     numbers = text.split(",")
-    if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers):  # noqa: PLR2004
+    if not all(number.isascii() and number.isdigit() and len(number) <= _LONGEST_NUMBER for number in numbers):
         raise InvalidInput("frames are numbers from 1, with commas between them")
     found = [int(number) for number in numbers]
     if any(number < 1 for number in found):
         raise InvalidInput("frames are counted from 1")
+    if len(found) > _MOST_FRAMES:
+        raise InvalidInput(f"at most {_MOST_FRAMES} frames are sent at once")
     if any(number > count for number in found):
         raise NotFound(f"the instance has {count} frames")
     return found
 
 
-def _frame_form(headers: Headers, count: int) -> tuple[str, bool]:
-    """The media type of the frames, and whether one comes without multipart around it."""
-    for kind in accepted(headers.get("accept")):
-        syntax = kind.parameters.get("transfer-syntax", "*")
-        if kind.name == _RAW and count == 1 and syntax in {"*", _EXPLICIT_LE}:
-            return _RAW, True
-        if kind.name in _HTJ2K and count == 1 and syntax in _HTJ2K_SYNTAXES:
-            return kind.name, True
-        inner = _inner(kind)
-        if inner in _HTJ2K and syntax in _HTJ2K_SYNTAXES:
-            return inner, False
-        if inner == "image/*" and syntax in _HTJ2K_SYNTAXES:
-            return "image/jphc", False
-        if inner in {_RAW, "*/*"} and syntax in {"*", _EXPLICIT_LE}:
-            return _RAW, False
-    raise HTTPException(406, "Frames are sent as image/jph or application/octet-stream, in multipart/related.")
-
-
-def _file_form(headers: Headers, instances: list[StoredInstance]) -> bool:
-    """Whether the one instance comes without multipart around it."""
-    for kind in accepted(headers.get("accept")):
-        syntax = kind.parameters.get("transfer-syntax", "*")
-        if syntax != "*" and any(instance.transfer_syntax != syntax for instance in instances):
-            continue
-        if kind.name == _DICOM and len(instances) == 1:
-            return True
-        if _inner(kind) in {_DICOM, "*/*"}:
-            return False
-    raise HTTPException(406, "Instances are sent as application/dicom, in the transfer syntax they came in.")
-
-
-def _inner(kind: MediaType) -> str | None:
-    """What is asked for inside multipart; anything where nothing is said."""
-    if kind.name in {"*/*", "multipart/*"}:
-        return "*/*"
-    return kind.parameters.get("type", "*/*").lower() if kind.name == "multipart/related" else None
-
-
-# How it is sent
-
-
-def _multipart(kind: str, parts: Iterable[tuple[str, bytes]]) -> StreamingResponse:
-    boundary = new_id()
-    return StreamingResponse(
-        _written(boundary, parts),
-        headers={
-            "Content-Type": f'multipart/related; type="{kind}"; boundary={boundary}',
-            "Cache-Control": "private, no-cache",
-        },
-    )
-
-
-def _written(boundary: str, parts: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
-    for kind, data in parts:
-        yield f"--{boundary}\r\nContent-Type: {kind}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-        yield data
-        yield b"\r\n"
-    yield f"--{boundary}--\r\n".encode()
-
-
-def _file_type(instance: StoredInstance) -> str:
-    return f"{_DICOM}; transfer-syntax={instance.transfer_syntax}"
-
-
-def _places(instance: StoredInstance, images: ImageStore) -> dict[int, int]:
+def places(instance: StoredInstance, images: GuardedImages) -> dict[int, int]:
     """Where each frame of an instance, counted from 0, stands among those of its image set."""
     return {
         address.number: place
@@ -239,7 +294,88 @@ def _places(instance: StoredInstance, images: ImageStore) -> dict[int, int]:
     }
 
 
-def _bulk_uri(instance: StoredInstance, images: ImageStore, base: str) -> Callable[[str], str]:
-    image_set = images.get(instance.image_set)
-    address = f"{base}/studies/{image_set.study_uid}/series/{image_set.series_uid}/instances/{instance.sop_uid}"
+def multipart(
+    media: str,
+    parts: Iterable[tuple[str, str, bytes]],
+    *,
+    boundary: str,
+    headers: dict[str, str] | None = None,
+    is_short: bool = False,
+) -> Response:
+    """A multipart/related answer: Content-Type, Content-Location and body of each part.
+
+    It is sent as its parts come, or in one piece where it `is_short`.
+    """
+    kind = f'multipart/related; type="{media}"; boundary={boundary}'
+    told = {"Cache-Control": PRIVATE, **(headers or {}), "Content-Type": kind}
+    written = _written(boundary, parts)
+    return Response(b"".join(written), headers=told) if is_short else StreamingResponse(written, headers=told)
+
+
+class _Frames:
+    """The frames of one instance, in any form; what was read for one serves the next."""
+
+    def __init__(self, instance: StoredInstance, images: GuardedImages) -> None:
+        self._instance = instance
+        self._images = images
+
+    def read(self, number: int, form: Form) -> bytes:
+        """Frame `number`, from 1."""
+        instance = self._instance
+        if form.is_original and instance.transfer_syntax not in NATIVE:
+            return self._codestreams[number - 1]
+        if form.syntax == EXPLICIT_LE:
+            if instance.transfer_syntax in NATIVE and instance.storage is not Storage.FOLDED:
+                return self._stored.frame(number - 1)[0]
+            planar = int((instance.image or {}).get("planar", 0)) if instance.transfer_syntax in NATIVE else 0
+            return native_bytes(self._pixels(number), planar)
+        if form.syntax in {HTJ2K, HTJ2K_RPCL}:
+            return self._images.frame(instance.image_set, self._places[number - 1])[0]
+        return encoded_frame(self._pixels(number), instance, form.syntax)
+
+    def _pixels(self, number: int) -> NDArray[np.generic]:
+        return self._images.pixels(self._instance.image_set, self._places[number - 1])
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return places(self._instance, self._images)
+
+    @cached_property
+    def _data(self) -> bytes:
+        return self._images.export(self._instance, READ)
+
+    @cached_property
+    def _codestreams(self) -> list[bytes]:
+        return frames_encapsulated(self._data)
+
+    @cached_property
+    def _stored(self) -> StoredFrames:
+        return StoredFrames(self._data, parse(self._data), unpack=unpack_isolated)
+
+
+def _documents(visit: Visit, found: list[Held]) -> bytes:
+    documents = [
+        visit.images.document(instance, _bulk_uri(f"{held.address(visit.base)}/instances/{instance.sop_uid}"))
+        for held in found
+        for instance in visit.instances_in(held)
+    ]
+    if not documents:
+        raise NotFound("nothing is stored at this address")
+    return orjson.dumps(documents)
+
+
+def _bulk_uri(address: str) -> Callable[[str], str]:
     return lambda path: f"{address}/bulkdata/{path}"
+
+
+def _written(boundary: str, parts: Iterable[tuple[str, str, bytes]]) -> Iterator[bytes]:
+    for kind, address, data in parts:
+        head = f"Content-Type: {kind}\r\nContent-Location: {address}\r\nContent-Length: {len(data)}"
+        yield f"--{boundary}\r\n{head}\r\n\r\n".encode()
+        yield data
+        yield b"\r\n"
+    yield f"--{boundary}--\r\n".encode()
+
+
+def _file_type(syntax: str) -> str:
+    return f"application/dicom; transfer-syntax={syntax}"

@@ -1,0 +1,54 @@
+"""Pages of other origins that may use the DICOMweb door: those of a list, and no others (Fetch standard §3.2)."""
+
+import re
+from collections.abc import Collection
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+
+_SHARED = re.compile(r"/dicomweb(/.*)?|/datastore/[^/]+/(studies|series|instances)(/.*)?")
+_METHODS = "GET, HEAD, POST, OPTIONS"
+_REQUEST_HEADERS = "Accept, Authorization, Content-Type, If-None-Match, If-Range, Range"
+_EXPOSED = (
+    "Accept-Ranges, Content-Location, Content-Range, ETag, Location, Retry-After, Warning, "
+    "X-Radloop-Quality, X-Total-Count"
+)
+_REMEMBERED_S = "600"
+
+
+def is_shared(path: str) -> bool:
+    """Whether pages of other origins may be let to an address at all.
+
+    >>> is_shared("/dicomweb/studies"), is_shared("/datastore/abc/studies/1.2"), is_shared("/api/v1/worklist")
+    (True, True, False)
+    """
+    return _SHARED.fullmatch(path) is not None
+
+
+def allowed_origin(path: str, headers: Headers, origins: Collection[str]) -> str | None:
+    """The origin of a request, where it is another's and is let in at this address."""
+    origin = headers.get("origin")
+    return origin if origin is not None and origin in origins and is_shared(path) else None
+
+
+def preflight(method: str, headers: Headers, origin: str | None) -> Response | None:
+    """The answer to a browser that asks before it calls; None for any other request."""
+    if method != "OPTIONS" or origin is None or "access-control-request-method" not in headers:
+        return None
+    told = {
+        "Access-Control-Allow-Methods": _METHODS,
+        "Access-Control-Allow-Headers": _REQUEST_HEADERS,
+        "Access-Control-Max-Age": _REMEMBERED_S,
+    }
+    return Response(status_code=204, headers=told)
+
+
+def share(path: str, origin: str | None, answer: MutableHeaders) -> None:
+    """Tell in an answer whether the page that asked may read it."""
+    if not is_shared(path):
+        return
+    answer.add_vary_header("Origin")
+    if origin is not None:
+        answer["Access-Control-Allow-Origin"] = origin
+        answer["Access-Control-Expose-Headers"] = _EXPOSED
+        answer["Cross-Origin-Resource-Policy"] = "cross-origin"
