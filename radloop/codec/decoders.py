@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from radloop.codec import htj2k
 from radloop.codec.htj2k import CODEC_FAULTS, SOC_SIZ, frame_header
-from radloop.core.errors import Corrupt, PixelDataMismatch, UnsupportedPixels
+from radloop.core.errors import Corrupt, DoesNotDecode, PixelDataMismatch, UnsupportedPixels
 
 Frame = NDArray[Any]
 
@@ -62,7 +62,8 @@ def decode_frame(
         uint8, int8, uint16 or int16 (rows, columns) or (rows, columns, 3).
 
     Raises:
-        UnsupportedPixels: No codec of ours takes the transfer syntax, or the codec refuses these bytes.
+        UnsupportedPixels: No codec of ours takes the transfer syntax.
+        DoesNotDecode: The codec refuses these bytes.
         PixelDataMismatch: The codestream holds an image of another size than described.
     """
     decoder = _decoder(transfer_syntax, photometric)
@@ -76,7 +77,7 @@ def decode_frame(
     try:
         frame = np.asarray(decoder(raw))
     except (Corrupt, *CODEC_FAULTS) as error:
-        raise UnsupportedPixels(f"the codec of {transfer_syntax} refuses the frame") from error
+        raise DoesNotDecode(f"the codec of {transfer_syntax} refuses the frame") from error
     shape = (rows, columns) if samples == 1 else (rows, columns, samples)
     if frame.shape != shape or frame.dtype.itemsize > 2:  # noqa: PLR2004 — 16 bits
         raise PixelDataMismatch("the decoded frame has not the shape of its description")
@@ -84,6 +85,22 @@ def decode_frame(
     if samples == _COLOUR and photometric in _YBR and not _undoes_ybr(raw, transfer_syntax):
         frame = ybr_to_rgb(frame, bits_stored)
     return np.ascontiguousarray(frame)
+
+
+def unpack_bits(segment: bytes, length: int) -> bytes:
+    """The first `length` bytes of a segment of an RLE frame; a padding byte may unpack to more (PS3.5 §G.3.1).
+
+    Raises:
+        DoesNotDecode: The segment is damaged.
+        PixelDataMismatch: It holds fewer bytes.
+    """
+    try:
+        unpacked = imagecodecs.packbits_decode(segment, out=length + 256)
+    except CODEC_FAULTS as error:
+        raise DoesNotDecode("a segment of an RLE frame is damaged") from error
+    if len(unpacked) < length:
+        raise PixelDataMismatch(f"a segment of an RLE frame has {len(unpacked)} bytes for {length} pixels")
+    return bytes(unpacked[:length])
 
 
 def ybr_to_rgb(frame: Frame, bits_stored: int = 8) -> Frame:
@@ -165,7 +182,7 @@ def _check_size(raw: bytes, transfer_syntax: str, rows: int, columns: int, sampl
     else:
         found = _jpeg_size(raw)
     if found is None:
-        raise UnsupportedPixels(f"no frame header of {transfer_syntax} is there")
+        raise DoesNotDecode(f"no frame header of {transfer_syntax} is there")
     if found != (rows, columns, samples):
         raise PixelDataMismatch(
             f"the codestream is of {found[0]} x {found[1]} x {found[2]}, described is {rows} x {columns} x {samples}"

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from pydicom.datadict import dictionary_VR, private_dictionary_VR
+from pydicom.datadict import dictionary_VR, private_dictionary_VR, tag_for_keyword
 
 from radloop.core.errors import NotFound
 from radloop.dicom.elements import (
@@ -31,6 +31,9 @@ from radloop.dicom.values import (
 
 INLINE_LIMIT = 1024
 """Bytes of a binary value that still stand in the document."""
+
+_LONGEST = 1 << 20
+"""Bytes of any other value that still do; only an implicit encoding, or a lie, has longer ones."""
 
 _PIXELS = frozenset({PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA})
 _TEXT = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "SH", "TM", "UC", "UI"})
@@ -87,7 +90,17 @@ def bulk_value(data: bytes, path: str) -> bytes:
         element = elements[tag_number]
     except (KeyError, IndexError, ValueError):
         raise NotFound("the instance has no such value") from None
-    return _little_endian(part, element, _resolved_vr(part, elements, tag_number, element, is_signed=False))
+    return little_endian(part, element, resolved_vr(part, elements, tag_number, element, is_signed=False))
+
+
+def tag_of(keyword: str) -> str | None:
+    """The tag of an attribute as documents write it, or None where the dictionary does not know the keyword.
+
+    >>> tag_of("PatientID"), tag_of("Nobody")
+    ('00100020', None)
+    """
+    tag = tag_for_keyword(keyword)
+    return None if tag is None else f"{tag:08X}"
 
 
 def _index(text: str) -> int:
@@ -112,7 +125,7 @@ class _DocumentWriter:
             if not tag & 0xFFFF:
                 continue  # group lengths say nothing about a document (PS3.18 F.2.2)
             element = elements[tag]
-            vr = _resolved_vr(self.part, elements, tag, element, is_signed=self.is_signed)
+            vr = resolved_vr(self.part, elements, tag, element, is_signed=self.is_signed)
             entry = self.entry(tag, vr, element, f"{prefix}{tag:08X}", encodings)
             if entry is not None:
                 document[f"{tag:08X}"] = entry
@@ -120,7 +133,7 @@ class _DocumentWriter:
 
     def entry(self, tag: int, vr: str, element: Element, path: str, encodings: Sequence[str]) -> Document | None:
         """One element, or None for a bulk value nobody can be pointed to."""
-        if vr in _BINARY:
+        if vr in _BINARY or (element.length > _LONGEST and vr != "SQ"):
             return self.binary(tag, vr, element, path)
         if vr == "SQ":
             values: list[Any] = [
@@ -138,11 +151,11 @@ class _DocumentWriter:
             return {"vr": vr}
         if element.length > INLINE_LIMIT or tag in _PIXELS or element.fragments is not None:
             return {"vr": vr, "BulkDataURI": self.bulk_uri(path)} if self.bulk_uri else None
-        value = _little_endian(self.part, element, vr)
+        value = little_endian(self.part, element, vr)
         return {"vr": vr, "InlineBinary": base64.b64encode(value).decode("ascii")}
 
 
-def _resolved_vr(part: Part10, elements: Elements, tag: int, element: Element, *, is_signed: bool) -> str:
+def resolved_vr(part: Part10, elements: Elements, tag: int, element: Element, *, is_signed: bool) -> str:
     """The VR as written; where none is, by the dictionary and, for what that leaves open, by PS3.5 Annex A.1."""
     if element.items is not None:
         return "SQ"
@@ -219,7 +232,7 @@ def _name(text: str) -> Mapping[str, str] | None:
     return {group: value for group, value in groups if value} or None
 
 
-def _little_endian(part: Part10, element: Element, vr: str) -> bytes:
+def little_endian(part: Part10, element: Element, vr: str) -> bytes:
     value = value_bytes(part, element)
     size = _WORDS.get(vr, 1)
     if not part.is_big_endian or size == 1 or len(value) % size or element.fragments is not None:

@@ -8,9 +8,10 @@ See:
     PS3.5 §7 (the data set), §A (transfer syntaxes); PS3.10 §7 (the file).
 """
 
+import io
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,7 +41,10 @@ DEPTH_LIMIT = 50
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
+_PIECE = 1 << 20
+_SHORT_VRS = {vr: vr.decode() for vr in b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()}
+"""Those with a length of two bytes; one string each, for a file may have millions of elements."""
+
 _SEQUENCE_TAGS = frozenset(tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ")
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _DIRECTORY_CLASS = b"1.2.840.10008.1.3.10"
@@ -129,13 +133,24 @@ def read_part10(data: bytes) -> Part10:
     )
 
 
+def read_meta(data: bytes) -> tuple[str, int]:
+    """Transfer syntax of a file, "" where it names none, and the offset its data set begins at.
+
+    Raises:
+        NotDicom: It is something else.
+        TruncatedFile: It ends inside the file meta information.
+    """
+    meta, start = _Reader(data, big_endian=False).meta(_meta_start(data))
+    return _meta_text(data, meta, 0x00020010), start
+
+
 def _meta_start(data: bytes) -> int:
     """Offset of group 0002; what has neither preamble nor a first element of group 0002 is not DICOM."""
     if data[128:132] == b"DICM":
         if len(data) == 132:  # noqa: PLR2004 — preamble and prefix, nothing else
             raise TruncatedFile("the file ends after its preamble")
         return 132
-    if data[:2] == b"\x02\x00" and data[4:6] in _SHORT_VRS | {b"OB"}:
+    if data[:2] == b"\x02\x00" and data[4:6] in {*_SHORT_VRS, b"OB"}:
         return 0
     if not data:
         raise NotDicom("the file is empty")
@@ -159,16 +174,29 @@ def _looks_explicit(data: bytes, start: int, *, default: bool) -> bool:
 
 
 def _inflate(data: bytes, start: int) -> bytes:
-    stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        inflated = stream.decompress(data[start:], INFLATED_LIMIT)
-    except zlib.error:
-        raise InvalidInput("the deflated data set is damaged") from None
-    if stream.unconsumed_tail:
-        raise InvalidInput(f"the deflated data set expands past {INFLATED_LIMIT >> 20} MiB")
-    if not stream.eof:
-        raise TruncatedFile("the deflated data set has no end")
-    return inflated
+    """The data set, inflated twice: the first time only to count, so that a bomb is refused without its memory."""
+    size = sum(map(len, _inflated_pieces(data, start)))
+    inflated = io.BytesIO(bytes(size))  # its memory becomes the bytes given back, where a join would double it
+    for piece in _inflated_pieces(data, start):
+        inflated.write(piece)
+    return inflated.getvalue()
+
+
+def _inflated_pieces(data: bytes, start: int) -> Iterator[bytes]:
+    stream, count = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    rest: bytes | memoryview = memoryview(data)[start:]
+    while not stream.eof:
+        try:
+            piece = stream.decompress(rest, _PIECE)
+        except zlib.error:
+            raise InvalidInput("the deflated data set is damaged") from None
+        rest = stream.unconsumed_tail
+        count += len(piece)
+        if count > INFLATED_LIMIT:
+            raise InvalidInput(f"the deflated data set expands past {INFLATED_LIMIT >> 20} MiB")
+        if not piece and not rest and not stream.eof:
+            raise TruncatedFile("the deflated data set has no end")
+        yield piece
 
 
 def tag_name(tag: int) -> str:
@@ -257,7 +285,7 @@ class _Reader:
             written = data[position + 4 : position + 6]
             if written in _SHORT_VRS:
                 length = self._short(data, position + 6)[0]
-                vr = written.decode("ascii")
+                vr = _SHORT_VRS[written]
             elif _LETTERS.issuperset(written):
                 self._need(position, 12, end)
                 length = self._long(data, start)[0]

@@ -21,6 +21,9 @@ Orientation = tuple[float, float, float, float, float, float]
 Pair = tuple[float, float]
 _T = TypeVar("_T")
 
+FRAME_COUNT_LIMIT = 1 << 20
+"""Frames an instance may have: nine hours of video, or a slide of 250,000 x 250,000 pixels in tiles of 256."""
+
 _ROWS, _COLUMNS, _SAMPLES = 0x00280010, 0x00280011, 0x00280002
 _BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
 _REPRESENTATION, _PHOTOMETRIC, _PLANAR, _FRAMES = 0x00280103, 0x00280004, 0x00280006, 0x00280008
@@ -178,8 +181,8 @@ def _check(image: ImageDescription) -> None:
     """Refuse what describes no image at all."""
     if not (image.rows and image.columns and image.samples and image.bits_allocated):
         raise PixelDataMismatch("pixel data without rows, columns, samples or bits to read them by")
-    if image.frames < 1:
-        raise PixelDataMismatch("pixel data of no frames")
+    if not 0 < image.frames <= FRAME_COUNT_LIMIT:
+        raise PixelDataMismatch(f"pixel data of no frames, or of more than {FRAME_COUNT_LIMIT}")
     if not 0 < image.bits_stored <= image.bits_allocated:
         raise PixelDataMismatch(f"{image.bits_stored} bits cannot be stored in {image.bits_allocated}")
     if not image.bits_stored - 1 <= image.high_bit < image.bits_allocated:

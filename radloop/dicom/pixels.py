@@ -8,14 +8,14 @@ The glue to the codecs is one line for whoever may import both rooms:
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from radloop.core.errors import NotFound, PixelDataMismatch, UnsupportedPixels
+from radloop.core.errors import DoesNotDecode, NotFound, PixelDataMismatch, UnsupportedPixels
 from radloop.dicom.elements import (
     DEFLATED_FRAME,
     DEFLATED_LE,
@@ -23,6 +23,7 @@ from radloop.dicom.elements import (
     EXPLICIT_LE,
     IMPLICIT_LE,
     RLE,
+    Element,
     Part10,
     read_part10,
 )
@@ -30,15 +31,28 @@ from radloop.dicom.image import ImageDescription, pixel_element
 from radloop.dicom.parse import Instance, instance_of
 from radloop.dicom.values import binary_numbers, value_bytes
 
-__all__ = ["described", "frame_bytes", "frames_encapsulated", "native_array", "stored_frame"]
+__all__ = [
+    "StoredFrames",
+    "described",
+    "frame_bytes",
+    "frames_encapsulated",
+    "native_array",
+    "stored_frame",
+    "unpacked",
+]
 
 _COLOUR = 3
 _RLE_HEADER = 64
+_RLE_RATIO, _DEFLATE_RATIO = 64, 1032
+"""How many bytes one may stand for, at most."""
+
 _EXTENDED_OFFSETS = 0x7FE00001
 _STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
 """How a JPEG or JPEG-LS, a JPEG 2000 codestream and a JP2 file begin."""
 
 _Span = tuple[int, int]
+
+Unpack = Callable[[bytes, int], bytes]
 
 
 def described(instance: Instance) -> dict[str, Any]:
@@ -77,7 +91,18 @@ def frame_bytes(data: bytes, instance: Instance, index: int) -> bytes:
 
 
 def stored_frame(data: bytes, instance: Instance, index: int) -> tuple[bytes, str]:
-    """One frame as stored, and the transfer syntax these bytes are in.
+    """One frame as stored, and the transfer syntax these bytes are in; see `StoredFrames`, which does many.
+
+    Raises:
+        NotFound: There is no such frame.
+        UnsupportedPixels: The instance has no pixels, or of a layout we cannot cut.
+        PixelDataMismatch: Nothing tells where frames begin, or a frame has not the size described.
+    """
+    return StoredFrames(data, instance).frame(index)
+
+
+class StoredFrames:
+    """The frames of an instance as stored; a compressed or deflated file is taken apart once for all of them.
 
     Encapsulated frames come as their codestream. Uncompressed ones come as they stand in the file, and what is no
     codec of its own (big endian, deflated, RLE) comes uncompressed and little endian: the transfer syntax is then
@@ -86,34 +111,57 @@ def stored_frame(data: bytes, instance: Instance, index: int) -> tuple[bytes, st
     Args:
         data: The whole file that `instance` was parsed from.
         instance: What `parse` gave.
-        index: Frame, from 0.
+        unpack: What unpacks a segment of an RLE frame to so many bytes; doors give one that runs elsewhere.
 
     Raises:
-        NotFound: There is no such frame.
-        UnsupportedPixels: The instance has no pixels, or of a layout we cannot cut.
-        PixelDataMismatch: Nothing tells where frames begin, or a frame has not the size described.
+        UnsupportedPixels: The instance has no pixels.
     """
-    image = _image(instance)
-    if not 0 <= index < image.frames:
-        raise NotFound(f"there is no frame {index}; the instance has {image.frames}")
-    if instance.pixel_span is not None:
-        return _cut(data, instance.pixel_span[0], image, index), EXPLICIT_LE
-    part = read_part10(data)
-    found = pixel_element(part.elements)
-    if found is None:
-        raise PixelDataMismatch("the file is not the one the instance was read from")
-    if found[1].fragments is None:
-        if instance.transfer_syntax not in {DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE, EXPLICIT_LE}:
-            raise UnsupportedPixels(f"uncompressed pixels of transfer syntax {instance.transfer_syntax}")
-        if part.is_big_endian:
-            return _cut(_swapped(value_bytes(part, found[1]), image, found[1].vr), 0, image, index), EXPLICIT_LE
-        return _cut(part.data, found[1].start, image, index), EXPLICIT_LE
-    codestream = _joined(part.data, _frame_spans(part, image.frames)[index])
-    if instance.transfer_syntax == RLE:
-        return _rle(codestream, image), EXPLICIT_LE
-    if instance.transfer_syntax == DEFLATED_FRAME:
-        return _inflated(codestream, image), EXPLICIT_LE
-    return codestream, instance.transfer_syntax
+
+    def __init__(self, data: bytes, instance: Instance, *, unpack: Unpack | None = None) -> None:
+        self._data = data
+        self._instance = instance
+        self._image = _image(instance)
+        self._unpack = unpack or unpacked
+        self._part: Part10 | None = None
+        self._spans: list[list[_Span]] | None = None
+        self._swapped: bytes | None = None
+
+    def frame(self, index: int) -> tuple[bytes, str]:
+        """Frame `index`, from 0, and the transfer syntax of its bytes.
+
+        Raises:
+            NotFound: There is no such frame.
+            UnsupportedPixels: It is of a layout we cannot cut.
+            PixelDataMismatch: Nothing tells where frames begin, or a frame has not the size described.
+        """
+        image, instance = self._image, self._instance
+        if not 0 <= index < image.frames:
+            raise NotFound(f"there is no frame {index}; the instance has {image.frames}")
+        if instance.pixel_span is not None:
+            return _cut(self._data, instance.pixel_span[0], image, index), EXPLICIT_LE
+        part = self._part = self._part or read_part10(self._data)
+        found = pixel_element(part.elements)
+        if found is None:
+            raise PixelDataMismatch("the file is not the one the instance was read from")
+        if found[1].fragments is None:
+            return self._native(part, found[1], index), EXPLICIT_LE
+        if self._spans is None:
+            self._spans = _frame_spans(part, image.frames)
+        codestream = _joined(part.data, self._spans[index])
+        if instance.transfer_syntax == RLE:
+            return _rle(codestream, image, self._unpack), EXPLICIT_LE
+        if instance.transfer_syntax == DEFLATED_FRAME:
+            return _inflated(codestream, image), EXPLICIT_LE
+        return codestream, instance.transfer_syntax
+
+    def _native(self, part: Part10, pixels: Element, index: int) -> bytes:
+        if self._instance.transfer_syntax not in {DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE, EXPLICIT_LE}:
+            raise UnsupportedPixels(f"uncompressed pixels of transfer syntax {self._instance.transfer_syntax}")
+        if not part.is_big_endian:
+            return _cut(part.data, pixels.start, self._image, index)
+        if self._swapped is None:
+            self._swapped = _swapped(value_bytes(part, pixels), self._image, pixels.vr)
+        return _cut(self._swapped, 0, self._image, index)
 
 
 def native_array(raw: bytes, instance: Instance) -> NDArray[Any]:
@@ -187,7 +235,7 @@ def _frame_spans(part: Part10, frames: int) -> list[list[_Span]]:
         return [fragments]
     if len(fragments) == frames:
         return [[fragment] for fragment in fragments]
-    for offsets in (_extended_offsets(part), _basic_offsets(part.data, table)):
+    for offsets in (_extended_offsets(part, frames), _basic_offsets(part.data, table, frames)):
         spans = _by_offsets(fragments, offsets, frames)
         if spans is not None:
             return spans
@@ -197,14 +245,16 @@ def _frame_spans(part: Part10, frames: int) -> list[list[_Span]]:
     return [fragments[start:end] for start, end in zip(starts, [*starts[1:], len(fragments)], strict=True)]
 
 
-def _extended_offsets(part: Part10) -> Sequence[int]:
+def _extended_offsets(part: Part10, frames: int) -> Sequence[int]:
     element = part.elements.get(_EXTENDED_OFFSETS)
-    return [int(offset) for offset in binary_numbers(part, element, "OV")] if element is not None else ()
+    if element is None or element.length != 8 * frames:
+        return ()
+    return [int(offset) for offset in binary_numbers(part, element, "OV")]
 
 
-def _basic_offsets(data: bytes, table: _Span) -> Sequence[int]:
+def _basic_offsets(data: bytes, table: _Span, frames: int) -> Sequence[int]:
     start, length = table
-    return struct.unpack_from(f"<{length // 4}L", data, start)
+    return struct.unpack_from(f"<{frames}L", data, start) if length == 4 * frames else ()
 
 
 def _by_offsets(fragments: Sequence[_Span], offsets: Sequence[int], frames: int) -> list[list[_Span]] | None:
@@ -223,7 +273,7 @@ def _joined(data: bytes, spans: Sequence[_Span]) -> bytes:
     return b"".join(data[start : start + length] for start, length in spans)
 
 
-def _rle(codestream: bytes, image: ImageDescription) -> bytes:
+def _rle(codestream: bytes, image: ImageDescription, unpack: Unpack) -> bytes:
     """An RLE frame as uncompressed little endian bytes, its planes laid out as PlanarConfiguration says (PS3.5 §G).
 
     Segments are cut here, because imagecodecs' own reader of the whole frame follows offsets out of the buffer.
@@ -232,40 +282,49 @@ def _rle(codestream: bytes, image: ImageDescription) -> bytes:
     if image.bits_allocated not in {8, 16, 32}:
         raise UnsupportedPixels(f"RLE of {image.bits_allocated} bits")
     if len(codestream) < _RLE_HEADER:
-        raise UnsupportedPixels("the RLE frame has no header")
+        raise DoesNotDecode("the RLE frame has no header")
     count, *offsets = struct.unpack_from("<16L", codestream)
     if count != image.samples * size:
         raise PixelDataMismatch(f"an RLE frame has {count} segments, described are {image.samples * size}")
     ends = [*offsets[1:count], len(codestream)]
     if any(not _RLE_HEADER <= start <= end for start, end in zip(offsets, ends, strict=False)):
-        raise UnsupportedPixels("the segments of an RLE frame do not follow each other")
+        raise DoesNotDecode("the segments of an RLE frame do not follow each other")
+    if any(plane > _RLE_RATIO * (end - start) for start, end in zip(offsets, ends, strict=False)):
+        raise DoesNotDecode(f"a segment of an RLE frame is too short for {plane} pixels")
     planes = np.empty((plane, image.samples, size), dtype=np.uint8)
     for segment, (start, end) in enumerate(zip(offsets, ends, strict=False)):
         sample, byte = divmod(segment, size)
-        planes[:, sample, size - 1 - byte] = _unpacked(codestream[start:end], plane)
+        planes[:, sample, size - 1 - byte] = np.frombuffer(unpack(codestream[start:end], plane), dtype=np.uint8)
     if image.planar:
         planes = planes.transpose(1, 0, 2)
     return planes.tobytes()
 
 
-def _unpacked(segment: bytes, length: int) -> NDArray[np.uint8]:
-    """The bytes of one segment; a padding byte may unpack to more than there are pixels (PS3.5 §G.3.1)."""
+def unpacked(segment: bytes, length: int) -> bytes:
+    """The first `length` bytes of one segment; a padding byte may unpack to more than there are (PS3.5 §G.3.1).
+
+    Raises:
+        DoesNotDecode: The segment is damaged.
+        PixelDataMismatch: It holds fewer bytes.
+    """
     try:
-        unpacked = imagecodecs.packbits_decode(segment, out=length + 256)
+        whole = imagecodecs.packbits_decode(segment, out=length + 256)
     except (RuntimeError, ValueError) as error:
-        raise UnsupportedPixels("a segment of an RLE frame is damaged") from error
-    if len(unpacked) < length:
-        raise PixelDataMismatch(f"a segment of an RLE frame has {len(unpacked)} bytes for {length} pixels")
-    return np.frombuffer(unpacked, dtype=np.uint8, count=length)
+        raise DoesNotDecode("a segment of an RLE frame is damaged") from error
+    if len(whole) < length:
+        raise PixelDataMismatch(f"a segment of an RLE frame has {len(whole)} bytes for {length} pixels")
+    return bytes(whole[:length])
 
 
 def _inflated(codestream: bytes, image: ImageDescription) -> bytes:
     """A frame of the Deflated Image Frame transfer syntax."""
     wanted = -(-image.frame_bits // 8)
+    if wanted > _DEFLATE_RATIO * len(codestream):
+        raise DoesNotDecode(f"a deflated frame is too short for {wanted} bytes")
     try:
         frame = zlib.decompressobj(-zlib.MAX_WBITS).decompress(codestream, wanted)
     except zlib.error:
-        raise UnsupportedPixels("the deflated frame is damaged") from None
+        raise DoesNotDecode("the deflated frame is damaged") from None
     if len(frame) != wanted:
         raise PixelDataMismatch(f"a deflated frame gives {len(frame)} bytes, described are {wanted}")
     return frame

@@ -17,6 +17,9 @@ _SPECIFIC_CHARACTER_SET = 0x00080005
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _UID_LIMIT = 64
+_READ_LIMIT = 1 << 16
+"""Bytes of a value that are looked at for one text or a few numbers; explicit encodings allow no more."""
+
 _INTEGER_LIMIT = 1 << 31
 _ESCAPE = 0x1B
 _NAME_DELIMITERS = {0x5E, 0x3D}
@@ -42,6 +45,10 @@ def value_bytes(part: Part10, element: Element) -> bytes:
     return part.data[element.start : element.start + element.length]
 
 
+def _short(element: Element) -> Element:
+    return element if element.length <= _READ_LIMIT else element._replace(length=_READ_LIMIT)
+
+
 def encodings_of(part: Part10, elements: Elements, inherited: Sequence[str] = ("iso8859",)) -> Sequence[str]:
     """Python's names for the character sets of a data set or item; an item without its own inherits (PS3.3 C.12.1.1.2).
 
@@ -50,7 +57,7 @@ def encodings_of(part: Part10, elements: Elements, inherited: Sequence[str] = ("
     element = elements.get(_SPECIFIC_CHARACTER_SET)
     if element is None:
         return inherited
-    terms = [term.strip(" \0") for term in value_bytes(part, element).decode("latin-1").split("\\")]
+    terms = [term.strip(" \0") for term in value_bytes(part, _short(element)).decode("latin-1").split("\\")]
     if any(term not in python_encoding for term in terms):
         return ("iso8859",)
     with warnings.catch_warnings():
@@ -79,7 +86,7 @@ def texts(part: Part10, element: Element, encodings: Sequence[str], *, is_name: 
 def text(part: Part10, elements: Elements, tag: int, encodings: Sequence[str] = ("iso8859",)) -> str:
     """The first value of a text element, "" where it is absent or empty."""
     element = elements.get(tag)
-    return "" if element is None else texts(part, element, encodings)[0]
+    return "" if element is None else texts(part, _short(element), encodings)[0]
 
 
 def decimal(value: str) -> float | None:
@@ -110,7 +117,7 @@ def integer(value: str) -> int | None:
 def decimals(part: Part10, elements: Elements, tag: int) -> tuple[float, ...] | None:
     """All values of a DS, or None where it is absent, empty or has a value that is no number."""
     element = elements.get(tag)
-    if element is None or not element.length:
+    if element is None or not 0 < element.length <= _READ_LIMIT:
         return None
     if element.vr in {"FD", "FL"}:
         numbers: list[float | None] = [float(number) for number in binary_numbers(part, element, element.vr)]

@@ -127,7 +127,8 @@ def test_many_threads_landing_into_one_series_lose_nothing(house: House) -> None
     for thread in threads:
         thread.join()
     (row,) = house.records.find(IMAGE_SETS)
-    assert (row.document["instances"], house.records.count(PACKS)) == (16, 16)
+    assert row.document["instances"] == 16
+    assert 1 <= house.records.count(PACKS) <= 16, "those that waited for each other are landed together"
     assert sorted(house.images.export(i) for i in house.images.instances(row.key)) == sorted(files)
 
 
