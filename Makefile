@@ -10,7 +10,7 @@ DATA := $(abspath ../shared/data)
 export RADLOOP_TEST_DATA ?= $(DATA)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo serve test check format bench browser peers clean
+.PHONY: help setup demo serve test check format bench browser ohif peers clean
 
 help:  ## What there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ demo: setup  ## Walk the whole loop; DEMO_ARGS passes options on
 
 serve: setup  ## Doors, viewer and worker of ./radloop-home
 	$(BIN)/radloop up --open --no-tls $(SERVE_ARGS)
+
+ohif: setup  ## The OHIF viewer on a running radloop; OHIF_ARGS="URL PORT"
+	bash tools/ohif.sh $(OHIF_ARGS)
 
 browser:
 	@bash tools/browser.sh

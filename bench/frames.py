@@ -105,7 +105,7 @@ def percentile(values: list[float], share: int) -> float:
 @contextmanager
 def radloop_server(home: Path) -> Iterator[str]:
     """`radloop up` on a free port; yields its address."""
-    command = [sys.executable, "-m", "radloop.cli", "up", "--open", "--no-tls", "--listen", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "radloop.cli", "up", "--open", "--no-tls", "--no-dimse", "--listen", "127.0.0.1:0"]
     with child([*command, "--home", str(home)]) as process:
         yield wait_for(lambda: str(orjson.loads((home / "server.json").read_bytes())["url"]), process)
 

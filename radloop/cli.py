@@ -15,8 +15,15 @@ import click
 import httpx
 
 from radloop import __version__, demo, up
+from radloop.associations import DEFAULT_PORT
 from radloop.client import Client, batches, reach
 from radloop.codec.pictures import grey_pixels, is_picture
+from radloop.commands.audit import audit
+from radloop.commands.conform import conform_command
+from radloop.commands.credentials import credentials
+from radloop.commands.fsck import fsck_command
+from radloop.commands.ingest import send_in
+from radloop.commands.users import users
 from radloop.core.errors import Conflict, InvalidInput, RadloopError, Unavailable
 from radloop.core.images import SITES, Confidence
 from radloop.core.ports import Upload
@@ -55,32 +62,54 @@ def main() -> None:
 
 @main.command("up", short_help="Run doors, viewer and worker.")
 @home_option
-@click.option("--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Loopback address.")
+@click.option("--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Where to listen.")
 @click.option("--open", "is_open", is_flag=True, help="No sign-in: every caller is the owner. Loopback only.")
 @click.option("--no-tls", is_flag=True, help="Plain HTTP. Loopback only.")
-def up_command(home: Path | None, listen: str, is_open: bool, no_tls: bool) -> None:
-    """Run the doors, the viewer and the worker of a home; needs --open and --no-tls for now."""
-    if not (is_open and no_tls):
-        raise InvalidInput("sign-in and TLS are not there yet: say --open --no-tls to serve this machine only")
-    ERRORS.print("Open and without TLS: every program on this machine is the owner of this home.", style="yellow")
+@click.option("--dimse-port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="Of DIMSE.")
+@click.option("--no-dimse", is_flag=True, help="No C-STORE, C-FIND, C-MOVE, C-GET.")
+@click.option("--ae-title", metavar="TITLE", help="Our AE title [setting ae_title].")
+@click.option("--peer", "peers", multiple=True, metavar="AET@HOST:PORT", help="A DIMSE peer; may be repeated.")
+def up_command(
+    *,
+    home: Path | None,
+    listen: str,
+    is_open: bool,
+    no_tls: bool,
+    dimse_port: int,
+    no_dimse: bool,
+    ae_title: str | None,
+    peers: tuple[str, ...],
+) -> None:
+    """Run the doors, the viewer and the worker of a home, over TLS and with sign-in."""
+    if is_open:
+        ERRORS.print("OPEN: no sign-in. Every program on this machine is the owner of this home.", style="bold yellow")
+    if no_tls:
+        ERRORS.print("NO TLS: plain HTTP. Passwords and images cross this machine in clear.", style="bold yellow")
     up.serve(
         (home or Path("radloop-home")),
         listen,
-        ready=lambda url: print(f"radloop is up: {url}/app/  (Ctrl-C stops it)", flush=True),  # noqa: T201 — the answer
+        ready=_print_started,
+        is_open=is_open,
+        has_tls=not no_tls,
+        dimse=None if no_dimse else up.Dimse(dimse_port, ae_title, peers),
     )
 
 
 @main.command(short_help="Take in DICOM files and folders.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--resume", is_flag=True, help="Over a bad link: goes on after cuts, and when it is run again.")
 @home_option
 @server_option
 @json_option
-def ingest(paths: Sequence[Path], home: Path | None, server: str | None, as_json: bool) -> None:
+def ingest(paths: Sequence[Path], *, resume: bool, home: Path | None, server: str | None, as_json: bool) -> None:
     """Take in DICOM files and folders; what cannot be accepted is quarantined with a reason."""
     found = [file for path in paths for file in _files(path)]
     if not found:
         raise InvalidInput("no files there")
     with reach(home, server) as client:
+        if resume:
+            _print_report(send_in(client, found), as_json)
+            return
         report = _take_in(client, (Upload(file.read_bytes(), file.name) for file in found), _sizes(found))
     _print_report(report, as_json)
 
@@ -269,6 +298,26 @@ def demo_command(
     sys.exit(demo.run((home or Path("radloop-home")), listen, pictures=pictures, stays=stays, quick=quick))
 
 
+main.add_command(users)
+main.add_command(audit)
+main.add_command(credentials)
+main.add_command(fsck_command)
+main.add_command(conform_command)
+
+
+def _print_started(started: up.Started) -> None:
+    """Tell how to get in. A password is written to a terminal and nowhere else."""
+    if started.password is not None and sys.stdout.isatty():
+        print(f"First start: sign in as {started.first_user} with the password {started.password}")  # noqa: T201 — the answer
+        print("It is shown this once. Another: radloop users password", started.first_user)  # noqa: T201 — the answer
+    elif started.first_user is not None:
+        print(f"Nobody can sign in yet: radloop users password {started.first_user}")  # noqa: T201 — the answer
+    if started.authority is not None:
+        print(f"Browsers and programs trust it by {started.authority}")  # noqa: T201 — the answer
+    dimse = "" if started.dimse is None else f"\nDIMSE: {started.dimse}"
+    print(f"radloop is up: {started.url}/app/  (Ctrl-C stops it){dimse}", flush=True)  # noqa: T201 — the answer
+
+
 def _files(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
@@ -288,8 +337,9 @@ def _take_in(client: Client, uploads: Iterator[Upload], sizes: list[int]) -> dic
             files += client.upload(batch)
             advance(sum(sizes[len(files) - len(batch) : len(files)]))
     touched = list(dict.fromkeys(file["image_set"] for file in files if file["outcome"] == "ingested"))
-    for name in touched:
-        client.post(f"image-sets/{name}/complete")
+    studies = [client.post(f"image-sets/{name}/complete")["study"] for name in touched]
+    for study in dict.fromkeys(studies):
+        client.post(f"studies/{study}/complete")
     if client.installation is not None:
         _fold(client, touched)
     outcomes = Counter(file["outcome"] for file in files)
@@ -407,6 +457,11 @@ def _print_report(report: dict[str, Any], as_json: bool) -> None:
         f"{facts['ingested']} ingested, {facts['duplicates']} known already, {facts['quarantined']} quarantined,"
         f" {len(facts['image_sets'])} image sets" + (f", {facts['verified']} verified" if "verified" in facts else "")
     )
+    if "resent_bytes" in facts:
+        print(  # noqa: T201 — the answer
+            f"{facts['refused']} not to be taken out of an archive, {facts['skipped']} skipped,"
+            f" {facts['cuts']} cuts, {facts['resent_bytes']} of {facts['sent_bytes']} bytes sent again"
+        )
     for reason in facts["reasons"]:
         print(f"  {reason['count']} x {reason['code']}: {reason['sentence']}")  # noqa: T201 — the answer
 

@@ -1,6 +1,14 @@
-"""How commands reach an installation: the server that holds the home, or the home itself where nobody holds it."""
+"""How commands reach an installation: the server that holds the home, or the home itself where nobody holds it.
+
+The server of a home is reached with the owner's token, which lies in the home and is readable by the owner alone, and
+by trusting the home's own certificate authority. Another server takes the token in `RADLOOP_TOKEN` or the file of
+`--token-file`, and the authority in `RADLOOP_CA` or `--ca`; without one, those that the system trusts.
+"""
 
 import asyncio
+import os
+import socket
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,16 +17,20 @@ from typing import Any
 import httpx
 
 from radloop.api.app import create_app
-from radloop.core.errors import RadloopError
+from radloop.core.errors import Denied, InvalidInput, RadloopError
 from radloop.core.identity import OWNER
 from radloop.core.ports import Upload
 from radloop.functions.image_ingestion import ingest
 from radloop.local.home import Home
+from radloop.terminal import stated
+from radloop.up import trust
 from radloop.wiring import Installation, open_local
 
 _BATCH_FILES = 64
 _BATCH_BYTES = 64 << 20
 _TIMEOUT = httpx.Timeout(600.0, connect=10.0)
+SOCKET_OPTIONS = [(socket.IPPROTO_TCP, 25, 1 << 17)] if sys.platform.startswith("linux") else []
+"""TCP_NOTSENT_LOWAT: the kernel takes little more than the link does, so a cut costs little and progress is true."""
 
 
 class Refused(RadloopError):
@@ -38,12 +50,34 @@ class Client:
         installation: The open home; None when a server holds it.
     """
 
-    def __init__(self, url: str | None, installation: Installation | None) -> None:
+    def __init__(
+        self,
+        url: str | None,
+        installation: Installation | None,
+        *,
+        token: str | None = None,
+        authority: Path | None = None,
+    ) -> None:
         self.url = url
         self.installation = installation
-        self._http = None if url is None else httpx.Client(base_url=url, timeout=_TIMEOUT)
-        self._app = None if installation is None else create_app(installation.doors())
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._http = (
+            None
+            if url is None
+            else httpx.Client(
+                base_url=url,
+                timeout=_TIMEOUT,
+                headers=headers,
+                transport=httpx.HTTPTransport(verify=trust(authority), socket_options=SOCKET_OPTIONS),
+            )
+        )
+        self._app = None if installation is None else create_app(installation.doors(is_open=True))
         self._runner = asyncio.Runner()
+
+    @property
+    def http(self) -> httpx.Client | None:
+        """For what is no plain question and answer; None where no server holds the home."""
+        return self._http
 
     def get(self, path: str, **query: str | int) -> Any:
         """Answer of GET /api/v1/`path`, read as JSON.
@@ -62,6 +96,22 @@ class Client:
         if body is not None:
             options["json"] = body
         return _answer(self._send("POST", f"/api/v1/{path}", **options))
+
+    def patch(self, path: str, body: Any) -> Any:
+        """Answer of PATCH /api/v1/`path` with a JSON body.
+
+        Raises:
+            Refused: It was an error.
+        """
+        return _answer(self._send("PATCH", f"/api/v1/{path}", json=body))
+
+    def delete(self, path: str) -> Any:
+        """Answer of DELETE /api/v1/`path`.
+
+        Raises:
+            Refused: It was an error.
+        """
+        return _answer(self._send("DELETE", f"/api/v1/{path}"))
 
     def fetch(self, path: str) -> bytes:
         """Bytes of GET /api/v1/`path`.
@@ -151,16 +201,52 @@ def reach(home: Path | None, server: str | None) -> Iterator[Client]:
     Raises:
         Unavailable: Another process holds the home and tells no address.
     """
+    if server is not None:
+        with closing(Client(server, None, token=_token(), authority=_authority())) as client:
+            yield client
+        return
     root = (home or Path("radloop-home")).resolve()
-    url = server or Home(root).server()
+    place = Home(root)
+    url = place.server()
     if url is not None:
-        with closing(Client(url, None)) as client:
+        with closing(Client(url, None, **_as_owner(place, url))) as client:
             yield client
         return
     with Home(root).owned(), open_local(root) as installation:
         installation.worker().start_over()
         with closing(Client(None, installation)) as client:
             yield client
+
+
+def _as_owner(home: Home, url: str) -> dict[str, Any]:
+    """How the owner of a home reaches its server.
+
+    Raises:
+        Denied: The token may be read by the owner of the home only.
+    """
+    try:
+        token = home.owner_token.read_text()
+    except FileNotFoundError:
+        token = None  # nobody signs in there
+    except PermissionError:
+        raise Denied("only the owner of this home reaches its server without a token of their own") from None
+    return {"token": token, "authority": home.authority if url.startswith("https:") else None}
+
+
+def _token() -> str | None:
+    """The bearer token for `--server`."""
+    path = stated("token_file")
+    return (os.environ.get("RADLOOP_TOKEN") if path is None else path.read_text().strip()) or None
+
+
+def _authority() -> Path | None:
+    """The certificate authority for `--server`."""
+    path = stated("ca")
+    named = os.environ.get("RADLOOP_CA")
+    found = path or (Path(named) if named else None)
+    if found is not None and not found.is_file():
+        raise InvalidInput("RADLOOP_CA or --ca names no file")
+    return found
 
 
 def _answer(response: httpx.Response) -> Any:

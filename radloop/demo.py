@@ -122,7 +122,18 @@ def _server(root: Path, listen: str, show: _Show) -> Iterator[Client]:
     """The server of this home as a child, on `listen` or on a free port."""
     address = root / "server.json"
     address.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "radloop.cli", "up", "--open", "--no-tls", "--home", str(root), "--listen"]
+    command = [
+        sys.executable,
+        "-m",
+        "radloop.cli",
+        "up",
+        "--open",
+        "--no-tls",
+        "--no-dimse",
+        "--home",
+        str(root),
+        "--listen",
+    ]
     parent = os.getpid()
     child = subprocess.Popen(  # noqa: S603 — the command is ours
         [*command, _free(listen)],

@@ -30,6 +30,7 @@ from radloop.local.worker import Worker
 from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
 from radloop.security.access import RolePolicy, load_roles
+from radloop.security.identities import Identities
 from radloop.serving.champion import Champion
 from radloop.store.images import ImageStore
 from radloop.training.recipes import recipe_for
@@ -48,13 +49,20 @@ class Installation:
     pipelines: LocalPipelines
     champion: Champion
     audit: SqliteAudit
+    identities: Identities
 
     def worker(self) -> Worker:
         """The worker of this home; the caller holds its lock."""
         return Worker(self.platform, self.images, self.pipelines, self.home.inbox)
 
-    def doors(self, static: Path | None = None) -> Doors:
-        """What the HTTP doors need."""
+    def doors(self, static: Path | None = None, *, hosts: frozenset[str] = frozenset(), is_open: bool = False) -> Doors:
+        """What the HTTP doors need.
+
+        Args:
+            static: The folder of the viewer's built files.
+            hosts: Names the server answers to besides those of the loopback.
+            is_open: Whether every caller is the owner; only for a loopback address, or within this process.
+        """
         return Doors(
             platform=self.platform,
             images=self.images,
@@ -63,6 +71,9 @@ class Installation:
                 load_metrics((contracts() / "metrics.json").read_text()), [operation.id for operation in OPERATIONS]
             ),
             static=static,
+            hosts=hosts,
+            identities=self.identities,
+            is_open=is_open,
         )
 
 
@@ -101,6 +112,7 @@ def open_local(root: Path) -> Iterator[Installation]:
         images = ImageStore(blobs, records, keyring, now)
         models = RecordModels(records, now)
         policy = RolePolicy(load_roles((contracts() / "roles.json").read_text()))
+        identities = Identities(records, keyring, now, roles=policy.roles, session_hours=settings.session_hours)
         audit = SqliteAudit(database, records, now)
         held.callback(audit.close)
 
@@ -133,4 +145,4 @@ def open_local(root: Path) -> Iterator[Installation]:
             clock=now,
             recipe=lambda: dict(recipe),
         )
-        yield Installation(home, database, platform, images, pipelines, Champion(models, blobs), audit)
+        yield Installation(home, database, platform, images, pipelines, Champion(models, blobs), audit, identities)

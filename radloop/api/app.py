@@ -13,9 +13,13 @@ from starlette.routing import BaseRoute, Mount, Route
 from radloop.api.dicomweb import OPERATION_NAMES, dicomweb_routes
 from radloop.api.doors import Doors
 from radloop.api.errors import answer_to
+from radloop.api.frames_first import FramesFirst
 from radloop.api.gate import Gate
+from radloop.api.healthimaging.routes import healthimaging_routes
+from radloop.api.healthimaging.routes import operation_names as healthimaging_names
 from radloop.api.openapi import OPERATIONS, PREFIX
 from radloop.api.operations import as_json
+from radloop.api.principal import permitted
 from radloop.api.viewer import ViewerFiles
 from radloop.core.errors import NotFound, RadloopError
 from radloop.monitoring.metrics import exposition
@@ -30,20 +34,23 @@ def create_app(doors: Doors) -> Starlette:
         Route("/metrics", _metrics(doors), name="metrics"),
         Route("/", _to_viewer, name="root"),
         *(operation.route(PREFIX, doors) for operation in OPERATIONS),
-        Mount("/dicomweb", routes=dicomweb_routes(doors), name="dicomweb"),
+        *dicomweb_routes(doors),
+        *healthimaging_routes(doors),
     ]
     if doors.static is not None:
         routes.append(Mount("/app", ViewerFiles(directory=doors.static, html=True), name="viewer"))
-    return Starlette(
+    app = Starlette(
         routes=routes,
-        middleware=[Middleware(Gate, doors=doors)],
+        middleware=[Middleware(Gate, doors=doors), Middleware(FramesFirst, doors=doors)],
         exception_handlers={HTTPException: _refused, RadloopError: _refused},
     )
+    app.state.doors = doors
+    return app
 
 
 def operation_names() -> list[str]:
     """What `Meter` counts calls by."""
-    return [*(operation.id for operation in OPERATIONS), *OPERATION_NAMES]
+    return [*(operation.id for operation in OPERATIONS), *OPERATION_NAMES, *healthimaging_names()]
 
 
 async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001 — Starlette's signature
@@ -60,7 +67,8 @@ async def _to_viewer(request: Request) -> Response:  # noqa: ARG001 — Starlett
 
 
 def _metrics(doors: Doors) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:  # noqa: ARG001 — Starlette's signature
+    async def endpoint(request: Request) -> Response:
+        permitted(request, "metrics.read")
         if doors.meter is None:
             raise NotFound("nothing is measured here")
         text = await run_in_threadpool(exposition, doors.meter, doors.platform)

@@ -15,14 +15,18 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from radloop.core.errors import RadloopError
+from radloop.core.errors import RadloopError, Throttled
 from radloop.core.identity import new_id
 
 STATUS: Mapping[str, int] = {
     "invalid-input": HTTPStatus.BAD_REQUEST,
     "unsupported-pixels": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "checksum-mismatch": 460,
     "not-found": HTTPStatus.NOT_FOUND,
     "conflict": HTTPStatus.CONFLICT,
+    "unauthenticated": HTTPStatus.UNAUTHORIZED,
+    "throttled": HTTPStatus.TOO_MANY_REQUESTS,
     "denied": HTTPStatus.FORBIDDEN,
     "corrupt": HTTPStatus.INTERNAL_SERVER_ERROR,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -59,10 +63,18 @@ def answer_to(error: Exception) -> Response:
         status = status_of(error)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log(error)
-        headers = {"Retry-After": "1"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-        return refusal(status, error.code, str(error), headers)
+        return refusal(status, error.code, str(error), _hints(error, status))
     trace = log(error)
     return refusal(500, "internal", f"Something unexpected happened; the log has more under {trace}.")
+
+
+def _hints(error: RadloopError, status: int) -> dict[str, str]:
+    """Headers that tell what to do next."""
+    if isinstance(error, Throttled):
+        return {"Retry-After": str(error.retry_after_s)}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return {"Retry-After": "1"}
+    return {"WWW-Authenticate": 'Bearer realm="radloop"'} if status == HTTPStatus.UNAUTHORIZED else {}
 
 
 def log(error: BaseException) -> str:

@@ -6,6 +6,7 @@ requests that change something must not come from another site.
 """
 
 import time
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from radloop.api.cors import allowed_origin, preflight, share
 from radloop.api.doors import Doors
 from radloop.api.errors import answer_to, log, refusal
 
@@ -22,6 +24,8 @@ OPERATION = "radloop.operation"
 FRAME_OPERATIONS = frozenset({"getFrame", "getPreview", "retrieveFrames"})
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_RUNTIME = "runtime-"
+"""What AWS clients put before the name of a HealthImaging server for calls about image sets."""
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:;"
@@ -32,6 +36,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_RAW_HEADERS = tuple((name.lower().encode(), value.encode()) for name, value in _HEADERS.items())
 
 
 class Gate:
@@ -47,18 +52,25 @@ class Gate:
             await self._app(scope, receive, send)
             return
         begun, has_started, sent = time.perf_counter(), False, 0
+        asked = Headers(scope=scope)
+        origin = allowed_origin(scope["path"], asked, self._doors.platform.settings.cors_origins)
 
         async def complete(message: Message) -> None:
             nonlocal has_started, sent
             if message["type"] == "http.response.start":
                 has_started = True
-                _finish(MutableHeaders(scope=message))
+                told = MutableHeaders(scope=message)
+                _finish(told, is_secure=scope.get("scheme") == "https")
+                share(scope["path"], origin, told)
             sent += len(message.get("body", b""))
             await send(message)
 
-        why = objection(scope["method"], Headers(scope=scope), self._doors.hosts)
+        why = objection(scope["method"], asked, self._doors.hosts, is_welcome=origin is not None)
+        welcome = preflight(scope["method"], asked, origin) if why is None else None
         try:
-            if why is None:
+            if welcome is not None:
+                await welcome(scope, receive, complete)
+            elif why is None:
                 await self._app(scope, receive, complete)
             else:
                 await refusal(403, "denied", why)(scope, receive, complete)
@@ -80,12 +92,12 @@ class Gate:
             meter.frame_retrieved(seconds)
 
 
-def objection(method: str, headers: Headers, hosts: frozenset[str]) -> str | None:
-    """Why a request is turned away before anything is looked at, or None."""
+def objection(method: str, headers: Headers, hosts: frozenset[str], *, is_welcome: bool = False) -> str | None:
+    """Why a request is turned away before anything is looked at, or None; `is_welcome` where its origin is listed."""
     named = headers.getlist("host")
     if len(named) != 1 or not _is_known(named[0], hosts):
         return "This server answers to its own names only."
-    if method in _SAFE:
+    if method in _SAFE or is_welcome:
         return None
     if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
         return "A page of another site may not do this."
@@ -95,9 +107,10 @@ def objection(method: str, headers: Headers, hosts: frozenset[str]) -> str | Non
     return None
 
 
+@lru_cache(maxsize=1024)
 def _is_known(host: str, hosts: frozenset[str]) -> bool:
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        name = (urlsplit(f"//{host}").hostname or "").removeprefix(_RUNTIME)
     except ValueError:
         return False
     if name == "localhost" or name in hosts:
@@ -108,7 +121,13 @@ def _is_known(host: str, hosts: frozenset[str]) -> bool:
         return False
 
 
-def _finish(headers: MutableHeaders) -> None:
-    for name, value in _HEADERS.items():
-        headers[name] = value
+def _finish(headers: MutableHeaders, *, is_secure: bool) -> None:
+    here = {name for name, _ in headers.raw}
+    for name, value in _RAW_HEADERS:
+        if name in here:
+            headers[name.decode()] = value.decode()
+        else:
+            headers.raw.append((name, value))  # to look for it again in every header costs more than a small frame
+    if is_secure:
+        headers["Strict-Transport-Security"] = "max-age=31536000"
     headers.setdefault("Cache-Control", "no-store")

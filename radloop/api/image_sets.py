@@ -10,11 +10,11 @@ from radloop.api.operations import Ask, as_json, is_unchanged, validator
 from radloop.api.shapes import details, summary
 from radloop.core.errors import Conflict, InvalidInput, NotFound
 from radloop.core.images import SITES, Confidence, Finding, Seen, State
-from radloop.core.ports import AuditEntry, Change
 from radloop.core.tables import QUARANTINE
 from radloop.reading.opinion import keep_prediction
 from radloop.reading.truth import verify
 from radloop.reading.worklist import LONGEST_PAGE, worklist
+from radloop.store.guarded import GuardedImages
 from radloop.store.images import FrameAddress, ImageStore
 from radloop.store.instances import StoredInstance
 
@@ -28,11 +28,14 @@ def list_image_sets(ask: Ask) -> Response:
     wanted = ask.query.get("state") or None
     if wanted is not None and wanted not in set(State):
         raise InvalidInput(f"state must be one of {', '.join(State)}")
+    images = ask.doors.images_of(ask.principal)
+    images.may_search()
     page = worklist(
         ask.doors.platform.records,
         state=None if wanted is None else State(wanted),
         limit=ask.number("limit", 50, least=1, most=LONGEST_PAGE),
         after=ask.query.get("after") or None,
+        patients=images.patients,
     )
     return as_json(
         {
@@ -47,71 +50,92 @@ def list_image_sets(ask: Ask) -> Response:
 def get_image_set(ask: Ask) -> Response:
     """One image set with its frames."""
     identity = ask.path["id"]
-    image_set = ask.doors.images.get(identity)
-    return as_json(details(image_set, ask.doors.images.frames(identity), ask.doors.platform.records))
+    images = ask.doors.images_of(ask.principal)
+    image_set = images.look(identity)
+    return as_json(details(image_set, images.frames(identity), ask.doors.platform.records))
 
 
 def get_frame(ask: Ask) -> Response:
     """A frame at full quality."""
     identity, index = ask.path["id"], ask.path["index"]
-    address = address_of(ask.doors.images, identity, index)
-    quality = "lossy-as-received" if address.instance.is_lossy else "lossless"
-    headers = {"ETag": _frame_tag(address), "Cache-Control": _PRIVATE, "X-Radloop-Quality": quality}
+    images = ask.doors.images_of(ask.principal)
+    headers = frame_headers(address_of(images, identity, index))
     if is_unchanged(ask.headers, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    data, headers["X-Radloop-Quality"] = ask.doors.images.frame(identity, index)
+    data, headers["X-Radloop-Quality"] = images.frame(identity, index)
     return Response(data, media_type=FRAME_TYPE, headers=headers)
 
 
 def get_preview(ask: Ask) -> Response:
     """The lossy preview of a frame; only for moving."""
     identity, index = ask.path["id"], ask.path["index"]
-    address = address_of(ask.doors.images, identity, index)
+    images = ask.doors.images_of(ask.principal)
+    headers = preview_headers(address_of(images, identity, index))
+    if is_unchanged(ask.headers, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(images.preview(identity, index), media_type=FRAME_TYPE, headers=headers)
+
+
+def frame_headers(address: FrameAddress) -> dict[str, str]:
+    """What is told with a frame. Folded bytes never change; those cut from a landed file follow from it."""
+    frames = address.instance.frames
+    if frames:
+        full = frames[address.number].full
+        tag = validator("full", full.pack, full.offset)
+    else:
+        tag = validator("landed", address.instance.id, address.number)
+    quality = "lossy-as-received" if address.instance.is_lossy else "lossless"
+    return {"ETag": tag, "Cache-Control": _PRIVATE, "X-Radloop-Quality": quality}
+
+
+def preview_headers(address: FrameAddress) -> dict[str, str]:
+    """What is told with a preview.
+
+    Raises:
+        NotFound: There is none yet.
+    """
     preview = address.instance.frames[address.number].preview if address.instance.frames else None
     if preview is None:
-        raise NotFound(f"frame {index} has no preview yet")
+        raise NotFound("the frame has no preview yet")
     tag = validator("preview", preview.pack, preview.offset)
-    headers = {"ETag": tag, "Cache-Control": _PRIVATE, "X-Radloop-Quality": "preview"}
-    if is_unchanged(ask.headers, tag):
-        return Response(status_code=304, headers=headers)
-    return Response(ask.doors.images.preview(identity, index), media_type=FRAME_TYPE, headers=headers)
+    return {"ETag": tag, "Cache-Control": _PRIVATE, "X-Radloop-Quality": "preview"}
 
 
 def get_thumbnail(ask: Ask) -> Response:
     """A small picture of the middle frame, for finding a series."""
     identity = ask.path["id"]
-    frames = ask.doors.images.frames(identity)
+    images = ask.doors.images_of(ask.principal)
+    frames = images.frames(identity)
     middle = frames[len(frames) // 2] if frames else None
     tag = validator("thumbnail", identity, "none" if middle is None else f"{middle.instance.id}-{middle.number}")
     headers = {"ETag": tag, "Cache-Control": _PRIVATE}
     if is_unchanged(ask.headers, tag):
         return Response(status_code=304, headers=headers)
-    return Response(ask.doors.images.thumbnail(identity), media_type="image/png", headers=headers)
+    return Response(images.thumbnail(identity), media_type="image/png", headers=headers)
 
 
 def verify_image_set(ask: Ask) -> Response:
     """Record a reader's finding."""
     platform = ask.doors.platform
     version, finding = _verification(ask.body)
+    ask.doors.images_of(ask.principal).get(ask.path["id"], "image.verify")
     verified = verify(platform.records, platform.clock, ask.path["id"], finding, version=version, by=ask.principal)
     return as_json(summary(verified, platform.records))
 
 
 def complete_image_set(ask: Ask) -> Response:
     """End the arrival of instances now instead of after a quiet time."""
-    closed = ask.doors.images.complete(ask.path["id"], by=ask.principal)
+    closed = ask.doors.images_of(ask.principal).complete(ask.path["id"])
     return as_json(summary(closed, ask.doors.platform.records))
 
 
 def export_image_set(ask: Ask) -> Response:
     """The files as they arrived, in a zip that is written while it is sent."""
     identity = ask.path["id"]
-    ask.doors.images.get(identity)  # tells that there is none before the answer has begun
-    instances = ask.doors.images.instances(identity)
-    audit = AuditEntry(ask.principal.id, "export", identity)
-    ask.doors.platform.records.commit(Change(audit=[audit]))
+    images = ask.doors.images_of(ask.principal)
+    instances = images.exported(identity)  # tells that there is none before the answer has begun
     return StreamingResponse(
-        zipped(_files(ask.doors.images, instances)),
+        zipped(_files(images, instances)),
         media_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="{identity}.zip"'},
     )
@@ -122,11 +146,12 @@ def predict(ask: Ask) -> Response:
     identity = ask.body.get("image_set")
     if set(ask.body) != {"image_set"} or not isinstance(identity, str):
         raise InvalidInput("the body must hold image_set, the id of an image set, and nothing else")
-    image_set = ask.doors.images.get(identity)
+    images = ask.doors.images_of(ask.principal)
+    image_set = images.get(identity, "image.predict")
     if not image_set.is_closed:
         raise Conflict(f"image set {identity} is still arriving; ask again once it is closed")
     ask.doors.champion.version()  # there is no use in decoding a volume nobody can look at
-    opinion = ask.doors.champion.predict(ask.doors.images.volume(identity), image_set.modality)
+    opinion = ask.doors.champion.predict(images.volume(identity), image_set.modality)
     keep_prediction(ask.doors.platform.records, identity, opinion.plain(), version=image_set.version, by=ask.principal)
     return as_json({**opinion.plain(), "threshold": opinion.prediction.threshold, "image_set": identity})
 
@@ -156,7 +181,7 @@ def list_quarantine(ask: Ask) -> Response:
     )
 
 
-def address_of(images: ImageStore, identity: str, index: int) -> FrameAddress:
+def address_of(images: ImageStore | GuardedImages, identity: str, index: int) -> FrameAddress:
     """Where frame `index` of an image set is.
 
     Raises:
@@ -201,18 +226,9 @@ class _Outlet:
         return b"".join(pieces)
 
 
-def _files(images: ImageStore, instances: list[StoredInstance]) -> Iterator[tuple[str, bytes]]:
+def _files(images: GuardedImages, instances: list[StoredInstance]) -> Iterator[tuple[str, bytes]]:
     for number, instance in enumerate(instances, start=1):
         yield f"{number:05d}.dcm", images.export(instance)
-
-
-def _frame_tag(address: FrameAddress) -> str:
-    """The bytes of a folded frame never change; those cut from a landed file follow from it."""
-    frames = address.instance.frames
-    if not frames:
-        return validator("landed", address.instance.id, address.number)
-    full = frames[address.number].full
-    return validator("full", full.pack, full.offset)
 
 
 # A verification, field by field

@@ -7,8 +7,9 @@ from typing import Any
 from starlette.responses import Response
 
 from radloop import __version__
-from radloop.api import image_sets, loop, uploads
-from radloop.api.operations import Ask, Operation, Query, as_json
+from radloop.api import identities, image_sets, loop, resumable, studies, uploads
+from radloop.api.operations import Ask, Header, Operation, Query, as_json
+from radloop.api.principal import ANYBODY, SIGNED_IN
 from radloop.api.schemas import SCHEMAS
 
 PREFIX = "/api/v1"
@@ -16,12 +17,17 @@ PREFIX = "/api/v1"
 _PARAMETER = re.compile(r"{(\w+)(?::(\w+))?}")
 _WORDS = {
     400: "The request is not as it should be.",
+    401: "Nobody known: sign in, or send a bearer token.",
     403: "The caller may not do this.",
     404: "There is no such thing.",
+    408: "Nothing came for too long.",
     409: "It changed meanwhile, or is not in a state that allows this.",
+    412: "The version of tus is not one we speak.",
     413: "It is too long.",
     415: "The body is of a type this address does not take.",
     422: "The pixels cannot be decoded.",
+    429: "Too often; try again after Retry-After seconds.",
+    460: "The bytes are not those that the checksum was made of.",
     500: "Something failed on our side; the log has more.",
     503: "A part of ours does not answer now; try again.",
 }
@@ -36,11 +42,30 @@ def _limit(most: int) -> Query:
     return Query("limit", {"type": "integer", "minimum": 1, "maximum": most}, "At most so many.")
 
 
+_HEAD = Query("head", {"type": "string", "pattern": "^[0-9a-f]{64}$"}, "A head kept before, which the chain must hold.")
 _COMPLETE = Query("complete", {"enum": ["0", "1"]}, "1 closes the image sets that were touched.")
 _STATE = Query("state", {"enum": ["INGESTED", "VERIFIED", "REJECTED"]}, "Only image sets in this state.")
 _NEXT = Query("after", {"type": "string"}, "`next` of the page before.")
 _SEQUENCE = Query("after", {"type": "integer", "minimum": 0}, "Events behind this one; without it the newest first.")
+_BEFORE = Query("before", {"type": "integer", "minimum": 0}, "Only entries before this one.")
+_PRINCIPAL = Query("principal", {"type": "string"}, "Only what this principal did.")
+_ACTION = Query("action", {"type": "string"}, "Only this action.")
+_SUBJECT = Query("subject", {"type": "string"}, "Only what was done to this.")
 _FILES = ("multipart/form-data", "application/dicom")
+_BYTES = {"type": "integer", "minimum": 0}
+_TUS = Header("Tus-Resumable", "The version of tus that is spoken.", {"const": resumable.VERSION}, required=True)
+_LENGTH = Header("Upload-Length", "Bytes of the whole upload.", _BYTES, required=True)
+_OFFSET = Header("Upload-Offset", "Where the bytes belong, which is how many are durable.", _BYTES, required=True)
+_OFFSET_NOW = Header("Upload-Offset", "Bytes that are durable.", _BYTES)
+_METADATA = Header("Upload-Metadata", "Keys with values in base64; kept for the sender alone.")
+_CHECKSUM = Header("Upload-Checksum", "`sha256` or `sha1`, and the body's checksum in base64.")
+_EXPIRES = Header("Upload-Expires", "When an unfinished upload is removed.")
+_TUS_TERMS = (
+    Header("Tus-Version", "The versions of tus that are spoken."),
+    Header("Tus-Extension", "Its extensions that are spoken."),
+    Header("Tus-Max-Size", "Bytes that one upload may have.", _BYTES),
+    Header("Tus-Checksum-Algorithm", "What a checksum may be made by."),
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -51,6 +76,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Worklist",
         image_sets.list_image_sets,
         query=(_STATE, _limit(500), _NEXT),
+        action="image.search",
     ),
     Operation(
         "getImageSet",
@@ -60,6 +86,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "ImageSet",
         image_sets.get_image_set,
         refusals=(404,),
+        action="image.read",
     ),
     Operation(
         "getFrame",
@@ -69,6 +96,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "image/jph",
         image_sets.get_frame,
         refusals=(404, 422),
+        action="image.read",
     ),
     Operation(
         "getPreview",
@@ -78,6 +106,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "image/jph",
         image_sets.get_preview,
         refusals=(404,),
+        action="image.read",
     ),
     Operation(
         "getThumbnail",
@@ -87,6 +116,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "image/png",
         image_sets.get_thumbnail,
         refusals=(404, 422),
+        action="image.read",
     ),
     Operation(
         "verifyImageSet",
@@ -97,6 +127,7 @@ OPERATIONS: tuple[Operation, ...] = (
         image_sets.verify_image_set,
         takes="Verification",
         refusals=(404, 409, 413, 415),
+        action="image.verify",
     ),
     Operation(
         "completeImageSet",
@@ -106,6 +137,27 @@ OPERATIONS: tuple[Operation, ...] = (
         "Summary",
         image_sets.complete_image_set,
         refusals=(404, 503),
+        action="image.write",
+    ),
+    Operation(
+        "getStudy",
+        "GET",
+        "/studies/{id}",
+        "One study, counted",
+        "Study",
+        studies.get_study,
+        refusals=(404,),
+        action="image.read",
+    ),
+    Operation(
+        "completeStudy",
+        "POST",
+        "/studies/{id}/complete",
+        "Close a study and its image sets now",
+        "Study",
+        studies.complete_study,
+        refusals=(404, 503),
+        action="image.write",
     ),
     Operation(
         "exportImageSet",
@@ -115,8 +167,17 @@ OPERATIONS: tuple[Operation, ...] = (
         "application/zip",
         image_sets.export_image_set,
         refusals=(404,),
+        action="image.export",
     ),
-    Operation("listSites", "GET", "/sites", "Where a finding can be", "Sites", image_sets.list_sites),
+    Operation(
+        "listSites",
+        "GET",
+        "/sites",
+        "Where a finding can be",
+        "Sites",
+        image_sets.list_sites,
+        action="image.read",
+    ),
     Operation(
         "listExecutions",
         "GET",
@@ -125,6 +186,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Executions",
         loop.list_executions,
         query=(_limit(500),),
+        action="model.read",
     ),
     Operation(
         "startExecution",
@@ -134,6 +196,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Execution",
         loop.start_execution,
         refusals=(409,),
+        action="model.train",
     ),
     Operation(
         "getExecution",
@@ -143,11 +206,35 @@ OPERATIONS: tuple[Operation, ...] = (
         "Execution",
         loop.get_execution,
         refusals=(404,),
+        action="model.read",
     ),
-    Operation("getRetraining", "GET", "/retraining", "Where the loop stands", "Retraining", loop.get_retraining),
-    Operation("listModels", "GET", "/models", "Model versions, newest first", "Models", loop.list_models),
     Operation(
-        "getModel", "GET", "/models/{version:int}", "One model version", "Model", loop.get_model, refusals=(404,)
+        "getRetraining",
+        "GET",
+        "/retraining",
+        "Where the loop stands",
+        "Retraining",
+        loop.get_retraining,
+        action="model.read",
+    ),
+    Operation(
+        "listModels",
+        "GET",
+        "/models",
+        "Model versions, newest first",
+        "Models",
+        loop.list_models,
+        action="model.read",
+    ),
+    Operation(
+        "getModel",
+        "GET",
+        "/models/{version:int}",
+        "One model version",
+        "Model",
+        loop.get_model,
+        refusals=(404,),
+        action="model.read",
     ),
     Operation(
         "decideOnModel",
@@ -158,9 +245,17 @@ OPERATIONS: tuple[Operation, ...] = (
         loop.decide_on_model,
         takes="Decision",
         refusals=(404, 409, 413, 415),
+        action="model.decide",
     ),
     Operation(
-        "listEvents", "GET", "/events", "What happened", "Events", loop.list_events, query=(_limit(1000), _SEQUENCE)
+        "listEvents",
+        "GET",
+        "/events",
+        "What happened",
+        "Events",
+        loop.list_events,
+        query=(_limit(1000), _SEQUENCE),
+        action="event.read",
     ),
     Operation(
         "replayEvent",
@@ -170,6 +265,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Replayed",
         loop.replay_event,
         refusals=(404,),
+        action="event.replay",
     ),
     Operation(
         "listDeadLetters",
@@ -178,6 +274,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Jobs that were given up on",
         "DeadLetters",
         loop.list_dead_letters,
+        action="job.read",
     ),
     Operation(
         "replayJob",
@@ -187,6 +284,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Replayed",
         loop.replay_job,
         refusals=(404,),
+        action="job.replay",
     ),
     Operation(
         "uploadFiles",
@@ -198,6 +296,112 @@ OPERATIONS: tuple[Operation, ...] = (
         media=_FILES,
         query=(_COMPLETE,),
         refusals=(413, 415, 503),
+        action="image.write",
+    ),
+    Operation(
+        "describeResumable",
+        "OPTIONS",
+        "/resumable",
+        "What the resumable uploads of this server can do (tus 1.0.0)",
+        "",
+        receive=resumable.describe,
+        status=204,
+        tells=_TUS_TERMS,
+        always=resumable.ALWAYS,
+        action="image.write",
+    ),
+    Operation(
+        "createResumable",
+        "POST",
+        "/resumable",
+        "Begin a resumable upload, with or without its first bytes",
+        "",
+        receive=resumable.create,
+        media=(resumable.CHUNK,),
+        status=201,
+        headers=(_TUS, _LENGTH, _METADATA, _CHECKSUM),
+        tells=(Header("Location", "Where to send the bytes."), _OFFSET_NOW, _EXPIRES),
+        always=resumable.ALWAYS,
+        refusals=(408, 412, 413, 460, 503),
+        action="image.write",
+    ),
+    Operation(
+        "describeResumableUpload",
+        "OPTIONS",
+        "/resumable/{id}",
+        "The same, asked at an upload",
+        "",
+        receive=resumable.describe,
+        status=204,
+        tells=_TUS_TERMS,
+        always=resumable.ALWAYS,
+        action="image.write",
+    ),
+    Operation(
+        "getResumableOffset",
+        "HEAD",
+        "/resumable/{id}",
+        "How many bytes of an upload are durable",
+        "",
+        receive=resumable.status,
+        headers=(_TUS,),
+        tells=(_OFFSET_NOW, _LENGTH, _METADATA, _EXPIRES),
+        always=resumable.ALWAYS,
+        refusals=(404, 412),
+        action="image.write",
+    ),
+    Operation(
+        "getResumable",
+        "GET",
+        "/resumable/{id}",
+        "Where an upload stands, and what became of its files",
+        "ResumableUpload",
+        receive=resumable.report,
+        refusals=(404,),
+        action="image.write",
+    ),
+    Operation(
+        "storeResumablePart",
+        "PATCH",
+        "/resumable/{id}",
+        "Send the bytes behind the offset",
+        "",
+        receive=resumable.append,
+        media=(resumable.CHUNK,),
+        status=204,
+        headers=(_TUS, _OFFSET, _CHECKSUM),
+        tells=(_OFFSET_NOW, _EXPIRES),
+        always=resumable.ALWAYS,
+        refusals=(404, 408, 409, 412, 413, 415, 460, 503),
+        action="image.write",
+    ),
+    Operation(
+        "updateResumable",
+        "POST",
+        "/resumable/{id}",
+        "PATCH or DELETE, for clients that can do neither",
+        "",
+        receive=resumable.override,
+        media=(resumable.CHUNK,),
+        status=204,
+        headers=(_TUS, Header("X-HTTP-Method-Override", "PATCH or DELETE.", required=True), _OFFSET, _CHECKSUM),
+        tells=(_OFFSET_NOW, _EXPIRES),
+        always=resumable.ALWAYS,
+        refusals=(404, 408, 409, 412, 413, 415, 460, 503),
+        action="image.write",
+    ),
+    Operation(
+        "deleteResumable",
+        "DELETE",
+        "/resumable/{id}",
+        "Forget an upload; what has landed of it stays",
+        "",
+        receive=resumable.remove,
+        status=204,
+        headers=(_TUS,),
+        always=resumable.ALWAYS,
+        refusals=(404, 409, 412),
+        action="image.write",
     ),
     Operation(
         "listQuarantine",
@@ -207,6 +411,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Quarantine",
         image_sets.list_quarantine,
         query=(_limit(1000),),
+        action="quarantine.read",
     ),
     Operation(
         "predict",
@@ -217,8 +422,115 @@ OPERATIONS: tuple[Operation, ...] = (
         image_sets.predict,
         takes="Ask",
         refusals=(404, 409, 413, 415, 422),
+        action="image.predict",
     ),
-    Operation("describe", "GET", "/openapi.json", "This document", "application/json", describe),
+    Operation(
+        "createSession",
+        "POST",
+        "/session",
+        "Sign in; the answer sets a cookie",
+        "Session",
+        receive=identities.sign_in,
+        takes="SignIn",
+        refusals=(401, 413, 415, 429),
+        action=ANYBODY,
+    ),
+    Operation(
+        "getSession", "GET", "/session", "Who the caller is", "Session", receive=identities.who, action=SIGNED_IN
+    ),
+    Operation(
+        "deleteSession", "DELETE", "/session", "Sign out", "SignedOut", receive=identities.sign_out, action=SIGNED_IN
+    ),
+    Operation(
+        "listUsers",
+        "GET",
+        "/users",
+        "Who can sign in",
+        "Users",
+        identities.list_users,
+        action="credential.manage",
+    ),
+    Operation(
+        "createUser",
+        "POST",
+        "/users",
+        "Let somebody sign in",
+        "User",
+        identities.create_user,
+        takes="NewUser",
+        refusals=(409, 413, 415),
+        action="credential.manage",
+    ),
+    Operation(
+        "updateUser",
+        "PATCH",
+        "/users/{id}",
+        "Another password, other roles, or no way in; ends all sign-ins of that user",
+        "User",
+        identities.change_user,
+        takes="UserChange",
+        refusals=(404, 409, 413, 415),
+        action="credential.manage",
+    ),
+    Operation(
+        "listCredentials",
+        "GET",
+        "/credentials",
+        "Access keys, without their secrets",
+        "Credentials",
+        identities.list_credentials,
+        action="credential.manage",
+    ),
+    Operation(
+        "createCredential",
+        "POST",
+        "/credentials",
+        "An access key and a bearer token for a program",
+        "NewCredential",
+        identities.create_credential,
+        takes="CredentialWish",
+        refusals=(413, 415),
+        action="credential.manage",
+    ),
+    Operation(
+        "deleteCredential",
+        "DELETE",
+        "/credentials/{id}",
+        "Make a credential worthless for good",
+        "Credential",
+        identities.revoke_credential,
+        refusals=(404, 409),
+        action="credential.manage",
+    ),
+    Operation(
+        "listAudit",
+        "GET",
+        "/audit",
+        "Who did what, newest first",
+        "Audit",
+        identities.list_audit,
+        query=(_limit(1000), _BEFORE, _PRINCIPAL, _ACTION, _SUBJECT),
+        action="audit.read",
+    ),
+    Operation(
+        "verifyAudit",
+        "GET",
+        "/audit/verification",
+        "Whether the chain of the audit is whole",
+        "AuditVerdict",
+        identities.verify_audit,
+        query=(_HEAD,),
+        action="audit.read",
+    ),
+    Operation(
+        "describe",
+        "GET",
+        "/openapi.json",
+        "This document",
+        "application/json",
+        describe,
+        action=SIGNED_IN,
+    ),
 )
 """Every operation. A row here is a route and its documentation; there is no route without one."""
 
@@ -246,7 +558,7 @@ def _described(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,
-        "parameters": [*_in_path(operation), *_in_query(operation)],
+        "parameters": [*_in_path(operation), *_in_query(operation), *_in_headers(operation)],
         "responses": _responses(operation),
     }
     if operation.takes is not None:
@@ -278,18 +590,43 @@ def _in_query(operation: Operation) -> list[dict[str, Any]]:
     ]
 
 
+def _in_headers(operation: Operation) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": each.name,
+            "in": "header",
+            "required": each.required,
+            "schema": each.schema,
+            "description": each.description,
+        }
+        for each in operation.headers
+    ]
+
+
+def _told(operation: Operation) -> dict[str, Any]:
+    """The headers of an answer that is no refusal."""
+    always = {name: {"schema": {"const": value}} for name, value in operation.always.items()}
+    tells = {each.name: {"schema": each.schema, "description": each.description} for each in operation.tells}
+    return {"headers": {**always, **tells}} if always or tells else {}
+
+
 def _responses(operation: Operation) -> dict[str, Any]:
-    if "/" in operation.gives:
-        content: dict[str, Any] = {operation.gives: {}}
+    if not operation.gives:
+        content: dict[str, Any] = {}
+    elif "/" in operation.gives:
+        content = {operation.gives: {}}
     else:
         content = {"application/json": {"schema": _ref(operation.gives)}}
     failed = {"application/json": {"schema": _ref("Error")}}
     refused = {
         str(status): {"description": _WORDS[status], "content": failed}
-        for status in sorted({400, 403, 500, *operation.refusals})
+        for status in sorted({400, 401, 403, 500, *operation.refusals})
     }
     unchanged = {"304": {"description": "What the caller holds is still so."}} if "image/" in operation.gives else {}
-    return {"200": {"description": operation.summary, "content": content}, **unchanged, **refused}
+    done: dict[str, Any] = {"description": operation.summary, **_told(operation)}
+    if content:
+        done["content"] = content
+    return {str(operation.status): done, **unchanged, **refused}
 
 
 def _ref(name: str) -> dict[str, str]:

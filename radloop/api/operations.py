@@ -1,7 +1,7 @@
 """What an operation of the platform API is: a row of the one table that both routes requests and documents itself."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -13,11 +13,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from radloop.api.doors import Doors
+from radloop.api.errors import answer_to
 from radloop.api.gate import OPERATION
 from radloop.api.media import media_type
-from radloop.api.principal import principal_of
+from radloop.api.principal import permitted
 from radloop.api.uploads import whole
-from radloop.core.errors import InvalidInput
+from radloop.core.errors import InvalidInput, RadloopError
 from radloop.core.identity import Principal
 
 LONGEST_BODY = 64 * 1024
@@ -63,17 +64,33 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """A header that a request may carry, or that an answer does."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One row: an address, a method, what goes in, what comes out, who answers.
 
     Attributes:
         path: Below `/api/v1`, in Starlette's spelling; a parameter may name its convertor.
+        action: What a caller must be allowed to do: an action of `contracts/roles.json`, `ANYBODY` or `SIGNED_IN`.
+            It is asked for here and nowhere else. A row that names none is refused to everybody.
         answer: Runs in a thread, because everything below the doors waits; exactly one of it and `receive` is given.
-        receive: For bodies that are read as they arrive.
-        gives: Name of a schema, or the media type of what is no JSON.
+        receive: For bodies that are read as they arrive, and answers with a status or headers of their own.
+        gives: Name of a schema, or the media type of what is no JSON; empty for an answer without a body.
         takes: Name of the schema of the JSON body.
         media: Media types of a body that `receive` reads.
         refusals: Statuses besides 400 and 500 that a caller must reckon with.
+        status: Of an answer that is no refusal.
+        headers: What a request may carry besides what HTTP itself knows.
+        tells: Headers of an answer that is no refusal.
+        always: Headers of every answer, refusals included.
     """
 
     id: str
@@ -82,24 +99,40 @@ class Operation:
     summary: str
     gives: str
     answer: Callable[[Ask], Response] | None = None
-    receive: Callable[[Request, Doors, Principal], Awaitable[dict[str, Any]]] | None = None
+    receive: Callable[[Request, Doors, Principal], Awaitable[dict[str, Any] | Response]] | None = None
     takes: str | None = None
     media: tuple[str, ...] = ()
     query: tuple[Query, ...] = ()
     refusals: tuple[int, ...] = ()
+    status: int = 200
+    headers: tuple[Header, ...] = ()
+    tells: tuple[Header, ...] = ()
+    always: Mapping[str, str] = field(default_factory=dict)
+    action: str = ""
 
     def route(self, prefix: str, doors: Doors) -> Route:
         """Where Starlette finds it."""
 
-        async def endpoint(request: Request) -> Response:
-            request.scope[OPERATION] = self.id
-            principal = principal_of(request)
+        async def answered(request: Request) -> Response:
+            principal = permitted(request, self.action)
             if self.receive is not None:
-                return as_json(await self.receive(request, doors, principal))
+                told = await self.receive(request, doors, principal)
+                return told if isinstance(told, Response) else as_json(told)
             assert self.answer is not None
-            body = await _json_body(request) if self.takes is not None else {}
+            body = await json_body(request) if self.takes is not None else {}
             ask = Ask(doors, principal, request.path_params, request.query_params, request.headers, body)
             return await run_in_threadpool(self.answer, ask)
+
+        async def endpoint(request: Request) -> Response:
+            request.scope[OPERATION] = self.id
+            if not self.always:
+                return await answered(request)
+            try:
+                response = await answered(request)
+            except (HTTPException, RadloopError) as error:
+                response = answer_to(error)
+            response.headers.update(self.always)
+            return response
 
         return Route(prefix + self.path, endpoint, methods=[self.method], name=self.id)
 
@@ -120,7 +153,7 @@ def is_unchanged(headers: Headers, tag: str) -> bool:
     return tag in known or known == ["*"]
 
 
-async def _json_body(request: Request) -> Mapping[str, Any]:
+async def json_body(request: Request) -> Mapping[str, Any]:
     """The JSON object of a request.
 
     Raises:

@@ -51,6 +51,22 @@ def _or_none(schema: Schema) -> Schema:
     return {"oneOf": [schema, {"type": "null"}]}
 
 
+_PASSWORD: Schema = {"type": "string", "minLength": 12, "maxLength": 1024}
+_PATIENTS: Schema = {
+    "type": ["array", "null"],
+    "items": _TEXT,
+    "description": "PatientIDs of the only patients that may be known of; null for all.",
+}
+_CREDENTIAL: Mapping[str, Schema] = {
+    "access_key_id": _TEXT,
+    "roles": _list(_TEXT),
+    "patients": _PATIENTS,
+    "note": _TEXT,
+    "created_by": _TEXT,
+    "created_at": _TIME,
+    "expires_at": _TIME_OR_NONE,
+    "revoked_at": _TIME_OR_NONE,
+}
 _SUMMARY: Mapping[str, Schema] = {
     "id": _ID,
     "version": {"type": "integer", "minimum": 1},
@@ -73,6 +89,7 @@ _SUMMARY: Mapping[str, Schema] = {
     "prediction": _or_none(_ref("KeptPrediction")),
     "original_bytes": _COUNT,
     "stored_bytes": _COUNT,
+    "study": _TEXT,
     "study_uid": _TEXT,
     "series_uid": _TEXT,
     "created_at": _TIME,
@@ -86,6 +103,16 @@ SCHEMAS: Mapping[str, Schema] = {
         finding={"enum": ["present", "absent"]},
         model_version={"type": "integer", "minimum": 1},
     ),
+    "Study": _object(
+        id=_TEXT,
+        version={**_COUNT, "description": "How often it has been received whole."},
+        complete=_FLAG,
+        study_uid=_TEXT,
+        modalities=_list(_TEXT),
+        series=_COUNT,
+        instances=_COUNT,
+    ),
+    "AuditVerdict": _object(whole=_FLAG, entries=_COUNT, head=_TEXT, broken_at=_COUNT_OR_NONE, holds_head=_FLAG),
     "Summary": _object(**_SUMMARY),
     "Worklist": _object(
         items=_list(_ref("Summary")),
@@ -200,6 +227,29 @@ SCHEMAS: Mapping[str, Schema] = {
             ),
         ),
     ),
+    "ResumableUpload": _object(
+        id=_ID,
+        state={"enum": ["receiving", "landing", "done", "failed"]},
+        offset={**_COUNT, "description": "Bytes that are durable."},
+        length=_COUNT,
+        files={**_COUNT, "description": "Files of the upload that are dealt with."},
+        ingested=_COUNT,
+        duplicates=_COUNT,
+        quarantined=_COUNT,
+        refused={**_COUNT, "description": "Files that could not be taken out of the archive; they are nowhere."},
+        skipped={**_COUNT, "description": "DICOMDIR, and what operating systems leave in folders."},
+        image_sets=_list(_ID),
+        reasons=_list(
+            _object(
+                code=_TEXT,
+                sentence=_TEXT,
+                count=_COUNT,
+                places={**_list(_COUNT), "description": "Numbers of the first of them in the archive, from 1."},
+            )
+        ),
+        created_at=_TIME,
+        expires_at=_TIME_OR_NONE,
+    ),
     "Quarantine": _list(_object(id=_ID, code=_TEXT, sentence=_TEXT, size_bytes=_COUNT, time=_TIME)),
     "Ask": _object(image_set=_ID),
     "Prediction": _object(
@@ -208,6 +258,46 @@ SCHEMAS: Mapping[str, Schema] = {
         threshold=_NUMBER,
         model_version={"type": "integer", "minimum": 1},
         image_set=_ID,
+    ),
+    "SignIn": _object(name=_TEXT, password=_TEXT),
+    "Session": _object(
+        id=_TEXT,
+        name={**_WORD, "description": "Of a person; a program has none."},
+        roles=_list(_TEXT),
+        actions={**_list(_TEXT), "description": "All that the roles allow."},
+        is_limited={**_FLAG, "description": "Whether only some patients may be known of."},
+        is_open={**_FLAG, "description": "Whether nobody signs in here, and every caller is the owner."},
+    ),
+    "SignedOut": _object(signed_out=_FLAG),
+    "User": _object(id=_ID, name=_TEXT, roles=_list(_TEXT), patients=_PATIENTS, disabled=_FLAG, created_at=_TIME),
+    "Users": _object(items=_list(_ref("User"))),
+    "NewUser": _without_need(("patients",), name=_TEXT, password=_PASSWORD, roles=_list(_TEXT), patients=_PATIENTS),
+    "UserChange": _without_need(
+        ("password", "roles", "disabled"), password=_PASSWORD, roles=_list(_TEXT), disabled=_FLAG
+    ),
+    "Credential": _object(**_CREDENTIAL),
+    "Credentials": _object(items=_list(_ref("Credential"))),
+    "NewCredential": _object(**_CREDENTIAL, secret_access_key=_TEXT, token=_TEXT),
+    "CredentialWish": _without_need(
+        ("patients", "note", "days"),
+        roles=_list(_TEXT),
+        patients=_PATIENTS,
+        note={**_TEXT, "maxLength": 64},
+        days={"type": ["integer", "null"], "minimum": 1, "maximum": 3650},
+    ),
+    "Audit": _object(
+        items=_list(
+            _object(
+                seq=_COUNT,
+                time=_TIME,
+                principal=_TEXT,
+                action=_TEXT,
+                subject=_TEXT,
+                outcome=_TEXT,
+                count=_COUNT,
+                hash=_TEXT,
+            )
+        )
     ),
 }
 """Every body by name; an object holds what is named here and nothing else."""

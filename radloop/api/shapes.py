@@ -7,7 +7,7 @@ from typing import Any
 from radloop.core.images import ImageSet, Truth
 from radloop.core.platform import Platform
 from radloop.core.ports import Execution, ModelVersion, Records, Told
-from radloop.core.tables import INSTANCES
+from radloop.core.tables import INSTANCES, study_key
 from radloop.dicom.image import ImageDescription
 from radloop.security.sealing import OVERHEAD_BYTES
 from radloop.store.images import FrameAddress
@@ -42,6 +42,7 @@ def summary(image_set: ImageSet, records: Records) -> dict[str, Any]:
         "prediction": None if image_set.prediction is None else dict(image_set.prediction),
         "original_bytes": image_set.original_bytes,
         "stored_bytes": image_set.stored_bytes,
+        "study": study_key(image_set.datastore, image_set.patient_id, image_set.study_uid),
         "study_uid": image_set.study_uid,
         "series_uid": image_set.series_uid,
         "created_at": moment(image_set.created_at),

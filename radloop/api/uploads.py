@@ -15,7 +15,9 @@ from radloop.api.multipart import parts_of
 from radloop.core.errors import InvalidInput
 from radloop.core.identity import Principal
 from radloop.core.ports import Landing, Upload
+from radloop.core.tables import DEFAULT_DATASTORE, study_key
 from radloop.functions.image_ingestion import ingest
+from radloop.store.guarded import GuardedImages
 
 BATCH_FILES = 64
 BATCH_BYTES = 64 << 20
@@ -66,24 +68,26 @@ async def whole(stream: AsyncIterable[bytes], longest: int) -> bytes:
     return bytes(body)
 
 
-async def land(files: AsyncIterable[Upload], doors: Doors, principal: Principal) -> AsyncIterator[Landed]:
+async def land(
+    files: AsyncIterable[Upload], doors: Doors, principal: Principal, datastore: str = DEFAULT_DATASTORE
+) -> AsyncIterator[Landed]:
     """Land files in batches as they arrive; each is durable or quarantined when it is told of."""
     batch: list[Upload] = []
     held = 0
     async for file in files:
         if batch and (len(batch) >= BATCH_FILES or held + len(file.data) > BATCH_BYTES):
-            for landed in await _land(batch, doors, principal):
+            for landed in await _land(batch, doors, principal, datastore):
                 yield landed
             batch, held = [], 0
         batch.append(file)
         held += len(file.data)
     if batch:
-        for landed in await _land(batch, doors, principal):
+        for landed in await _land(batch, doors, principal, datastore):
             yield landed
 
 
-async def _land(batch: list[Upload], doors: Doors, principal: Principal) -> list[Landed]:
-    landings = await run_in_threadpool(ingest, batch, doors.platform, by=principal)
+async def _land(batch: list[Upload], doors: Doors, principal: Principal, datastore: str) -> list[Landed]:
+    landings = await run_in_threadpool(ingest, batch, doors.platform, by=principal, datastore=datastore)
     return [Landed(file.name, landing) for file, landing in zip(batch, landings, strict=True)]
 
 
@@ -101,8 +105,7 @@ async def receive(request: Request, doors: Doors, principal: Principal) -> dict[
     if not landed:
         raise InvalidInput("the request carries no file")
     if complete == "1":
-        for identity in _touched(landed):
-            await run_in_threadpool(doors.images.complete, identity, by=principal)
+        await run_in_threadpool(_complete, _touched(landed), doors.images_of(principal))
     return report(landed)
 
 
@@ -130,6 +133,13 @@ def report(landed: list[Landed]) -> dict[str, Any]:
             for each in landed
         ],
     }
+
+
+def _complete(names: list[str], images: GuardedImages) -> None:
+    """Close the studies of these image sets: the sender says that there is no more."""
+    closed = [images.get(name, "image.write") for name in names]
+    for study in dict.fromkeys(study_key(each.datastore, each.patient_id, each.study_uid) for each in closed):
+        images.complete_study(study)
 
 
 def _touched(landed: list[Landed]) -> list[str]:

@@ -8,6 +8,7 @@
     │   ├── InvalidIdentity         an identity UID is not a legal UID
     │   ├── PixelDataMismatch       pixel data and image description contradict each other
     │   ├── IrregularVolume         slices missing, doubled or displaced
+    │   ├── OutOfScope              the file is of a patient its sender may not know of
     │   ├── UnsupportedPixels       we hold the frame but no codec of ours can decode it
     │   │   └── DoesNotDecode           there is a codec, and it refuses the frame or dies of it
     │   ├── InvalidPattern          an event pattern EventBridge would refuse
@@ -90,6 +91,12 @@ class IrregularVolume(InvalidInput):
     """Slices are missing, doubled or displaced, so they form no even volume."""
 
     code = "irregular-volume"
+
+
+class OutOfScope(InvalidInput):
+    """The file is of a patient whom its sender may not know of."""
+
+    code = "out-of-scope"
 
 
 class UnsupportedPixels(InvalidInput):

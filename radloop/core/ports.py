@@ -44,8 +44,15 @@ class Blobs(Protocol):
         """Store `data`, replacing what was there."""
         ...
 
-    def writer(self, key: str) -> AbstractContextManager[BlobWriter]:
-        """Write a large value piece by piece; an error inside the block leaves nothing behind."""
+    def writer(self, key: str, *, is_unnamed: bool = False) -> AbstractContextManager[BlobWriter]:
+        """Write a large value piece by piece; an error inside the block leaves nothing behind.
+
+        Args:
+            key: Its name.
+            is_unnamed: Nobody knows the key before the block ends, and whoever chose it sweeps away what a crash
+                left under keys that became known to nobody. Then a power cut inside the block may leave a part of the
+                value, which saves a wait for the disk.
+        """
         ...
 
     def get(self, key: str, span: Span | None = None) -> bytes:
@@ -435,6 +442,22 @@ class Policy(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the chain of the audit holds.
+
+    Attributes:
+        head: Hash of the last entry.
+        broken_at: Sequence number of the first entry that does not follow from the one before; None if all do.
+        holds_head: Whether the head asked about is in the chain; True where none was asked about.
+    """
+
+    entries: int
+    head: str
+    broken_at: int | None
+    holds_head: bool
+
+
 class Audit(Protocol):
     """The memory of who did what. Writes are audited in their own `Change`; this is for everything else."""
 
@@ -462,6 +485,10 @@ class Audit(Protocol):
             limit: At most so many.
             where: Values that `principal`, `action` or `subject` must have.
         """
+        ...
+
+    def verify(self, head: str | None = None) -> Verdict:
+        """Walk the whole chain, and look for a `head` that was kept elsewhere."""
         ...
 
 

@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import apsw
@@ -17,7 +16,7 @@ import orjson
 
 from radloop.core.errors import Unavailable
 from radloop.core.identity import Principal
-from radloop.core.ports import AuditEntry, Change, Clock, Noted, Records
+from radloop.core.ports import AuditEntry, Change, Clock, Noted, Records, Verdict
 from radloop.local.database import Database
 
 GENESIS = "0" * 64
@@ -25,19 +24,6 @@ _HOUR_S = 3600.0
 _FLUSH_S = 0.5
 _PATIENCE_S = 10.0
 _REMEMBERED = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether the chain holds.
-
-    Attributes:
-        broken_at: Sequence number of the first entry that does not follow from the one before; None if all do.
-    """
-
-    entries: int
-    head: str
-    broken_at: int | None
 
 
 def append(connection: apsw.Connection, time_: str, entries: Iterable[tuple[AuditEntry, int]]) -> None:
@@ -155,16 +141,17 @@ class SqliteAudit:
         query = f"SELECT {_COLUMNS} FROM audit WHERE {' AND '.join(clauses)} ORDER BY seq DESC LIMIT ?"  # noqa: S608 — constants
         return [Noted(*found) for found in self._database.read().execute(query, (*values, limit))]
 
-    def verify(self) -> Verdict:
-        """Walk the whole chain."""
-        head, count = GENESIS, 0
+    def verify(self, head: str | None = None) -> Verdict:
+        """See `Audit.verify`."""
+        before, count, holds = GENESIS, 0, head in {None, GENESIS}
         for found in self._database.read().execute(f"SELECT {_COLUMNS} FROM audit ORDER BY seq"):  # noqa: S608 — constants
             count += 1
             *fields, noted = found
-            head = link(head, tuple(fields))
-            if noted != head or fields[0] != count:
-                return Verdict(entries=count, head=head, broken_at=count)
-        return Verdict(entries=count, head=head, broken_at=None)
+            before = link(before, tuple(fields))
+            if noted != before or fields[0] != count:
+                return Verdict(entries=count, head=before, broken_at=count, holds_head=holds)
+            holds = holds or before == head
+        return Verdict(entries=count, head=before, broken_at=None, holds_head=holds)
 
     def _flush_often(self) -> None:
         while not self._closed.wait(_FLUSH_S):

@@ -4,6 +4,8 @@ import errno
 import os
 import stat
 import tempfile
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +14,8 @@ from radloop.core.errors import InvalidInput, NotFound, Unavailable
 from radloop.core.ports import Span
 
 _DRAFT = ".draft-"
+_HELD_OPEN = 64
+_NOWAIT = getattr(os, "RWF_NOWAIT", None)
 
 
 class _FileWriter:
@@ -28,6 +32,10 @@ class _FileWriter:
         self._offset += len(data)
         return start
 
+    def flush(self) -> None:
+        """Hand everything to the kernel, so that others read it."""
+        self._file.flush()
+
     def finish(self) -> None:
         """Flush to the disk and close."""
         self._file.flush()
@@ -40,15 +48,38 @@ class _FileWriter:
             self._file.close()
 
 
+class _OpenFile:
+    """A file held open for reading; closed when nobody holds this any more, so never under a reader's hands."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has been deleted or replaced since."""
+        return os.fstat(self.descriptor).st_nlink == 0
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it could not be opened
+            os.close(self.descriptor)
+
+
 class FileBlobs:
     """The Blobs port on a local directory.
 
     A value is written beside its place, flushed and renamed over it, so that a crash leaves the old value or the new
     one and never half of either. Drafts left by a crash are removed by `sweep`.
+
+    Files that `at_once` reads are held open, a few at a time. One that is deleted meanwhile, by whichever process, is
+    not read any more; it gives its room on the disk back with the next `at_once`.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._open: OrderedDict[str, _OpenFile] = OrderedDict()
+        self._guard = threading.Lock()
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def put(self, key: str, data: bytes) -> None:
@@ -57,7 +88,7 @@ class FileBlobs:
             writer.write(data)
 
     @contextmanager
-    def writer(self, key: str) -> Iterator[_FileWriter]:
+    def writer(self, key: str, *, is_unnamed: bool = False) -> Iterator[_FileWriter]:
         """See `Blobs.writer`."""
         path = self.path(key)
         try:
@@ -68,12 +99,19 @@ class FileBlobs:
         writer = _FileWriter(descriptor)
         try:
             yield writer
-            writer.finish()
-            Path(draft).replace(path)
+            if is_unnamed:
+                writer.flush()
+                Path(draft).replace(path)  # before the flush, whose journal entry then holds the name too
+                writer.finish()
+            else:
+                writer.finish()
+                Path(draft).replace(path)
             _sync(path.parent)
         except BaseException as error:
             writer.abandon()
             Path(draft).unlink(missing_ok=True)
+            if is_unnamed:
+                path.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise _translate(error) from error
             raise
@@ -93,6 +131,21 @@ class FileBlobs:
             return _read(descriptor, start, max(0, end - start))
         finally:
             os.close(descriptor)
+
+    def at_once(self, key: str, span: Span) -> bytearray | None:
+        """See `Blobs.at_once`; None where the kernel cannot tell whether the bytes are in memory."""
+        if _NOWAIT is None:
+            return None
+        file = self._held_open(key)
+        if file is None or file.is_gone:
+            self._let_go()
+            return None
+        data = bytearray(span.end - span.start)
+        try:
+            length = os.preadv(file.descriptor, [data], span.start, _NOWAIT)
+        except OSError:
+            return None
+        return data if length == len(data) else None
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """See `Blobs.keys`."""
@@ -118,6 +171,29 @@ class FileBlobs:
         if not key or key.startswith("/") or any(part in {"", ".", ".."} for part in parts) or "\0" in key:
             raise InvalidInput("a blob key is a relative path without empty, '.' or '..' parts")
         return self._root.joinpath(*parts)
+
+    def _held_open(self, key: str) -> _OpenFile | None:
+        with self._guard:
+            file = self._open.get(key)
+            if file is not None:
+                self._open.move_to_end(key)
+                return file
+        try:
+            file = _OpenFile(self.path(key))
+        except OSError:
+            return None
+        self._let_go()
+        with self._guard:
+            self._open[key] = file
+            while len(self._open) > _HELD_OPEN:
+                self._open.popitem(last=False)
+        return file
+
+    def _let_go(self) -> None:
+        """Close what was deleted under our hands."""
+        with self._guard:
+            for key in [key for key, file in self._open.items() if file.is_gone]:
+                del self._open[key]
 
     def sweep(self) -> int:
         """Remove drafts that a crash left; only the sole owner of the directory may call this."""

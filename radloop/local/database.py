@@ -15,6 +15,7 @@ from radloop.core.ports import Table
 
 _BUSY_MS = 30_000
 _BATCH = 256
+_CHECKPOINT_PAGES = 2048  # 8 MB; a checkpoint holds up the commit that meets it
 
 LAYOUT = 2
 """Number of the tables' layout; it rises when a home of before can no longer be read."""
@@ -58,6 +59,7 @@ class Database:
         path.touch(mode=0o600)
         writer = self._connect()
         _require_layout(writer)
+        writer.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
         with writer:
             for statement in (_SCHEMA, *map(_table_schema, tables)):
                 writer.execute(statement)

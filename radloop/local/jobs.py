@@ -79,6 +79,11 @@ class SqliteJobs:
         query = "SELECT COUNT(*) FROM jobs WHERE state IN ('waiting', 'claimed') AND (?1 IS NULL OR lane = ?1)"
         return int(self._database.read().execute(query, (lane,)).fetchone()[0])  # type: ignore[index]
 
+    def unfinished(self) -> list[Job]:
+        """Jobs that wait, are worked on, or were given up on."""
+        query = "SELECT id, lane, kind, payload, trace FROM jobs WHERE state != 'done'"
+        return [_job(found) for found in self._database.read().execute(query)]
+
     def dead_letters(self) -> list[DeadLetter]:
         """See `Jobs.dead_letters`."""
         query = "SELECT id, lane, kind, payload, trace, tries, error FROM jobs WHERE state = 'dead' ORDER BY due"

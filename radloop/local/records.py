@@ -89,6 +89,10 @@ class SqliteRecords:
         query = f"SELECT COUNT(*) FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
         return int(self._database.read().execute(query, values).fetchone()[0])  # type: ignore[index]
 
+    def stamp(self) -> int:
+        """See `Records.stamp`."""
+        return self._database.stamp()
+
     def commit(self, change: Change) -> None:
         """See `Records.commit`."""
         now = self._clock()

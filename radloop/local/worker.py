@@ -9,25 +9,30 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
-from radloop.core.errors import RadloopError
+from radloop.core.errors import NotFound, RadloopError
 from radloop.core.events import AlarmStateChanged, DicomUploaded
 from radloop.core.identity import SYSTEM, new_id
 from radloop.core.platform import Platform
 from radloop.core.ports import Change, Claim
+from radloop.functions import dicom_import, draft_landing
 from radloop.functions.catalogue import FUNCTIONS
 from radloop.functions.image_ingestion import UPLOADED
 from radloop.local.bus import event_of
 from radloop.local.pipelines import LocalPipelines
-from radloop.local.processes import die_with_parent
+from radloop.local.processes import die_with_parent, keep_freed_memory
+from radloop.store import imports
+from radloop.store.drafts import KIND
 from radloop.store.images import ImageStore
+from radloop.store.metadata import Metadata
 
-LANES = ("events", "fold", "pipeline")
+LANES = ("events", "land", "import", "fold", "pipeline")
 
 _WORTH_PROCESSES = 8
 """Landed instances from which on starting folding processes costs less than it saves."""
 _IDLE_S = 0.05
 _TICK_S = 0.5
 _SETTLED_S = 1.0
+_EXPIRY_EVERY_S = 60.0
 _LOG = logging.getLogger("radloop.worker")
 
 
@@ -36,9 +41,14 @@ def folding_processes(count: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         max_workers=count or os.cpu_count() or 1,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=die_with_parent,
+        initializer=_begin_folding,
         initargs=(os.getpid(),),
     )
+
+
+def _begin_folding(parent: int) -> None:
+    die_with_parent(parent)
+    keep_freed_memory()
 
 
 class Worker:
@@ -53,10 +63,16 @@ class Worker:
         self._images = images
         self._pipelines = pipelines
         self._inbox = inbox
+        self._metadata = Metadata(platform.blobs, platform.records, platform.keys, images)
         self._folders: Executor | None = None
         self._stop = threading.Event()
+        self._expiry_due = 0.0
         self._kinds: Mapping[str, Callable[[Claim], None]] = {
             "fold": self._fold,
+            KIND: lambda claim: draft_landing.land_draft(str(claim.job.payload["draft"]), self._platform),
+            imports.KIND: lambda claim: dicom_import.run(
+                str(claim.job.payload["import"]), self._platform, self._images
+            ),
             "run_execution": lambda claim: self._pipelines.run(str(claim.job.payload["execution"])),
         }
 
@@ -65,6 +81,7 @@ class Worker:
         self._platform.jobs.release_abandoned()
         self._images.sweep()
         self._pipelines.sweep()
+        draft_landing.drafts_of(self._platform).sweep()
 
     def run(self) -> None:
         """Work until `stop` is called."""
@@ -87,6 +104,9 @@ class Worker:
         self._images.complete_quiet(settings.quiet_s, by=SYSTEM)
         self._images.complete_quiet_studies(max(settings.study_quiet_s, settings.quiet_s), by=SYSTEM)
         self._platform.bus.route()
+        if time.monotonic() >= self._expiry_due:
+            self._expiry_due = time.monotonic() + _EXPIRY_EVERY_S
+            draft_landing.drafts_of(self._platform).sweep_expired()
 
     def drain(self, lanes: tuple[str, ...] = LANES, *, told: Callable[[], None] | None = None) -> None:
         """Do everything that is due in these lanes, here and now; what is not due yet is left.
@@ -141,14 +161,17 @@ class Worker:
             FUNCTIONS[kind](event_of(claim.job.payload), self._platform)
 
     def _fold(self, claim: Claim) -> None:
-        image_set = self._images.get(str(claim.job.payload["image_set"]))
+        try:
+            image_set = self._images.get(str(claim.job.payload["image_set"]))
+        except NotFound:
+            return  # deleted meanwhile
         if image_set.landed < _WORTH_PROCESSES:
-            self._images.fold(image_set.id)
+            self._metadata.measure(self._images.fold(image_set.id))
             return
         if self._folders is None:
             self._folders = folding_processes(self._platform.settings.fold_processes)
         try:
-            self._images.fold(image_set.id, executor=self._folders)
+            self._metadata.measure(self._images.fold(image_set.id, executor=self._folders))
         except RuntimeError:  # a folding process died: the next try gets fresh ones
             self._folders.shutdown(wait=False, cancel_futures=True)
             self._folders = None
@@ -158,6 +181,10 @@ class Worker:
         """Raise the alarm; an execution nobody will run again ends as failed, so that the next one can start."""
         if claim.job.kind == "run_execution":
             self._pipelines.give_up(str(claim.job.payload["execution"]), "dead-letter")
+        if claim.job.kind == KIND:
+            draft_landing.give_up(str(claim.job.payload["draft"]), self._platform)
+        if claim.job.kind == imports.KIND:
+            dicom_import.give_up(str(claim.job.payload["import"]), self._platform, cause)
         alarm = AlarmStateChanged(
             alarm=f"dead-letter-{claim.job.kind}", state="ALARM", cause=f"{claim.job.id}: {cause}"
         )

@@ -95,6 +95,7 @@ class Meter:
         )
         self._calls = self._counter("radloop_api_calls_total")
         self._bytes = self._counter("radloop_api_bytes_total")
+        self._counted: dict[str, tuple[prometheus.Counter, prometheus.Counter]] = {}
         self._told: Counter[str] = Counter()
         self._read_up_to = 0
         self._reading = Lock()
@@ -106,8 +107,12 @@ class Meter:
     def answered(self, operation: str, size_bytes: int) -> None:
         """An API operation was answered with `size_bytes`."""
         label = operation if operation in self._operations else OTHER
-        self._calls.labels(label).inc()
-        self._bytes.labels(label).inc(size_bytes)
+        counted = self._counted.get(label)
+        if counted is None:
+            counted = self._counted[label] = self._calls.labels(label), self._bytes.labels(label)
+        calls, size = counted
+        calls.inc()
+        size.inc(size_bytes)
 
     def events_told(self, bus: Bus) -> Counter[str]:
         """Events in the outbox by type; only those since the last time are read."""

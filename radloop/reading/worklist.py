@@ -60,8 +60,16 @@ def worklist(
         items=tuple(image_set_of(row) for row in shown),
         next=_token(shown[-1].order) if len(rows) > limit else None,
         counts={each: records.search_count(IMAGE_SETS, [*scope, Term("state", "is", (str(each),))]) for each in State},
-        landed=records.count(INSTANCES, {"storage": str(Storage.LANDED)}),
+        landed=_landed(records, patients),
     )
+
+
+def _landed(records: Records, patients: frozenset[str] | None) -> int:
+    """How many instances wait to be folded, of these patients only."""
+    if patients is None:
+        return records.count(INSTANCES, {"storage": str(Storage.LANDED)})
+    rows = records.search(IMAGE_SETS, [Term("patient_id", "in", tuple(sorted(patients)))])
+    return sum(int(row.document["landed"]) for row in rows)
 
 
 def _token(place: int) -> str:

@@ -26,6 +26,9 @@ from radloop.store.packs import PackWriter, Ref, drop_pack, new_pack, pack_key, 
 
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 _TRIES = 20
+_TINY_BITS, _TINY_FRAMES = 8 * 1024, 10_000
+"""Frames smaller than this, in such numbers, would take a hundred times their own bytes when folded."""
+
 _AHEAD = 16
 
 
@@ -59,6 +62,8 @@ def fold_file(data: bytes, digest: str) -> FoldedFile:
     instance = parse(data)
     if instance.image is None:
         return FoldedFile(b"", b"", (), "no-pixel-data")
+    if instance.image.frames > _TINY_FRAMES and instance.image.frame_bits < _TINY_BITS:
+        return FoldedFile(b"", b"", (), UnsupportedPixels.code)
     try:
         if instance.pixel_span is None:
             decoded = Decoded(data, instance)
@@ -218,7 +223,9 @@ class Foldings:
                 original_bytes=after.original_bytes,
                 stored_bytes=after.stored_bytes,
             ).told(at=self._clock())
-            writes: list[Put | Adjust | Delete] = [put_instance(instance, expected=1) for instance in folded]
+            writes: list[Put | Adjust | Delete] = [
+                put_instance(instance, expected=instance.revision) for instance in folded
+            ]
             writes += [put_pack(identity, pack), *(drop_pack(identity, name) for name in emptied)]
             try:
                 self._records.commit(

@@ -62,10 +62,11 @@ class GuardedImages:
 
     def glance(self, identity: str, index: int) -> Glance | None:
         """See `ImageStore.glance`; None too where this principal may not look. Who shows it must ask `looks_again`."""
-        glance = self._store.glance(identity, index)
-        if glance is None or not self._policy.allows(self.principal, _READ, glance.image_set.patient_id):
-            return None
-        return glance
+        return self._allowed(self._store.glance(identity, index))
+
+    def glance_at(self, series: tuple[str, str, str], sop_uid: str, number: int) -> Glance | None:
+        """See `ImageStore.glance_at`; for the rest as `glance`."""
+        return self._allowed(self._store.glance_at(series, sop_uid, number))
 
     def looks_again(self, identity: str) -> bool:
         """Audit a further reading without waiting; False where it is the first in an hour, which `look` must note."""
@@ -140,6 +141,11 @@ class GuardedImages:
         self.get(identity, _EXPORT)
         self._audit.record(AuditEntry(self.principal.id, "export", identity))
         return self._store.instances(identity)
+
+    def _allowed(self, glance: Glance | None) -> Glance | None:
+        if glance is None or not self._policy.allows(self.principal, _READ, glance.image_set.patient_id):
+            return None
+        return glance
 
     def _open(self, identity: str, action: str) -> ImageSet:
         image_set = self._store.get(identity)

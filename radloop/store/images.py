@@ -2,10 +2,11 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,20 +17,24 @@ from radloop.codec.png import thumbnail_png
 from radloop.core.errors import Conflict, Corrupt, NotFound, Unavailable, UnsupportedPixels
 from radloop.core.identity import Principal
 from radloop.core.images import ImageSet
-from radloop.core.ports import AuditEntry, Blobs, Change, Cipher, Clock, Job, Keys, Landing, Put, Records, Upload
+from radloop.core.ports import AuditEntry, Blobs, Change, Cipher, Clock, Job, Keys, Landing, Records, Upload
 from radloop.core.tables import DEFAULT_DATASTORE, IMAGE_SETS, INSTANCES, PACKS, VERSIONS, image_set_of, put_image_set
 from radloop.dicom.document import dicom_json
 from radloop.dicom.geometry import Geometry, volume_geometry
 from radloop.dicom.image import ImageDescription
 from radloop.dicom.parse import parse
+from radloop.store.edits import edited_instance, read_edits
 from radloop.store.folding import Foldings, native_bytes, pixels_of
-from radloop.store.instances import StoredFrame, StoredInstance, instance_of
+from radloop.store.instances import StoredFrame, StoredInstance, instance_of, put_instance
 from radloop.store.landing import Landings
-from radloop.store.packs import read_record
+from radloop.store.packs import Ref, read_record, record_at_once
 from radloop.store.studies import Studies, Study
+from radloop.store.versions import CREATED, IMPORTED, put_version
 
 _TRIES = 20
 _REMEMBERED = 16
+_REMEMBERED_FRAMES = 8192
+_SERIES_REMEMBERED = 256
 _T = TypeVar("_T")
 
 
@@ -39,6 +44,52 @@ class FrameAddress:
 
     instance: StoredInstance
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A frame of an image set that was read lately, so that finding it takes no waiting."""
+
+    image_set: ImageSet
+    address: FrameAddress
+    _read: Callable[[Ref], bytes | None]
+
+    def full(self) -> bytes | None:
+        """What `ImageStore.frame` gives; None where that would have to wait.
+
+        Raises:
+            Corrupt: The record fails its seal.
+        """
+        frames = self.address.instance.frames
+        return self._read(frames[self.address.number].full) if frames else None
+
+    def preview(self) -> bytes | None:
+        """What `ImageStore.preview` gives; None where that would have to wait, or where there is none.
+
+        Raises:
+            Corrupt: The record fails its seal.
+        """
+        frames = self.address.instance.frames
+        ref = frames[self.address.number].preview if frames else None
+        return None if ref is None else self._read(ref)
+
+
+@dataclass(slots=True)
+class _Opened:
+    """An image set that was read lately.
+
+    It holds while the records' stamp is the one it was seen at, and, where anybody has committed anything since,
+    while its own revision stands; then it takes the new stamp. `places` tells where in `addresses` a frame of an
+    instance, by SOP instance UID and number, is.
+    """
+
+    image_set: ImageSet
+    revision: int
+    stamp: int
+    addresses: tuple[FrameAddress, ...]
+    places: Mapping[tuple[str, int], int]
+    cipher: Cipher
+    read: Callable[[Ref], bytes | None]
 
 
 class ImageStore:
@@ -52,7 +103,8 @@ class ImageStore:
         self._landings = Landings(blobs, records, keys, clock)
         self._foldings = Foldings(blobs, records, keys, clock)
         self.studies = Studies(records, clock)
-        self._remembered: OrderedDict[tuple[str, int], tuple[ImageSet, tuple[FrameAddress, ...]]] = OrderedDict()
+        self._remembered: OrderedDict[str, _Opened] = OrderedDict()
+        self._only: dict[tuple[str, str, str], tuple[int, str | None]] = {}
         self._guard = threading.Lock()
 
     # arriving
@@ -76,10 +128,14 @@ class ImageStore:
             image_set = image_set_of(row)
             if image_set.is_closed:
                 return image_set
-            geometry, order = self._geometry(image_set)
+            instances = self.instances(identity)
+            geometry, order = arranged(instances)
             notices = tuple(dict.fromkeys((*image_set.notices, *geometry.warnings)))
-            closed, event = image_set.close(geometry=_facts(geometry), notices=notices, at=self._clock())
-            version = Put(VERSIONS, f"{identity}/{closed.version:08d}", order, {"image_set": identity})
+            closed, event = image_set.close(geometry=facts_of(geometry), notices=notices, at=self._clock())
+            edits = read_edits(self._records, identity)
+            cause = CREATED if closed.version == 1 else IMPORTED
+            version = put_version(closed, order, cause=cause, edits=edits, at=closed.updated_at)
+            late = [(one, edited_instance(one, edits)) for one in instances] if edits else []
             told = event.told(at=self._clock(), trace=identity)
             job = Job(
                 id=f"fold-{identity}-{closed.version}",
@@ -91,7 +147,11 @@ class ImageStore:
             try:
                 self._records.commit(
                     Change(
-                        writes=[put_image_set(closed, expected=row.revision), version],
+                        writes=[
+                            put_image_set(closed, expected=row.revision),
+                            version,
+                            *(put_instance(new, expected=None) for old, new in late if new != old),
+                        ],
                         events=[told],
                         jobs=[job],
                         audit=[AuditEntry(by.id, "complete", identity)],
@@ -156,10 +216,33 @@ class ImageStore:
         Raises:
             NotFound: There is no such image set.
         """
+        held = self._held(identity)
+        if held is not None:
+            return held.image_set
         row = self._records.get(IMAGE_SETS, identity)
         if row is None:
             raise NotFound(f"no image set {identity}")
         return image_set_of(row)
+
+    def glance(self, identity: str, index: int) -> Glance | None:
+        """Frame `index`, if the image set was read lately and the frame is there; never waits for a disk."""
+        held = self._held(identity)
+        if held is None or not 0 <= index < len(held.addresses):
+            return None
+        return Glance(held.image_set, held.addresses[index], held.read)
+
+    def glance_at(self, series: tuple[str, str, str], sop_uid: str, number: int) -> Glance | None:
+        """Frame `number`, from 0, of the instance in a series that has one image set only; else as `glance`.
+
+        Args:
+            series: Data store, study instance UID and series instance UID.
+            sop_uid: SOP instance UID.
+            number: Of the frame.
+        """
+        identity = self._only_image_set(series)
+        held = None if identity is None else self._held(identity)
+        index = None if held is None else held.places.get((sop_uid, number))
+        return None if held is None or index is None else Glance(held.image_set, held.addresses[index], held.read)
 
     def instances(self, identity: str) -> list[StoredInstance]:
         """Its current instances: in slice order once closed, by instance number before."""
@@ -180,6 +263,22 @@ class ImageStore:
             UnsupportedPixels: No codec of ours decodes it; export gives the file as it came.
         """
         return self._retried(lambda: self._full(identity, index))
+
+    def frame_at(self, instance: StoredInstance, number: int) -> bytes:
+        """Frame `number` of an instance, also of one that is no longer shown, as an HTJ2K codestream at full quality.
+
+        Raises:
+            NotFound: There is no such instance or frame.
+            UnsupportedPixels: No codec of ours decodes it.
+        """
+
+        def read() -> bytes:
+            current = self._fresh(instance)
+            if not 0 <= number < current.frame_count:
+                raise NotFound(f"the instance has {current.frame_count} frames")
+            return self._full_at(self.get(current.image_set), FrameAddress(current, number))
+
+        return self._retried(read)
 
     def preview(self, identity: str, index: int) -> bytes:
         """The lossy full-resolution preview of frame `index`, HTJ2K; for moving only.
@@ -253,9 +352,15 @@ class ImageStore:
         return self._retried(lambda: self._export(self._fresh(instance)))
 
     def document(self, instance: StoredInstance, bulk_uri: Callable[[str], str] | None = None) -> dict[str, Any]:
-        """The instance's header as a DICOM JSON object (PS3.18 Annex F)."""
+        """The instance's header as a DICOM JSON object (PS3.18 Annex F), with what was edited since it arrived."""
+        document = dicom_json(self.header(instance), bulk_uri)
+        edit = read_edits(self._records, instance.image_set).of_instance(instance.id)
+        return edit.over_document(document) if edit else document
 
-        def read() -> dict[str, Any]:
+    def header(self, instance: StoredInstance) -> bytes:
+        """The file as it arrived, but for its pixels: zeros may stand for them."""
+
+        def read() -> bytes:
             current = self._fresh(instance)
             cipher = self._cipher(self.get(current.image_set))
             ref = current.head or current.original
@@ -267,7 +372,7 @@ class ImageStore:
                     b"" if current.tail is None else read_record(self._blobs, cipher, current.image_set, current.tail)
                 )
                 data += bytes(current.size_bytes - len(data) - len(tail)) + tail  # pixels are not part of the answer
-            return dicom_json(data, bulk_uri)
+            return data
 
         return self._retried(read)
 
@@ -283,41 +388,73 @@ class ImageStore:
 
     # within
 
-    def _geometry(self, image_set: ImageSet) -> tuple[Geometry, dict[str, Any]]:
-        """The geometry, and what a version remembers: its instances and its frames, both in slice order."""
-        instances = self.instances(image_set.id)
-        pictured = [instance for instance in instances if instance.image is not None]
-        geometry = volume_geometry([ImageDescription.from_plain(i.image) for i in pictured if i.image is not None])
-        names = [pictured[place].id for place in geometry.order]
-        names += [instance.id for instance in instances if instance.image is None]
-        frames = [[names.index(pictured[place].id), number] for place, number in geometry.frames]
-        return geometry, {"instances": names, "frames": frames}
-
     def _version(self, identity: str) -> Mapping[str, Any]:
         """The order of the version that was closed last; empty before the first closing."""
         rows = self._records.find(VERSIONS, {"image_set": identity}, newest_first=True, limit=1)
         return rows[0].document if rows else {"instances": [], "frames": []}
 
-    def _addresses(self, identity: str) -> tuple[ImageSet, tuple[FrameAddress, ...]]:
+    def _held(self, identity: str) -> _Opened | None:
+        """What is remembered of an image set, if it still holds."""
+        held = self._remembered.get(identity)
+        if held is None:
+            return None
+        stamp = self._records.stamp()  # before the row, which is then at least as new
+        if held.stamp != stamp:
+            row = self._records.get(IMAGE_SETS, identity)
+            if row is None or row.revision != held.revision:
+                return None
+            held.stamp = stamp
+        return held
+
+    def _only_image_set(self, series: tuple[str, str, str]) -> str | None:
+        """The id of the one image set of a series; None where there are several, or none."""
+        stamp = self._records.stamp()
+        known = self._only.get(series)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        datastore, study_uid, series_uid = series
+        rows = self._records.find(
+            IMAGE_SETS, {"datastore": datastore, "study_uid": study_uid, "series_uid": series_uid}, limit=2
+        )
+        identity = rows[0].key if len(rows) == 1 else None
+        if len(self._only) >= _SERIES_REMEMBERED:
+            self._only.clear()
+        self._only[series] = stamp, identity
+        return identity
+
+    def _opened(self, identity: str) -> _Opened:
+        held = self._held(identity)
+        if held is None:
+            held = self._open(identity)
+        with self._guard:
+            self._remembered[identity] = held
+            self._remembered.move_to_end(identity)
+            frames = sum(len(each.addresses) for each in self._remembered.values())
+            while len(self._remembered) > 1 and (len(self._remembered) > _REMEMBERED or frames > _REMEMBERED_FRAMES):
+                frames -= len(self._remembered.popitem(last=False)[1].addresses)
+        return held
+
+    def _open(self, identity: str) -> _Opened:
+        stamp = self._records.stamp()
         row = self._records.get(IMAGE_SETS, identity)
         if row is None:
+            with self._guard:
+                self._remembered.pop(identity, None)
             raise NotFound(f"no image set {identity}")
-        key = (identity, row.revision)
-        with self._guard:
-            if key in self._remembered:
-                self._remembered.move_to_end(key)
-                return self._remembered[key]
         image_set = image_set_of(row)
         instances = self.instances(identity)
         places = [(instance, number) for instance in instances for number in range(instance.frame_count)]
         if image_set.is_closed:
             places = [(instances[place], number) for place, number in self._version(identity)["frames"]]
         addresses = tuple(FrameAddress(instance, number) for instance, number in places)
-        with self._guard:
-            self._remembered[key] = (image_set, addresses)
-            while len(self._remembered) > _REMEMBERED:
-                self._remembered.popitem(last=False)
-        return image_set, addresses
+        cipher = self._keys.cipher(image_set.wrapped_key)
+        read = partial(record_at_once, self._blobs, cipher, identity)
+        order = {(address.instance.sop_uid, address.number): index for index, address in enumerate(addresses)}
+        return _Opened(image_set, row.revision, stamp, addresses, order, cipher, read)
+
+    def _addresses(self, identity: str) -> tuple[ImageSet, tuple[FrameAddress, ...]]:
+        held = self._opened(identity)
+        return held.image_set, held.addresses
 
     def _address(self, identity: str, index: int) -> tuple[ImageSet, FrameAddress]:
         image_set, addresses = self._addresses(identity)
@@ -328,10 +465,14 @@ class ImageStore:
     def _full(self, identity: str, index: int) -> tuple[bytes, str]:
         image_set, address = self._address(identity, index)
         quality = "lossy-as-received" if address.instance.is_lossy else "lossless"
+        return self._full_at(image_set, address), quality
+
+    def _full_at(self, image_set: ImageSet, address: FrameAddress) -> bytes:
         stored = self._stored_frame(address)
         if stored is not None:
-            return read_record(self._blobs, self._cipher(image_set), identity, stored.full), quality
-        return encode_lossless(self._pixels(identity, index)), quality
+            return read_record(self._blobs, self._cipher(image_set), image_set.id, stored.full)
+        data = self._export(address.instance)
+        return encode_lossless(pixels_of(data, parse(data), address.number))
 
     def _pixels(self, identity: str, index: int) -> NDArray[np.generic]:
         image_set, address = self._address(identity, index)
@@ -381,7 +522,17 @@ class ImageStore:
             return read()
 
 
-def _facts(geometry: Geometry) -> dict[str, Any]:
+def arranged(instances: Sequence[StoredInstance]) -> tuple[Geometry, dict[str, Any]]:
+    """The geometry, and what a version remembers: its instances and its frames, both in slice order."""
+    pictured = [instance for instance in instances if instance.image is not None]
+    geometry = volume_geometry([ImageDescription.from_plain(i.image) for i in pictured if i.image is not None])
+    names = [pictured[place].id for place in geometry.order]
+    names += [instance.id for instance in instances if instance.image is None]
+    frames = [[names.index(pictured[place].id), number] for place, number in geometry.frames]
+    return geometry, {"instances": names, "frames": frames}
+
+
+def facts_of(geometry: Geometry) -> dict[str, Any]:
     """What an image set tells of its geometry; the order of frames stands in its version."""
     return {name: value for name, value in geometry.plain().items() if name not in {"order", "frames", "warnings"}}
 

@@ -1,7 +1,7 @@
 """One stored DICOM instance: what its header says and where its bytes lie."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from radloop.core.images import Notice, Storage
@@ -38,6 +38,7 @@ class StoredInstance:
         frames: The folded frames, empty before folding and where no codec takes them.
         why_kept: Why a kept instance was not folded: a stable code.
         superseded_by: The instance that came later under the same SOP instance UID, if any.
+        revision: Of the record it was read from; 0 for one that is not written yet.
     """
 
     id: str
@@ -60,6 +61,7 @@ class StoredInstance:
     frames: tuple[StoredFrame, ...] = ()
     why_kept: str | None = None
     superseded_by: str | None = None
+    revision: int = field(default=0, compare=False)
 
     @property
     def frame_count(self) -> int:
@@ -115,7 +117,7 @@ def instance_of(row: Row) -> StoredInstance:
         StoredFrame(full=ref_of(full), preview=None if preview is None else ref_of(preview), ends=tuple(ends))
         for full, preview, ends in document["frames"]
     )
-    return StoredInstance(**document)
+    return StoredInstance(**document, revision=row.revision)
 
 
 def _document(value: StoredInstance) -> dict[str, Any]:

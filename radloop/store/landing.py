@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from radloop.core.errors import Conflict, InvalidInput, Unavailable
+from radloop.core.errors import Conflict, InvalidInput, OutOfScope, Unavailable
 from radloop.core.events import ImageQuarantined
 from radloop.core.identity import Principal, derived_id, new_id
 from radloop.core.images import ImageSet, Notice, State, Storage
@@ -45,6 +45,7 @@ from radloop.store.studies import Studies
 _TRIES = 20
 _STRIPES = 64
 _NOTICES_KEPT = 20
+_TOGETHER_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,32 @@ class _Arrival:
     parsed: Instance
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """Arrivals of one series and one caller, and what became of them."""
+
+    arrivals: list[_Arrival]
+    landings: dict[int, Landing] | None = None
+    error: Exception | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether somebody has dealt with them."""
+        return self.landings is not None or self.error is not None
+
+    def told(self) -> dict[int, Landing]:
+        """What became of them, by place."""
+        if self.error is not None:
+            raise self.error
+        assert self.landings is not None
+        return self.landings
+
+
 class Landings:
     """Takes uploads in. Each batch writes one pack per series and commits once per series.
+
+    Callers that wait for the same series are landed together by whichever of them comes to its turn: one pack, one
+    commit, two flushes for all of them.
 
     Acknowledged means durable: the pack is flushed before the commit that names it, and the commit is flushed before
     `land` returns. A crash in between leaves a pack nobody names, which the next start sweeps away.
@@ -71,19 +96,24 @@ class Landings:
         self._clock = clock
         self._studies = Studies(records, clock)
         self._stripes = [threading.Lock() for _ in range(_STRIPES)]
+        self._waiting: dict[tuple[str, str], list[_Waiting]] = {}  # by series and principal
+        self._guard = threading.Lock()
+        self._hashers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="hasher")
 
     def land(self, uploads: list[Upload], *, by: Principal, datastore: str = DEFAULT_DATASTORE) -> list[Landing]:
         """See `Lander.land`."""
         landings: list[Landing | None] = [None] * len(uploads)
         series: dict[str, list[_Arrival]] = {}
+        digests = [self._hashers.submit(_digest, upload.data) for upload in uploads]  # beside parsing, not before it
         for place, upload in enumerate(uploads):
-            digest = hashlib.sha256(upload.data).hexdigest()
             try:
                 parsed = parse(upload.data)
+                _require_in_scope(parsed, by)
             except InvalidInput as error:
-                landings[place] = self._quarantine(upload.data, digest, error, by)
+                landings[place] = self._quarantine(upload.data, digests[place].result(), error, by)
                 continue
-            series.setdefault(_series_key(datastore, parsed), []).append(_Arrival(place, upload.data, digest, parsed))
+            arrival = _Arrival(place, upload.data, digests[place].result(), parsed)
+            series.setdefault(_series_key(datastore, parsed), []).append(arrival)
         if len(series) == 1:
             parts = [self._land_series(key, arrivals, by, datastore) for key, arrivals in series.items()]
         else:
@@ -95,15 +125,61 @@ class Landings:
         return [landing for landing in landings if landing is not None]
 
     def _land_series(self, key: str, arrivals: list[_Arrival], by: Principal, datastore: str) -> dict[int, Landing]:
+        mine = _Waiting(arrivals)
+        with self._guard:
+            self._waiting.setdefault((key, by.id), []).append(mine)
         with self._stripes[hash(key) % _STRIPES]:
-            for _ in range(_TRIES):
-                try:
-                    return self._attempt(key, arrivals, by, datastore)
-                except Conflict:
-                    continue  # another process landed into the same series: look again
+            if not mine.is_done:
+                self._land_together(key, self._taken(key, by, mine), by, datastore)
+        return mine.told()
+
+    def _taken(self, key: str, by: Principal, mine: _Waiting) -> list[_Waiting]:
+        """Mine and whoever else waits for the same, up to a size; the rest goes on waiting."""
+        with self._guard:
+            queue = self._waiting.pop((key, by.id))
+            queue.remove(mine)
+            taken, size = [mine], _size(mine)
+            while queue and size + _size(queue[0]) <= _TOGETHER_BYTES:
+                size += _size(queue[0])
+                taken.append(queue.pop(0))
+            if queue:
+                self._waiting[key, by.id] = queue
+        return taken
+
+    def _land_together(self, key: str, waiting: list[_Waiting], by: Principal, datastore: str) -> None:
+        """Land what several callers brought; where that fails for a reason not foreseen, each by itself."""
+        places = [(one, arrival.place) for one in waiting for arrival in one.arrivals]
+        arrivals = [arrival for one in waiting for arrival in one.arrivals]
+        numbered = [replace(arrival, place=number) for number, arrival in enumerate(arrivals)]
+        try:
+            landed = self._retried(key, numbered, by, datastore, callers=len(waiting))
+        except Exception as error:  # noqa: BLE001 — every caller is told, each in its own thread
+            if len(waiting) > 1 and not isinstance(error, Unavailable):
+                for one in waiting:
+                    self._land_together(key, [one], by, datastore)
+                return
+            for one in waiting:
+                one.error = error
+            return
+        for one in waiting:
+            one.landings = {}
+        for number, (one, place) in enumerate(places):
+            assert one.landings is not None
+            one.landings[place] = landed[number]
+
+    def _retried(
+        self, key: str, arrivals: list[_Arrival], by: Principal, datastore: str, *, callers: int
+    ) -> dict[int, Landing]:
+        for _ in range(_TRIES):
+            try:
+                return self._attempt(key, arrivals, by, datastore, callers=callers)
+            except Conflict:
+                continue  # another process landed into the same series: look again
         raise Unavailable("the image set kept changing while files were landing")
 
-    def _attempt(self, key: str, arrivals: list[_Arrival], by: Principal, datastore: str) -> dict[int, Landing]:
+    def _attempt(
+        self, key: str, arrivals: list[_Arrival], by: Principal, datastore: str, *, callers: int
+    ) -> dict[int, Landing]:
         found = self._image_set(key)
         first = arrivals[0].parsed
         image_set, expected = (
@@ -131,7 +207,7 @@ class Landings:
         writes.append(put_image_set(grown, expected=expected))
         writes.append(self._studies.grown(grown, new=expected == 0, instances=grown.instances - image_set.instances))
         try:
-            self._records.commit(Change(writes=writes, audit=[AuditEntry(by.id, "land", image_set.id)]))
+            self._records.commit(Change(writes=writes, audit=[AuditEntry(by.id, "land", image_set.id)] * callers))
         except Conflict:
             self._blobs.delete(pack_key(image_set.id, pack.name))
             raise
@@ -230,19 +306,50 @@ class Landings:
         return landing
 
 
-def _series_key(datastore: str, parsed: Instance) -> str:
+def _require_in_scope(parsed: Instance, by: Principal) -> None:
+    """Whoever may not know of a patient can neither add to that patient's images nor learn that a file is known.
+
+    Raises:
+        OutOfScope: The patient is not one of the sender's.
+    """
+    if by.patients is not None and str(parsed.attributes.get("PatientID") or "") not in by.patients:
+        raise OutOfScope("the patient is not one that the sender may know of")
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _size(waiting: _Waiting) -> int:
+    return sum(len(arrival.data) for arrival in waiting.arrivals)
+
+
+def series_key(datastore: str, patient_id: str, study_uid: str, series_uid: str) -> str:
     """Instances belong together when data store, patient, study and series all agree."""
+    return derived_id("series", datastore, patient_id, study_uid, series_uid)
+
+
+def primary_key(datastore: str, study_uid: str, series_uid: str) -> str:
+    """The claim to be the one image set of a series, which the first to come has."""
+    return derived_id("primary", datastore, study_uid, series_uid)
+
+
+def _series_key(datastore: str, parsed: Instance) -> str:
     patient_id = str(parsed.attributes.get("PatientID") or "")
-    return derived_id("series", datastore, patient_id, parsed.study_uid, parsed.series_uid)
+    return series_key(datastore, patient_id, parsed.study_uid, parsed.series_uid)
 
 
 def _primary_key(datastore: str, parsed: Instance) -> str:
-    """The claim to be the one image set of a series, which the first to come has."""
-    return derived_id("primary", datastore, parsed.study_uid, parsed.series_uid)
+    return primary_key(datastore, parsed.study_uid, parsed.series_uid)
+
+
+def instance_id(image_set: str, sop_uid: str, digest: str) -> str:
+    """The id of an instance: the same file in the same image set is the same instance."""
+    return derived_id("instance", image_set, sop_uid, digest)
 
 
 def _instance_id(image_set: str, arrival: _Arrival) -> str:
-    return derived_id("instance", image_set, arrival.parsed.sop_uid, arrival.digest)
+    return instance_id(image_set, arrival.parsed.sop_uid, arrival.digest)
 
 
 def _landed(image_set: str, arrival: _Arrival, pack: PackWriter) -> StoredInstance:

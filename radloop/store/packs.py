@@ -78,7 +78,7 @@ class PackWriter:
 def new_pack(blobs: Blobs, cipher: Cipher, image_set: str) -> Iterator[PackWriter]:
     """A pack under a fresh name; it is on the disk, whole, when the block ends."""
     pack = new_id()
-    with blobs.writer(pack_key(image_set, pack)) as blob:
+    with blobs.writer(pack_key(image_set, pack), is_unnamed=True) as blob:
         yield PackWriter(blob, cipher, image_set, pack)
 
 
@@ -93,6 +93,16 @@ def read_record(blobs: Blobs, cipher: Cipher, image_set: str, ref: Ref) -> bytes
     if len(sealed) != ref.length:
         raise Corrupt(f"pack {ref.pack} ends inside a record")
     return cipher.open(sealed, _context(image_set, ref.pack, ref.kind, ref.index))
+
+
+def record_at_once(blobs: Blobs, cipher: Cipher, image_set: str, ref: Ref) -> bytes | None:
+    """The bytes of one record, if that needs no waiting; else None, and `read_record` tells why.
+
+    Raises:
+        Corrupt: The record fails its seal.
+    """
+    sealed = blobs.at_once(pack_key(image_set, ref.pack), Span(ref.offset, ref.offset + ref.length))
+    return None if sealed is None else cipher.open(sealed, _context(image_set, ref.pack, ref.kind, ref.index))
 
 
 def _context(image_set: str, pack: str, kind: str, index: int) -> bytes:

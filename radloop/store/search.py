@@ -89,7 +89,7 @@ _DATE = re.compile(r"\d{8}")
 _TIME = re.compile(r"\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?")
 _PARTS = re.compile(r"[\^=\s,\-.]+")
 _WILD = re.compile(r"[*?]")
-_PAGE = 500
+_FIRST_PAGE, _PAGE = 64, 500
 _WIDEST_LIST = 500
 
 
@@ -249,7 +249,7 @@ def _terms(keyword: str, text: str, table: Table, *, fuzzy: bool) -> tuple[list[
         first, last = _range(text, _DATE, "a date is written YYYYMMDD")
         return [Term("study_date", "between", (first or None, last or None))], True
     if _NAMES.get(keyword) in table.columns:
-        return _name_terms(_NAMES[keyword], text, fuzzy=fuzzy), False
+        return _name_terms(_NAMES[keyword], text, fuzzy=fuzzy)
     column = _EXACT.get(keyword)
     if column is None or column not in table.columns:
         return [], False
@@ -262,13 +262,17 @@ def _exact_term(column: str, vr: str, text: str) -> Term:
     return Term(column, "glob" if _WILD.search(text) else "is", (text,))
 
 
-def _name_terms(column: str, text: str, *, fuzzy: bool) -> list[Term]:
+def _name_terms(column: str, text: str, *, fuzzy: bool) -> tuple[list[Term], bool]:
     """A name may have three groups with = between; the index begins with the first, the alphabetic one."""
     plain = searchable(text) or ""
     if fuzzy:
-        return [Term(column, "glob", (f"*{word}*",)) for word in _words(plain)]
-    begins = _WILD.split(plain, maxsplit=1)[0].rstrip("^ ")
-    return [Term(column, "prefix", (begins,))] if begins and begins.isascii() else []
+        return [Term(column, "glob", (f"*{word}*",)) for word in _words(plain)], False
+    begins = _WILD.split(plain, maxsplit=1)[0]
+    if not begins.isascii() or not begins.rstrip("^ "):
+        return [], False
+    if plain == f"{begins}*" and "=" not in begins:
+        return [Term(column, "prefix", (begins,))], True
+    return [Term(column, "prefix", (begins.rstrip("^ "),))], False
 
 
 def _uids(text: str) -> list[str]:
@@ -365,16 +369,16 @@ def _within(first: str, last: str, read: Callable[[str], str] = str) -> Callable
 
 
 def _rows(plan: _Plan, records: Records) -> Iterator[Row]:
-    """The rows the index gives, a page at a time."""
-    offset = 0
+    """The rows the index gives, in pages that grow, because most searches need few."""
+    offset, limit = 0, _FIRST_PAGE
     while True:
         page = records.search(
-            plan.table, plan.terms, order=plan.order, descending=plan.descending, limit=_PAGE, offset=offset
+            plan.table, plan.terms, order=plan.order, descending=plan.descending, limit=limit, offset=offset
         )
         yield from page
-        if len(page) < _PAGE:
+        if len(page) < limit:
             return
-        offset += _PAGE
+        offset, limit = offset + limit, _PAGE
 
 
 def _walk_patients(plan: _Plan, search: Search, records: Records) -> Iterator[Match]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from argon2 import PasswordHasher
+
 from radloop.api.app import create_app, operation_names
 from radloop.api.doors import Doors
 from radloop.core.identity import OWNER
@@ -29,6 +31,7 @@ from radloop.local.records import SqliteRecords
 from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
 from radloop.security.access import RolePolicy, load_roles
+from radloop.security.identities import Identities
 from radloop.security.sealing import Keyring
 from radloop.serving.champion import Champion
 from radloop.store.images import ImageStore
@@ -92,6 +95,7 @@ def open_installation(folder: Path) -> Iterator[Installation]:
         settings = Settings()
         blobs, records, keys = FileBlobs(folder / "objects"), SqliteRecords(database, now), Keyring(os.urandom(32))
         images, models = ImageStore(blobs, records, keys, now), RecordModels(records, now)
+        policy = RolePolicy(load_roles((CONTRACTS / "roles.json").read_text()))
         platform = Platform(
             blobs=blobs,
             records=records,
@@ -99,7 +103,7 @@ def open_installation(folder: Path) -> Iterator[Installation]:
             bus=SqliteBus(database, load_rules([(CONTRACTS / "events" / "rules.json").read_text()], settings)),
             jobs=SqliteJobs(database, max_tries=1),
             images=images,
-            policy=RolePolicy(load_roles((CONTRACTS / "roles.json").read_text())),
+            policy=policy,
             audit=SqliteAudit(database, records, now),
             models=models,
             pipelines=LocalPipelines(
@@ -121,6 +125,8 @@ def open_installation(folder: Path) -> Iterator[Installation]:
         (static / "assets" / "app-Ab12Cd34.js").write_text("export {};")
         (static / "assets" / "openjph-9f8e7d6c.wasm").write_bytes(b"\0asm\1\0\0\0")
         meter = Meter(load_metrics((CONTRACTS / "metrics.json").read_text()), operation_names())
-        yield Installation(Doors(platform, images, Champion(models, blobs), meter, static), database)
+        identities = Identities(records, keys, now, roles=policy.roles, hasher=PasswordHasher(1, 8, 1))
+        doors = Doors(platform, images, Champion(models, blobs), meter, static, identities=identities, is_open=True)
+        yield Installation(doors, database)
     finally:
         database.close()

@@ -86,7 +86,7 @@ def test_no_request_to_the_platform_api_surprises_it(
             follow_redirects=False,
         )
     assert answer.status_code < 500, answer.text
-    if answer.status_code >= 400:
+    if answer.status_code >= 400 and operation.method != "HEAD":
         error = answer.json()["error"]
         assert error["code"]
         assert error["message"]

@@ -45,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of `radloop up` with three studies of 24 slices in it."""
     assert (STATIC / "index.html").exists(), "the web page is not built: make setup"
     home: Path = tmp_path_factory.mktemp("home")
-    command = [sys.executable, "-m", "radloop.cli", "up", "--open", "--no-tls", "--listen", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "radloop.cli", "up", "--open", "--no-tls", "--no-dimse", "--listen", "127.0.0.1:0"]
     process = subprocess.Popen([*command, "--home", str(home)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     line = process.stdout.readline()

@@ -2,15 +2,20 @@
  * The app: one page at a time, chosen by the hash of the address, which names an image set and never a patient.
  */
 import "./style.css";
-import { el, setAttribute } from "./dom.js";
+import { button, el, setAttribute, setText } from "./dom.js";
 import { showLoop } from "./loop.js";
 import { showModels } from "./models.js";
+import { ApiError, getSession, onSignedOut, type Session, signOut } from "./protocol.js";
 import { type Route, routeOf } from "./routes.js";
+import { showSignIn } from "./signin.js";
 import { showStack } from "./stack.js";
+import { showUpload } from "./upload.js";
+import { uploads } from "./uploads.js";
 import { showWorklist } from "./worklist.js";
 
 const PAGES: readonly { readonly name: Route["name"]; readonly href: string; readonly label: string }[] = [
   { name: "worklist", href: "#/", label: "Worklist" },
+  { name: "upload", href: "#/upload", label: "Upload" },
   { name: "loop", href: "#/loop", label: "Retraining" },
   { name: "models", href: "#/models", label: "Models" },
 ];
@@ -18,13 +23,63 @@ const PAGES: readonly { readonly name: Route["name"]; readonly href: string; rea
 const links = PAGES.map(({ href, label }) => el("a", { href }, label));
 const main = el("main", {});
 const notice = el("p", { class: "notice" }, "Not a medical device. Not for primary diagnosis.");
-const nav = el("nav", { "aria-label": "Pages" }, el("span", { class: "brand" }, "radloop"), ...links);
+const leave = button(
+  "Sign out",
+  { class: "signout", "data-testid": "signout", hidden: true },
+  () => void goOut(),
+);
+const nav = el("nav", { "aria-label": "Pages" }, el("span", { class: "brand" }, "radloop"), ...links, leave);
 let leaving = new AbortController();
+let isIn = false;
 
-function show(route: Route): void {
+/** Empty the page; what was on it asks for nothing any more. */
+function clear(): void {
   leaving.abort();
   leaving = new AbortController();
   main.replaceChildren();
+}
+
+/** Show the app if somebody is signed in, or nobody has to be; else the way in. */
+async function begin(): Promise<void> {
+  try {
+    enter(await getSession(leaving.signal));
+  } catch (error) {
+    if (error instanceof ApiError && error.kind === "signed-out") askIn(false);
+    else enter(null); // whatever is wrong, the page itself tells it and tries again
+  }
+}
+
+function enter(session: Session | null): void {
+  isIn = true;
+  leave.hidden = session === null || session.name === null;
+  if (session?.name) leave.setAttribute("aria-label", `Sign out ${session.name}`);
+  show(routeOf(location.hash));
+}
+
+/** The address stays what it is, so that whoever comes back finds the same page. */
+function askIn(wasIn: boolean): void {
+  isIn = false;
+  clear();
+  document.body.dataset.page = "signin";
+  document.title = "Sign in – radloop";
+  showSignIn(main, wasIn, enter, leaving.signal);
+}
+
+async function goOut(): Promise<void> {
+  try {
+    await signOut(leaving.signal);
+  } catch (error) {
+    if (!(error instanceof ApiError && error.kind === "signed-out")) {
+      window.alert("Signing out did not work. Close the browser to be safe.");
+      return;
+    }
+  }
+  location.hash = "#/";
+  askIn(false);
+}
+
+function show(route: Route): void {
+  clear();
   window.scrollTo(0, 0);
   document.body.dataset.page = route.name;
   PAGES.forEach(({ name }, position) => {
@@ -39,6 +94,10 @@ function open(route: Route, signal: AbortSignal): void {
     case "worklist":
       document.title = "Worklist – radloop";
       showWorklist(main, signal);
+      break;
+    case "upload":
+      document.title = "Upload – radloop";
+      showUpload(main, signal);
       break;
     case "loop":
       document.title = "Retraining – radloop";
@@ -70,5 +129,17 @@ function complain(error: unknown): void {
 }
 
 document.body.append(nav, main, notice);
-window.addEventListener("hashchange", () => show(routeOf(location.hash)));
-show(routeOf(location.hash));
+window.addEventListener("hashchange", () => {
+  if (isIn) show(routeOf(location.hash));
+});
+onSignedOut(() => {
+  if (isIn) askIn(true);
+});
+uploads.watch(() => {
+  const { phase, sent, total } = uploads.progress;
+  const link = links[PAGES.findIndex(({ name }) => name === "upload")] as HTMLElement;
+  const share = uploads.isBusy && total ? Math.floor((100 * sent) / total) : null;
+  setText(link, share === null || phase === "reading" ? "Upload" : `Upload ${Math.min(share, 100)} %`);
+}, new AbortController().signal);
+window.addEventListener("online", () => uploads.hurry());
+void begin();

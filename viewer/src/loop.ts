@@ -3,6 +3,7 @@ import { chip, el, replaceIfChanged, setText } from "./dom.js";
 import { metricsList } from "./metrics.js";
 import { poll } from "./poll.js";
 import {
+  ApiError,
   type Execution,
   getRetraining,
   type LoopEvent,
@@ -23,6 +24,7 @@ export function showLoop(root: HTMLElement, signal: AbortSignal): void {
   const state = el("section", { class: "card", "data-testid": "loop-state", role: "status" }, "Loading…");
   const executions = el("ul", { class: "cards", "aria-label": "Training runs" });
   const events = el("ol", { class: "events", "aria-label": "Last events" });
+  const eventsPart = el("section", {}, el("h2", {}, "Last events"), events);
   const trouble = el("p", { class: "result-bad", role: "alert", hidden: true });
   root.append(
     el(
@@ -33,8 +35,7 @@ export function showLoop(root: HTMLElement, signal: AbortSignal): void {
       state,
       el("h2", {}, "Training runs"),
       executions,
-      el("h2", {}, "Last events"),
-      events,
+      eventsPart,
     ),
   );
   let isBusy = false;
@@ -42,19 +43,26 @@ export function showLoop(root: HTMLElement, signal: AbortSignal): void {
     const [retraining, runs, happened] = await Promise.all([
       getRetraining(signal),
       listExecutions(EXECUTIONS, signal),
-      listEvents(EVENTS, signal),
+      listEvents(EVENTS, signal).catch(noneIfDenied),
     ]);
     isBusy = retraining.state === "running" || runs.some((run) => run.state === "Executing");
     trouble.hidden = true;
     renderState(state, retraining);
     renderExecutions(executions, runs);
-    renderEvents(events, happened);
+    eventsPart.hidden = happened === null;
+    if (happened) renderEvents(events, happened);
   };
   const complain = (error: unknown): void => {
     trouble.hidden = false;
     setText(trouble, `${error instanceof Error ? error.message : "The loop did not answer."} Trying again.`);
   };
   void poll(refresh, () => (isBusy ? BUSY_MS : IDLE_MS), complain, signal);
+}
+
+/** Not everybody may read events; the rest of the page is theirs all the same. */
+function noneIfDenied(error: unknown): null {
+  if (error instanceof ApiError && error.kind === "denied") return null;
+  throw error;
 }
 
 function renderState(root: HTMLElement, retraining: Retraining): void {

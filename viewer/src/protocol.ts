@@ -6,6 +6,7 @@
  */
 
 const BASE = "/api/v1";
+const SESSION = "/session";
 
 export type State = "INGESTED" | "VERIFIED" | "REJECTED";
 export type Confidence = "low" | "medium" | "high";
@@ -160,12 +161,34 @@ export interface LoopEvent {
   readonly detail: Readonly<Record<string, unknown>>;
 }
 
-export interface UploadReport {
+export interface ResumableUpload {
+  readonly id: string;
+  readonly state: "receiving" | "landing" | "done" | "failed";
+  readonly offset: number;
+  readonly length: number;
+  readonly files: number;
   readonly ingested: number;
   readonly duplicates: number;
   readonly quarantined: number;
+  readonly refused: number;
+  readonly skipped: number;
   readonly image_sets: readonly string[];
-  readonly reasons: readonly { readonly code: string; readonly sentence: string; readonly count: number }[];
+  readonly reasons: readonly {
+    readonly code: string;
+    readonly sentence: string;
+    readonly count: number;
+    readonly places: readonly number[];
+  }[];
+}
+
+/** Who is signed in, and what they may do: actions such as `image.read`. */
+export interface Session {
+  readonly id: string;
+  readonly name: string | null;
+  readonly roles: readonly string[];
+  readonly actions: readonly string[];
+  /** Nobody signs in here: every caller is the owner. */
+  readonly is_open: boolean;
 }
 
 export interface FrameBytes {
@@ -179,6 +202,7 @@ export type FrameSource = (index: number, layer: Layer, signal: AbortSignal) => 
 export type ApiErrorKind =
   | "offline"
   | "signed-out"
+  | "too-often"
   | "denied"
   | "not-found"
   | "conflict"
@@ -202,10 +226,11 @@ const KINDS: Readonly<Record<number, ApiErrorKind>> = {
   403: "denied",
   404: "not-found",
   409: "conflict",
+  429: "too-often",
 };
 
 const OWN_WORDS: Readonly<Partial<Record<ApiErrorKind, string>>> = {
-  "signed-out": "You are signed out. Reload this page to sign in again.",
+  "signed-out": "You are signed out; sign in again.",
   denied: "You are not allowed to do this.",
 };
 
@@ -224,6 +249,13 @@ export function errorFrom(status: number, body: string): ApiError {
   return new ApiError(kind, code, message);
 }
 
+let toldSignedOut: () => void = () => {};
+
+/** Have `listener` told when the server no longer knows who asks. */
+export function onSignedOut(listener: () => void): void {
+  toldSignedOut = listener;
+}
+
 async function ask(path: string, init: RequestInit): Promise<Response> {
   let response: Response;
   try {
@@ -232,7 +264,11 @@ async function ask(path: string, init: RequestInit): Promise<Response> {
     if (init.signal?.aborted) throw error;
     throw new ApiError("offline", "offline", "The server cannot be reached.");
   }
-  if (!response.ok) throw errorFrom(response.status, await response.text());
+  if (!response.ok) {
+    const error = errorFrom(response.status, await response.text());
+    if (error.kind === "signed-out" && path !== SESSION) toldSignedOut();
+    throw error;
+  }
   return response;
 }
 
@@ -245,6 +281,19 @@ async function postJson<T>(path: string, body: unknown, signal: AbortSignal): Pr
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
   const response = await ask(path, { method: "POST", signal, headers, body: JSON.stringify(body) });
   return (await response.json()) as T;
+}
+
+export function getSession(signal: AbortSignal): Promise<Session> {
+  return getJson(SESSION, signal);
+}
+
+/** Sign in; the session itself travels in a cookie that no script can read. */
+export function signIn(name: string, password: string, signal: AbortSignal): Promise<Session> {
+  return postJson(SESSION, { name, password }, signal);
+}
+
+export async function signOut(signal: AbortSignal): Promise<void> {
+  await ask(SESSION, { method: "DELETE", signal });
 }
 
 export interface WorklistQuery {
@@ -309,40 +358,74 @@ export function predict(id: string, signal: AbortSignal): Promise<Prediction> {
   return postJson("/predictions", { image_set: id }, signal);
 }
 
+const TUS = { "Tus-Resumable": "1.0.0" };
+
+/** Begin a resumable upload of `length` bytes (tus 1.0.0); returns its id. */
+export async function createUpload(length: number, signal: AbortSignal): Promise<string> {
+  const headers = { ...TUS, "Upload-Length": String(length) };
+  const response = await ask("/resumable", { method: "POST", signal, headers });
+  return response.headers.get("Location")?.split("/").at(-1) ?? "";
+}
+
+/** How many bytes of an upload are durable; null where the server does not know it any more. */
+export async function uploadOffset(id: string, signal: AbortSignal): Promise<number | null> {
+  try {
+    const response = await ask(uploadPath(id), { method: "HEAD", signal, headers: TUS, cache: "no-store" });
+    return Number(response.headers.get("Upload-Offset"));
+  } catch (error) {
+    if (error instanceof ApiError && error.kind === "not-found") return null;
+    throw error;
+  }
+}
+
+export function getUpload(id: string, signal: AbortSignal): Promise<ResumableUpload> {
+  return getJson(uploadPath(id), signal);
+}
+
+export async function removeUpload(id: string): Promise<void> {
+  await ask(uploadPath(id), { method: "DELETE", headers: TUS, keepalive: true });
+}
+
 /**
- * Post files in one request, telling how many bytes have left.
+ * Send the bytes behind `offset`, telling how many of them have left; returns the new offset.
  *
- * XMLHttpRequest, because fetch cannot report the progress of an upload. Files travel under neutral names:
- * a file name often holds the patient's.
+ * XMLHttpRequest, because fetch cannot report the progress of an upload.
  */
-export function uploadFiles(
-  files: readonly File[],
+export function sendPart(
+  id: string,
+  offset: number,
+  part: Blob,
   onSent: (bytes: number) => void,
   signal: AbortSignal,
-): Promise<UploadReport> {
-  const form = new FormData();
-  files.forEach((file, position) => {
-    form.append("files", file, `file-${position + 1}`);
-  });
+): Promise<number> {
   return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
     const request = new XMLHttpRequest();
     const abort = (): void => request.abort();
     signal.addEventListener("abort", abort, { once: true });
     request.upload.onprogress = (event) => onSent(event.loaded);
     request.onload = () => {
-      if (request.status < 200 || request.status > 299) {
-        reject(errorFrom(request.status, request.responseText));
+      if (request.status === 204) {
+        resolve(Number(request.getResponseHeader("Upload-Offset")));
         return;
       }
-      resolve(JSON.parse(request.responseText) as UploadReport);
+      const error = errorFrom(request.status, request.responseText);
+      if (error.kind === "signed-out") toldSignedOut();
+      reject(error);
     };
     request.onerror = () => reject(new ApiError("offline", "offline", "The server cannot be reached."));
     request.onabort = () => reject(signal.reason);
     request.onloadend = () => signal.removeEventListener("abort", abort);
-    request.open("POST", `${BASE}/uploads`);
-    request.setRequestHeader("Accept", "application/json");
-    request.send(form);
+    request.open("PATCH", BASE + uploadPath(id));
+    for (const [name, value] of Object.entries(TUS)) request.setRequestHeader(name, value);
+    request.setRequestHeader("Content-Type", "application/offset+octet-stream");
+    request.setRequestHeader("Upload-Offset", String(offset));
+    request.send(part);
   });
+}
+
+function uploadPath(id: string): string {
+  return `/resumable/${encodeURIComponent(id)}`;
 }
 
 function imageSetPath(id: string): string {

@@ -1,194 +1,324 @@
-/** The door for files: choose them, drop them, watch them go, read what became of them. */
+/** The page for sending files in: choose or drop them, watch them go, go on after a break, read what became of them. */
 import { button, el, setAttribute, setText } from "./dom.js";
-import { type UploadReport, uploadFiles } from "./protocol.js";
+import { ApiError, removeUpload, uploadOffset } from "./protocol.js";
+import {
+  type Chosen,
+  forget,
+  type Outcome,
+  type Reason,
+  type Unfinished,
+  unfinished,
+  uploads,
+} from "./uploads.js";
 import { bytes, plural } from "./words.js";
 
-/** Files travel in batches: a request that breaks costs one of them, not the whole study. */
-const BATCH_FILES = 100;
-const BATCH_BYTES = 64e6;
+const NAMES_SHOWN = 5;
 
-/** @param onDone Called when something new may stand on the worklist. */
-export function uploadDoor(onDone: () => void, signal: AbortSignal): HTMLElement {
-  return new UploadDoor(onDone, signal).root;
+/** What a person can do about a reason, by its code. */
+const ADVICE: Readonly<Record<string, string>> = {
+  "not-dicom": "Nothing to do if these are no images. Else have them written as DICOM Part 10 files.",
+  "truncated-file": "Cut on their way here or at their source: export them again.",
+  "missing-attribute": "Have the source mended, then send them again.",
+  "invalid-identity": "Have the source mended, then send them again.",
+  "pixel-data-mismatch": "Export them again; if it comes back, have the source mended.",
+  "broken-member": "Take them out of the archive yourself, or have it made again without a password.",
+  "broken-archive": "Have the archive made again, or send the folder instead.",
+  "too-large": "Send the files in smaller parts.",
+  "gave-up": "Ask whoever runs this server to look at its dead letters.",
+};
+
+/** Show the page in `root` until `signal` aborts; what is being sent goes on. */
+export function showUpload(root: HTMLElement, signal: AbortSignal): void {
+  new UploadPage(root, signal).start();
 }
 
-class UploadDoor {
-  readonly root: HTMLElement;
-  readonly #input = el("input", {
-    type: "file",
-    multiple: true,
-    "data-testid": "upload-input",
-    id: "upload-input",
+/** Let files be dropped on `target`; they are sent, and the page that shows it is opened. */
+export function dropTarget(target: HTMLElement): HTMLElement {
+  const over = (event: DragEvent, isOver: boolean): void => {
+    event.preventDefault();
+    target.classList.toggle("dropping", isOver);
+  };
+  target.addEventListener("dragover", (event) => over(event, true));
+  target.addEventListener("dragleave", (event) => over(event, false));
+  target.addEventListener("drop", (event) => {
+    over(event, false);
+    const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry());
+    location.hash = "#/upload";
+    void Promise.all(entries.map(filesIn)).then((found) => uploads.add(found.flat().filter(isWanted)));
   });
-  readonly #progress = el("progress", { max: 1, value: 0, "aria-label": "Upload", hidden: true });
-  readonly #words = el("p", { class: "faint", role: "status" });
-  readonly #report = el("div", {
-    class: "report",
-    "data-testid": "upload-report",
-    role: "status",
-    hidden: true,
+  return target;
+}
+
+class UploadPage {
+  readonly #door: HTMLElement;
+  readonly #unfinished = el("div", { "data-testid": "upload-unfinished" });
+  readonly #going = el("section", { class: "card going", "aria-label": "Upload", hidden: true });
+  readonly #headline = el("h2", {});
+  readonly #progress = el("progress", {
+    max: 1,
+    value: 0,
+    "aria-label": "Sent",
+    "data-testid": "upload-progress",
   });
+  readonly #figures = el("p", { class: "figures", "data-testid": "upload-figures" });
+  readonly #trouble = el("p", { class: "result-warn", hidden: true });
+  readonly #spoken = el("p", { class: "spoken", role: "status", "aria-live": "polite" });
+  readonly #pause: HTMLButtonElement;
   readonly #cancel: HTMLButtonElement;
-  #going: AbortController | null = null;
+  readonly #report = el("section", { class: "card", "data-testid": "upload-report", hidden: true });
+  #shown: Outcome | null = null;
 
   constructor(
-    private readonly onDone: () => void,
-    signal: AbortSignal,
+    private readonly root: HTMLElement,
+    private readonly signal: AbortSignal,
   ) {
-    const folder = el("input", { type: "file", webkitdirectory: true, id: "upload-folder", tabindex: 0 });
-    this.#cancel = button("Cancel", { hidden: true }, () => this.#going?.abort());
-    this.root = el(
-      "section",
-      { class: "upload", "aria-label": "Add images" },
-      el("label", { class: "button", for: "upload-input" }, "+ Add files", this.#input),
-      el("label", { class: "button desktop", for: "upload-folder" }, "Add a folder", folder),
-      el("span", { class: "faint desktop" }, "or drop DICOM files here"),
-      this.#cancel,
+    this.#pause = button("Pause", { "data-testid": "upload-pause" }, () => {
+      if (uploads.progress.phase === "paused") uploads.resume();
+      else uploads.pause();
+    });
+    this.#cancel = button("Cancel", { "data-testid": "upload-cancel" }, () => uploads.cancel());
+    this.#door = this.#makeDoor();
+  }
+
+  start(): void {
+    this.#going.append(
+      this.#headline,
       this.#progress,
-      this.#words,
-      this.#report,
+      this.#figures,
+      this.#trouble,
+      el("div", { class: "upload-buttons" }, this.#pause, this.#cancel),
     );
-    for (const input of [this.#input, folder]) {
+    this.root.append(
+      el(
+        "div",
+        { class: "page" },
+        el("h1", { tabindex: -1 }, "Upload"),
+        this.#unfinished,
+        this.#door,
+        this.#going,
+        this.#report,
+        this.#spoken,
+      ),
+    );
+    uploads.watch(() => this.#render(), this.signal);
+    this.#render();
+    void this.#showUnfinished();
+  }
+
+  #makeDoor(): HTMLElement {
+    const files = el("input", {
+      type: "file",
+      multiple: true,
+      id: "upload-input",
+      "data-testid": "upload-input",
+    });
+    const folder = el("input", {
+      type: "file",
+      webkitdirectory: true,
+      id: "upload-folder",
+      "data-testid": "upload-folder",
+    });
+    for (const input of [files, folder]) {
       input.addEventListener("change", () => {
-        const files = [...(input.files ?? [])];
+        const chosen = [...(input.files ?? [])].map((file) => ({
+          path: file.webkitRelativePath || file.name,
+          file,
+        }));
         input.value = "";
-        void this.#send(files);
+        void uploads.add(chosen.filter(isWanted));
       });
     }
-    this.#listenForDrops();
-    signal.addEventListener("abort", () => this.#going?.abort());
-  }
-
-  #listenForDrops(): void {
-    const over = (event: DragEvent, isOver: boolean): void => {
-      event.preventDefault();
-      this.root.classList.toggle("dropping", isOver);
-    };
-    this.root.addEventListener("dragover", (event) => over(event, true));
-    this.root.addEventListener("dragleave", (event) => over(event, false));
-    this.root.addEventListener("drop", (event) => {
-      over(event, false);
-      const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry());
-      void Promise.all(entries.map(filesIn)).then((found) => this.#send(found.flat()));
-    });
-  }
-
-  async #send(files: readonly File[]): Promise<void> {
-    if (files.length === 0 || this.#going) return;
-    const going = new AbortController();
-    this.#going = going;
-    this.#show(true);
-    const total = files.reduce((sum, file) => sum + file.size, 0);
-    const reports: UploadReport[] = [];
-    let sent = 0;
-    let trouble: string | null = null;
-    try {
-      for (const batch of batches(files)) {
-        reports.push(await uploadFiles(batch, (some) => this.#tell(sent + some, total), going.signal));
-        sent += batch.reduce((sum, file) => sum + file.size, 0);
-      }
-    } catch (error) {
-      trouble = going.signal.aborted
-        ? "Cancelled."
-        : error instanceof Error
-          ? error.message
-          : "The upload failed.";
-    }
-    this.#going = null;
-    this.#show(false);
-    this.#tellReport(sumOf(reports), files.length, trouble);
-    this.onDone();
-  }
-
-  #show(isGoing: boolean): void {
-    this.#progress.hidden = !isGoing;
-    this.#cancel.hidden = !isGoing;
-    this.#input.disabled = isGoing;
-    if (isGoing) this.#report.hidden = true;
-    else setText(this.#words, "");
-  }
-
-  #tell(sent: number, total: number): void {
-    const share = Math.min(sent / Math.max(total, 1), 1);
-    setAttribute(this.#progress, "value", share);
-    setText(
-      this.#words,
-      share < 1 ? `${bytes(sent)} of ${bytes(total)}` : "Sent. The server is reading them…",
+    return dropTarget(
+      el(
+        "section",
+        { class: "upload upload-door", "aria-label": "Add images" },
+        el("p", { class: "lead" }, "Drop a folder, DICOM files or a zip here"),
+        el(
+          "div",
+          { class: "upload-buttons" },
+          el("label", { class: "button primary", for: "upload-folder" }, "Choose a folder", folder),
+          el("label", { class: "button", for: "upload-input" }, "Choose files", files),
+        ),
+        el(
+          "p",
+          { class: "faint" },
+          "A broken connection is no harm: the upload goes on where it stopped, even after this page was closed.",
+        ),
+      ),
     );
   }
 
-  #tellReport(report: UploadReport, offered: number, trouble: string | null): void {
-    const parts = [
-      `✓ ${plural(report.ingested, "image")} added`,
-      report.duplicates ? `${report.duplicates} already here` : "",
-      report.quarantined ? `⚠ ${report.quarantined} set aside` : "",
-    ].filter(Boolean);
-    const told = report.ingested + report.duplicates + report.quarantined;
-    this.#report.hidden = false;
+  #render(): void {
+    const { progress, outcome, isBusy } = uploads;
+    this.#door.hidden = isBusy;
+    this.#going.hidden = !isBusy;
+    if (isBusy) this.#unfinished.replaceChildren();
+    const share = progress.total ? Math.min(progress.sent / progress.total, 1) : 0;
+    setText(this.#headline, headlineOf());
+    setAttribute(this.#progress, "value", progress.phase === "reading" ? null : share);
+    setAttribute(this.#progress, "aria-valuetext", `${Math.floor(share * 100)} percent sent`);
+    setText(this.#figures, figuresOf());
+    this.#trouble.hidden = progress.trouble === null;
+    setText(this.#trouble, progress.trouble ?? "");
+    this.#pause.hidden = !["sending", "waiting", "paused"].includes(progress.phase);
+    setText(this.#pause, progress.phase === "paused" ? "Go on" : "Pause");
+    this.#cancel.hidden = progress.phase === "landing";
+    // what is read aloud changes with every tenth only
+    const tenth = progress.phase === "sending" ? `, ${Math.floor(share * 10) * 10} percent` : "";
+    setText(this.#spoken, isBusy ? `${headlineOf()}${tenth}` : outcome ? summaryOf(outcome) : "");
+    if (outcome !== this.#shown) this.#showOutcome(outcome);
+  }
+
+  #showOutcome(outcome: Outcome | null): void {
+    this.#shown = outcome;
+    this.#report.hidden = outcome === null;
+    if (!outcome) return;
+    const isGood = outcome.trouble === null && outcome.quarantined + outcome.refused === 0;
     this.#report.replaceChildren(
-      trouble
-        ? el(
-            "p",
-            { class: "result-bad", role: "alert" },
-            `${trouble} ${offered - told} of ${offered} not sent.`,
-          )
+      el("h2", { class: isGood ? "result-good" : "" }, outcome.trouble ? "Not everything was sent" : "Sent"),
+      outcome.trouble ? el("p", { class: "result-bad", role: "alert" }, outcome.trouble) : "",
+      el("p", { class: "lead" }, summaryOf(outcome)),
+      outcome.skipped
+        ? el("p", { class: "faint" }, `${outcome.skipped} left out: DICOMDIR and the like.`)
         : "",
-      el("p", {}, parts.join(" · ")),
-      el("ul", {}, ...report.reasons.map(({ sentence, count }) => el("li", {}, `${count} × ${sentence}`))),
+      el("ul", { class: "reasons" }, ...outcome.reasons.map(reasonRow)),
+      el("a", { class: "button", href: "#/" }, "Go to the worklist"),
     );
+    void this.#showUnfinished();
   }
-}
 
-/** `files` in their order, cut where a request would grow too large. */
-export function batches<T extends { readonly size: number }>(files: readonly T[]): T[][] {
-  const found: T[][] = [];
-  let held = 0;
-  for (const file of files) {
-    const last = found.at(-1);
-    if (!last || last.length >= BATCH_FILES || held + file.size > BATCH_BYTES) {
-      found.push([file]);
-      held = file.size;
-    } else {
-      last.push(file);
-      held += file.size;
+  /** Uploads that a reload or a closed page interrupted, with how much of each is there. */
+  async #showUnfinished(): Promise<void> {
+    if (uploads.isBusy) return;
+    const rows = await Promise.all(unfinished().map((one) => this.#unfinishedRow(one)));
+    if (uploads.isBusy || this.signal.aborted) return;
+    this.#unfinished.replaceChildren(...rows.filter((row) => row !== null));
+  }
+
+  async #unfinishedRow(one: Unfinished): Promise<HTMLElement | null> {
+    let words = "";
+    try {
+      const offset = await uploadOffset(one.id, this.signal);
+      if (offset === null) {
+        forget(one.digest);
+        return null;
+      }
+      words = `${Math.floor((100 * offset) / Math.max(one.bytes, 1))} % is here already. `;
+    } catch (error) {
+      if (!(error instanceof ApiError)) return null;
     }
+    const row = el(
+      "section",
+      { class: "card unfinished" },
+      el("h2", {}, "An upload is unfinished"),
+      el("p", {}, `${plural(one.files, "file")}, ${bytes(one.bytes)}. ${words}`),
+      el("p", { class: "lead" }, "Choose the same files or folder again, and it goes on where it stopped."),
+      button("Forget it", {}, () => {
+        forget(one.digest);
+        void removeUpload(one.id).catch(() => {}); // it expires by itself otherwise
+        row.remove();
+      }),
+    );
+    return row;
   }
-  return found;
 }
 
-/** One report for several requests; the same reason is counted once. */
-export function sumOf(reports: readonly UploadReport[]): UploadReport {
-  const reasons = new Map<string, { code: string; sentence: string; count: number }>();
-  for (const { code, sentence, count } of reports.flatMap((report) => report.reasons)) {
-    reasons.set(code, { code, sentence, count: (reasons.get(code)?.count ?? 0) + count });
+function headlineOf(): string {
+  const { phase, landed } = uploads.progress;
+  switch (phase) {
+    case "reading":
+      return "Looking at the files";
+    case "waiting":
+      return "No connection";
+    case "paused":
+      return "Paused";
+    case "landing":
+      return landed
+        ? `Sent. The server has read ${plural(landed, "file")}`
+        : "Sent. The server is reading them";
+    default:
+      return "Sending";
   }
-  const total = (pick: (report: UploadReport) => number): number =>
-    reports.reduce((sum, report) => sum + pick(report), 0);
-  return {
-    ingested: total((report) => report.ingested),
-    duplicates: total((report) => report.duplicates),
-    quarantined: total((report) => report.quarantined),
-    image_sets: [...new Set(reports.flatMap((report) => report.image_sets))],
-    reasons: [...reasons.values()],
-  };
+}
+
+function figuresOf(): string {
+  const { sent, total, files, rate } = uploads.progress;
+  return [
+    `${bytes(sent)} of ${bytes(total)}`,
+    plural(files, "file"),
+    rate ? `${bytes(rate)}/s` : "",
+    rate && total > sent ? `${timeLeft((total - sent) / rate)} left` : "",
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
+/** Seconds as a person estimates them. */
+export function timeLeft(seconds: number): string {
+  if (seconds < 10) return "a few seconds";
+  if (seconds < 90) return `${Math.round(seconds / 10) * 10} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+function summaryOf(outcome: Outcome): string {
+  return [
+    `✓ ${plural(outcome.ingested, "image")} added`,
+    outcome.duplicates ? `${outcome.duplicates} already here` : "",
+    outcome.quarantined ? `⚠ ${outcome.quarantined} set aside` : "",
+    outcome.refused ? `⚠ ${outcome.refused} could not be read` : "",
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
+function reasonRow({ code, sentence, count, paths }: Reason): HTMLElement {
+  const advice = ADVICE[code];
+  const more = count - Math.min(paths.length, NAMES_SHOWN);
+  return el(
+    "li",
+    {},
+    el("strong", {}, `${count} × ${sentence}`),
+    advice ? el("p", {}, advice) : null,
+    paths.length
+      ? el(
+          "p",
+          { class: "faint paths" },
+          paths.slice(0, NAMES_SHOWN).join(", ") + (more > 0 ? ` and ${more} more` : ""),
+        )
+      : null,
+  );
+}
+
+/** Whether a file is worth its way: what operating systems leave in folders is not. */
+export function isWanted({
+  path,
+  file,
+}: {
+  readonly path: string;
+  readonly file: { readonly size: number };
+}): boolean {
+  const name = path.split("/").at(-1) ?? "";
+  return !name.startsWith(".") && !/^(thumbs\.db|desktop\.ini|dicomdir)$/i.test(name) && file.size >= 0;
 }
 
 /** All files under a dropped entry, folders included. */
-async function filesIn(entry: FileSystemEntry | null): Promise<File[]> {
+async function filesIn(entry: FileSystemEntry | null): Promise<Chosen[]> {
   if (entry?.isFile) {
-    return [
-      await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject)),
-    ];
+    const file = await new Promise<File>((resolve, reject) =>
+      (entry as FileSystemFileEntry).file(resolve, reject),
+    );
+    return [{ path: entry.fullPath.replace(/^\//, ""), file }];
   }
   if (!entry?.isDirectory) return [];
   const reader = (entry as FileSystemDirectoryEntry).createReader();
-  const files: File[] = [];
+  const found: Chosen[] = [];
   for (;;) {
     // a reader gives its entries in portions and an empty one at the end
     const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
       reader.readEntries(resolve, reject),
     );
-    if (some.length === 0) return files;
-    for (const child of some) files.push(...(await filesIn(child)));
+    if (some.length === 0) return found;
+    for (const child of some) found.push(...(await filesIn(child)));
   }
 }

@@ -2,7 +2,7 @@
 import { button, chip, el, replaceIfChanged, setText } from "./dom.js";
 import { poll } from "./poll.js";
 import { listWorklist, type State, type Summary, thumbnailUrl, type WorklistPage } from "./protocol.js";
-import { uploadDoor } from "./upload.js";
+import { dropTarget } from "./upload.js";
 import { personName, plural, studyDate } from "./words.js";
 
 const PAGE_SIZE = 50;
@@ -57,7 +57,14 @@ class Worklist {
         "div",
         { class: "page" },
         el("h1", { tabindex: -1 }, "Worklist"),
-        uploadDoor(() => void this.#refreshNow(), this.signal),
+        dropTarget(
+          el(
+            "section",
+            { class: "upload", "aria-label": "Add images" },
+            el("a", { class: "button", href: "#/upload", "data-testid": "upload-open" }, "+ Add images"),
+            el("span", { class: "faint desktop" }, "or drop a folder, DICOM files or a zip here"),
+          ),
+        ),
         el("div", { class: "tabs", role: "group", "aria-label": "Show" }, ...this.#tabs),
         this.#status,
         this.#list,

@@ -3,7 +3,6 @@ import { describe as describeDetail } from "../src/loop.js";
 import { badgeText } from "../src/overlays.js";
 import { errorFrom } from "../src/protocol.js";
 import { routeOf } from "../src/routes.js";
-import { batches, sumOf } from "../src/upload.js";
 import { opinion } from "../src/verify.js";
 import { duration, metricName, personName, studyDate } from "../src/words.js";
 
@@ -58,21 +57,6 @@ it("a neighbour is never passed off as the slice itself", () => {
 
 it("a model's number is named as an opinion", () => {
   expect(opinion({ probability: 0.834, finding: "present", model_version: 3 })).toContain("opinion");
-});
-
-it("uploads are cut into batches and their reports added up", () => {
-  const files = Array.from({ length: 250 }, () => ({ size: 1e6 }));
-  const cut = batches(files);
-  expect(cut.flat()).toHaveLength(250);
-  expect(Math.max(...cut.map((batch) => batch.length))).toBeLessThanOrEqual(64);
-  expect(batches([{ size: 9e9 }])).toHaveLength(1);
-  const reasons = [{ code: "not-dicom", sentence: "Not DICOM.", count: 2 }];
-  const report = { ingested: 3, duplicates: 1, quarantined: 2, image_sets: ["a"], reasons };
-  expect(sumOf([report, report])).toMatchObject({
-    ingested: 6,
-    image_sets: ["a"],
-    reasons: [{ code: "not-dicom", count: 4 }],
-  });
 });
 
 it("an event's plain values are told and nested ones are not", () => {
