@@ -139,7 +139,7 @@ class Answer:
 
 
 def _cut(body: bytes, boundary: bytes) -> Iterator[Part]:
-    pieces = (b"\r\n" + body).split(b"\r\n--" + boundary)
+    pieces = re.split(rb"\r\n--" + re.escape(boundary) + rb"(?=--|[ \t]*\r\n)", b"\r\n" + body)
     if len(pieces) < 2 or not pieces[-1].startswith(b"--"):  # noqa: PLR2004 — what stands before, what after
         raise Differs("multipart without its closing boundary")
     for piece in pieces[1:-1]:

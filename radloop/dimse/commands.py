@@ -1,13 +1,14 @@
 """Command sets of DIMSE messages, read and written without a detour through data sets (PS3.7 §6.3, Annex E).
 
-pynetdicom reads and writes them with pydicom, which costs 3 ms for the two of a C-STORE: half of what the processor
-does for one CT slice.
+pynetdicom reads and writes them with pydicom, at a fifth of what the processor does for one CT slice (4.4 against
+3.6 ms of four associations), and a hostile command then meets all of pydicom.
 """
 
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 from pynetdicom.dimse_primitives import C_CANCEL, C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE
 
@@ -43,6 +44,10 @@ _ELEMENTS: Mapping[int, tuple[str, str]] = {
     0x1030: ("MoveOriginatorApplicationEntityTitle", "AE"),
     0x1031: ("MoveOriginatorMessageID", "US"),
 }
+_UNCHECKED = {
+    "AffectedSOPClassUID": "_affected_sop_class_uid",
+    "AffectedSOPInstanceUID": "_affected_sop_instance_uid",
+}
 _ONLY_IN_REQUESTS = frozenset({"MessageID", "Priority", "MoveDestination"})
 _PRIORITIES = (0, 1, 2)
 
@@ -68,6 +73,9 @@ def read_command(data: bytes) -> tuple[Any, bool]:
     for number, (keyword, vr) in _ELEMENTS.items():
         value = values.get(number)
         if not value or not hasattr(primitive, keyword):
+            continue
+        if vr == "UI":  # past the setters, which complain aloud of illegal ones; what is stored is checked elsewhere
+            setattr(primitive, _UNCHECKED[keyword], UID(_text(value), IGNORE))
             continue
         try:
             setattr(primitive, keyword, _value(keyword, vr, value))
@@ -120,8 +128,11 @@ def _value(keyword: str, vr: str, value: bytes) -> object:
     if vr == "US":
         number = _number(value)
         return 0 if keyword == "Priority" and number not in _PRIORITIES else number
-    text = value.decode("latin-1").partition("\\")[0].strip(" \0")
-    return UID(text) if vr == "UI" else text
+    return _text(value)
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1").partition("\\")[0].strip(" \0")
 
 
 def _encoded(vr: str, value: object) -> bytes:

@@ -27,7 +27,7 @@ UNIQUE = {
 _LEVELS = {"PATIENT": "patient", "STUDY": "study", "SERIES": "series", "IMAGE": "instance"}
 _KEYWORDS = {int(attribute.tag, 16): keyword for keyword, attribute in ATTRIBUTES.items()}
 _ANSWERED = frozenset({LEVEL, RETRIEVE_TITLE, AVAILABILITY})
-_PAGE = 500
+_PAGE = 5000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Who may associate with us, and where the known ones listen."""
 
+import contextlib
 import ipaddress
 import re
 import socket
@@ -94,13 +95,11 @@ class Peers:
         return next((peer for peer in self._peers if peer.title == title.strip(" ")), None)
 
     def _hosts(self, host: str) -> frozenset[str]:
-        """Addresses of a host; names are looked up once a minute."""
+        """Addresses of a host; names are looked up once a minute, and keep what they had where that fails."""
         until, found = self._addresses.get(host, (0.0, frozenset[str]()))
         if time.monotonic() >= until:
-            try:
+            with contextlib.suppress(OSError, UnicodeError):
                 found = frozenset(_plain(str(entry[4][0])) for entry in socket.getaddrinfo(host, None))
-            except (OSError, UnicodeError):
-                found = frozenset()
             self._addresses[host] = (time.monotonic() + _REMEMBERED_S, found)
         return found
 

@@ -251,7 +251,7 @@ class Faulty:
                 else {*REQUIRED["study"].split(), *named}
             )
             for keyword in keep:
-                setattr(row, keyword, members[0].get(keyword, ""))
+                setattr(row, keyword, members[0].get(keyword))
             row.ModalitiesInStudy = sorted({ds.Modality for ds in members})
             row.NumberOfStudyRelatedSeries = len({ds.SeriesInstanceUID for ds in members})
             row.NumberOfStudyRelatedInstances = len(members) + self.has("qido-wrong-counts")
@@ -260,7 +260,7 @@ class Faulty:
         return found
 
     def matches(self, row: Dataset, keyword: str, wanted: str) -> bool:
-        value = row.get(keyword, "")
+        value = "" if row.get(keyword) is None else row.get(keyword)
         vr = dictionary_VR(tag_for_keyword(keyword))  # type: ignore[arg-type]
         texts = (
             [str(each) for each in value]

@@ -75,6 +75,20 @@ def test_the_door_opens_with_up_and_closes_with_it(tmp_path: Path) -> None:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+def test_it_goes_when_the_server_is_killed(tmp_path: Path) -> None:
+    with up(tmp_path / "home") as started:
+        (pid,) = started.dimse_processes()
+        os.kill(started.process.pid, signal.SIGKILL)
+        until(lambda: not is_alive(pid), 10)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_it_can_be_left_out(tmp_path: Path) -> None:
     with up(tmp_path / "home", "--no-dimse") as started:
         assert "radloop is up" in started.lines[0]
