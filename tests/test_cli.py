@@ -42,7 +42,7 @@ def test_without_a_server_ingest_closes_and_folds_before_it_ends(tmp_path: Path,
     radloop("phantom", "--out", tmp_path / "in", "--slices", "4", "--size", "64")
     facts("ingest", tmp_path / "in", "--home", home)
     told = [event["detail_type"] for event in facts("events", "--home", home)["items"]]
-    assert told == ["ImageFolded", "ImageIngested"]
+    assert told == ["ImageFolded", "StudyReceived", "ImageIngested"]
 
 
 def test_bad_files_are_told_with_their_reasons_and_do_not_stop_the_others(tmp_path: Path, home: Path) -> None:
@@ -88,10 +88,6 @@ def test_without_a_champion_a_prediction_says_so(tmp_path: Path, home: Path) -> 
 
 def test_training_on_too_little_says_what_is_missing(home: Path) -> None:
     assert "More verified patients are needed" in radloop("train", "--home", home, status=4).stderr
-
-
-def test_serving_without_sign_in_must_be_asked_for(home: Path) -> None:
-    assert "--open --no-tls" in radloop("up", "--home", home, status=1).stderr
 
 
 def test_serving_openly_is_refused_off_the_loopback(home: Path) -> None:
