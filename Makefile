@@ -10,10 +10,10 @@ DATA := $(abspath ../shared/data)
 export RADLOOP_TEST_DATA ?= $(DATA)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo serve test check format bench browser ohif peers clean
+.PHONY: help setup demo serve test check format bench bench-orthanc browser ohif peers clean
 
 help:  ## What there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: .venv/.ready $(STATIC)  ## The .venv and the web page
 
@@ -60,6 +60,10 @@ bench: setup  ## Benchmarks: a table here, JSON in bench/results
 	$(BIN)/python bench/store.py
 	$(BIN)/python bench/frames.py
 	$(BIN)/python bench/index.py
+	$(BIN)/python bench/isolated.py
+
+bench-orthanc: setup  ## Beside Orthanc and nginx, where they are installed; PARTS="frames stow" runs some parts only
+	$(BIN)/python bench/orthanc.py $(PARTS)
 
 clean:  ## Forget everything that was made
 	rm -rf .venv radloop/viewer/static viewer/node_modules bench/results

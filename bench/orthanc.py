@@ -1,6 +1,6 @@
 """How fast radloop is beside Orthanc, as Debian ships it, and beside nginx serving the same bytes as plain files.
 
-    python bench/orthanc.py [stow] [fold] [dimse] [qido] [frames] [files] [tls] [study]
+    python bench/orthanc.py [stow] [fold] [dimse] [qido] [frames] [files] [study] [tls]
 
 Without names all parts run. The same real CT goes into both servers; clients are programs of other people (wrk,
 h2load, storescu) or processes of their own; servers take turns, so that what else the machine does falls on both; the
@@ -12,19 +12,18 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import orjson
 from peers import Peer, go_alone, memory_watched, nginx, orthanc, radloop
 from report import Row, tell
-from senders import Load, h2load, missing, renamed, stow_together, store_together, wrk
+from senders import Load, h2load, missing, renamed, store_together, stow_together, wrk
 from studies import Study, chest_study
 
 from radloop.dicom.parse import parse
@@ -58,6 +57,7 @@ class Bench:
     pool: Executor
     ours: Peer
     other: Peer | None
+    home: Path
     rows: list[Row] = field(default_factory=list)
     _series: int = 0
     _held: int | None = None
@@ -188,7 +188,8 @@ def frames(bench: Bench) -> None:
                     load = wrk(peer, paths[peer.name], accepts[peer.name], connections, seconds, bench.scratch)
                     if turn:
                         found.setdefault(peer.name, []).append(load)
-            sizes = ", ".join(f"{name} {median(e.mean_bytes for e in each) / 1e3:.0f} KB" for name, each in found.items())
+            means = {name: median(load.mean_bytes for load in each) for name, each in found.items()}
+            sizes = ", ".join(f"{name} {mean / 1e3:.0f} KB" for name, mean in means.items())
             name = f"frames {what}, {connections} connections"
             bench.tell(f"{name} ({sizes})", "requests/s", by(found, lambda load: load.rate), goal)
             bench.tell(f"{name}, p99", "ms", by(found, lambda load: load.p99_ms), "below 1")
@@ -235,8 +236,28 @@ def study(bench: Bench) -> None:
 
 
 def tls(bench: Bench) -> None:
-    """The same as `files` over TLS."""
-    skip("tls", "radloop up has no TLS yet")
+    """The same as `files` over TLS, both under the same certificate."""
+    why = missing("h2load", "nginx")
+    if why:
+        return skip("tls", why)
+    paths, folder = plain_frames(bench)
+    time.sleep(2)  # until what was counted for the audit is written: the home is copied under its server
+    home = bench.scratch / "home-tls"
+    shutil.copytree(bench.home, home, ignore=shutil.ignore_patterns("lock", "server.json", "scratch"))
+    with radloop(home, has_tls=True) as ours:
+        keys = home / "keys" / "server.pem", home / "keys" / "server-key.pem"
+        with nginx(folder, keys) as plain:
+            assert plain is not None
+            for connections, goal in ((8, ">= 0.9"), (32, ">= 0.9")):
+                found: dict[str, list[Load]] = {}
+                for turn in range(TURNS + 1):
+                    for peer, mine in ((ours, paths), (plain, names(paths))):
+                        load = h2load(peer, mine, connections, SECONDS if turn else 1, bench.scratch)
+                        if turn:
+                            found.setdefault(peer.name, []).append(load)
+                rates = by(found, lambda load: load.rate)
+                bench.tell(f"frames, TLS, {connections} connections", "requests/s", rates, goal, "nginx", "nginx")
+    return None
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {
@@ -246,8 +267,8 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "qido": qido,
     "frames": frames,
     "files": files,
-    "tls": tls,
     "study": study,
+    "tls": tls,
 }
 
 
@@ -391,7 +412,7 @@ def main(parts: list[str]) -> None:
         if alone and other is None:
             skip("Orthanc", "it is not installed with its DICOMweb plugin")
         ours = held.enter_context(radloop(folder / "home"))
-        bench = Bench(data, base, folder, pool, ours, other)
+        bench = Bench(data, base, folder, pool, ours, other, folder / "home")
         held.enter_context(memory_watched(bench.peers))
         for part in parts:
             print(f"{part} ...", flush=True)

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
 import orjson
@@ -151,18 +152,18 @@ def orthanc(folder: Path) -> Iterator[Peer | None]:
 
 
 @contextmanager
-def radloop(home: Path, *options: str) -> Iterator[Peer]:
+def radloop(home: Path, *, has_tls: bool = False) -> Iterator[Peer]:
     """`radloop up` on a free port, with nothing that happens by itself while something else is measured."""
-    home.mkdir(parents=True, mode=0o700)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
     dicom = free_port()
     (home / "settings.toml").write_text("quiet_s = 3600.0\nstudy_quiet_s = 3600.0\n")
-    command = [sys.executable, "-m", "radloop.cli", "up", "--open", "--no-tls", "--listen", "127.0.0.1:0"]
-    command += ["--dimse-port", str(dicom)]
-    with child([*command, "--home", str(home), *options]) as process:
+    command = [sys.executable, "-m", "radloop.cli", "up", "--open", "--listen", "127.0.0.1:0", "--home", str(home)]
+    command += ["--no-dimse"] if has_tls else ["--no-tls", "--dimse-port", str(dicom)]
+    with child(command) as process:
         url = wait_for(lambda: str(orjson.loads((home / "server.json").read_bytes())["url"]), process, "/healthz")
-        has_dimse = _answers(dicom)
-        address = url.partition("//")[2]
-        yield Peer("radloop", address, "/dicomweb", [process], dicom if has_dimse else None)
+        scheme, _, address = url.partition("://")
+        has_dimse = not has_tls and answers_soon(dicom)
+        yield Peer("radloop", address, "/dicomweb", [process], dicom if has_dimse else None, scheme=scheme)
 
 
 @contextmanager
@@ -230,7 +231,8 @@ def wait_for(address: Callable[[], str], process: "subprocess.Popen[bytes]", pat
     while time.monotonic() < deadline and process.poll() is None:
         try:
             found = address()
-            connection = HTTPConnection(found.removeprefix("http://"), timeout=2)
+            scheme, _, place = found.rpartition("://")
+            connection = connected(place, is_secure=scheme == "https", timeout_s=2)
             connection.request("GET", path)
             if connection.getresponse().status == 200:
                 return found
@@ -238,6 +240,25 @@ def wait_for(address: Callable[[], str], process: "subprocess.Popen[bytes]", pat
             pass
         time.sleep(0.1)
     raise SystemExit(f"{process.args} did not start")
+
+
+def connected(address: str, *, is_secure: bool, timeout_s: float = 60) -> HTTPConnection:
+    """A client of a server on loopback, whose certificate nobody checks."""
+    if not is_secure:
+        return HTTPConnection(address, timeout=timeout_s)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return HTTPSConnection(address, timeout=timeout_s, context=context)
+
+
+def answers_soon(port: int) -> bool:
+    """Whether somebody listens on a port within a few seconds."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if _answers(port):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _answers(port: int) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from radloop.api.app import operation_names
 from radloop.api.doors import Doors
-from radloop.api.openapi import OPERATIONS
 from radloop.core.platform import Platform
 from radloop.core.tables import TABLES
 from radloop.functions.rules import load_rules
@@ -67,9 +67,7 @@ class Installation:
             platform=self.platform,
             images=self.images,
             champion=self.champion,
-            meter=Meter(
-                load_metrics((contracts() / "metrics.json").read_text()), [operation.id for operation in OPERATIONS]
-            ),
+            meter=Meter(load_metrics((contracts() / "metrics.json").read_text()), operation_names()),
             static=static,
             hosts=hosts,
             identities=self.identities,

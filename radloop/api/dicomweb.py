@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -78,6 +79,16 @@ class Call:
         return named
 
     @property
+    def headers(self) -> Headers:
+        """Those of the request; an `accept` in the query counts before the header (PS3.18 §8.3.3.1)."""
+        accept = self.request.query_params.get("accept")
+        if accept is None:
+            return self.request.headers
+        kept = [(name, value) for name, value in self.request.headers.raw if name != b"accept"]
+        plus = accept.replace("/dicom ", "/dicom+")  # a plus in a query stands for a blank, unless it is encoded
+        return Headers(raw=[*kept, (b"accept", plus.encode("latin-1", "replace"))])
+
+    @property
     def base(self) -> str:
         """Address of the service as the caller reaches it, without a slash at the end."""
         named = self.request.path_params.get("datastore")
@@ -96,7 +107,7 @@ class Call:
             self.request.query_params.get("imageSetId"),
         )
         images = self.doors.images_of(self.principal)
-        return wado.Visit(place, images, self.doors.platform.records, self.request.headers, self.base)
+        return wado.Visit(place, images, self.doors.platform.records, self.headers, self.base)
 
 
 Answer = Callable[[Call], Response | Awaitable[Response]]
@@ -115,7 +126,9 @@ def dicomweb_routes(doors: Doors) -> list[BaseRoute]:
     """Every address of the service, one route each, whatever methods it knows."""
     documents = Documents()
     return [
-        Route(prefix + path, _endpoint(operations, doors, documents), methods=[*operations], name=prefix + path)
+        Route(
+            prefix + path, _endpoint(operations, doors, documents), methods=[*operations, "OPTIONS"], name=prefix + path
+        )
         for prefix in (PREFIX, SCOPED)
         for path, operations in _ADDRESSES.items()
     ]
@@ -143,7 +156,11 @@ def origin_of(request: Request, public_url: str) -> str:
 def _endpoint(
     operations: Mapping[str, Operation], doors: Doors, documents: Documents
 ) -> Callable[[Request], Awaitable[Response]]:
+    allow = ", ".join(sorted({*operations, "HEAD", "OPTIONS"} if "GET" in operations else {*operations, "OPTIONS"}))
+
     async def endpoint(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": allow})
         operation = operations["GET" if request.method == "HEAD" else request.method]
         request.scope[OPERATION] = operation.name
         call = Call(request, doors, await run_in_threadpool(permitted, request, operation.action), documents)
@@ -158,7 +175,7 @@ def _endpoint(
 
 
 async def _store(call: Call) -> Response:
-    require_json(call.request.headers)
+    require_json(call.headers)
     datastore = await run_in_threadpool(lambda: call.datastore)
     destination = Destination(datastore, call.uids.get("StudyInstanceUID"), call.base)
     return await store(call.request, call.doors, call.principal, destination)
@@ -166,7 +183,7 @@ async def _store(call: Call) -> Response:
 
 def _search(level: str) -> Answer:
     def answer(call: Call) -> Response:
-        require_json(call.request.headers)
+        require_json(call.headers)
         images = call.doors.images_of(call.principal)
         images.may_search()
         query = query_of(

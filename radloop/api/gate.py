@@ -21,7 +21,7 @@ from radloop.api.errors import answer_to, log, refusal
 OPERATION = "radloop.operation"
 """Key of the scope under which a door notes which operation it answers."""
 
-FRAME_OPERATIONS = frozenset({"getFrame", "getPreview", "retrieveFrames"})
+FRAME_OPERATIONS = frozenset({"getFrame", "getPreview", "retrieveFrames", "healthimagingGetImageFrame"})
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _RUNTIME = "runtime-"
@@ -75,7 +75,8 @@ class Gate:
             else:
                 await refusal(403, "denied", why)(scope, receive, complete)
         except ClientDisconnect:
-            pass  # nobody is left to be told
+            if not has_started:  # whoever only stopped sending still reads; anybody else misses nothing
+                await refusal(400, "invalid-input", "The body ends before its length.")(scope, receive, complete)
         except Exception as error:  # noqa: BLE001 — the outermost layer of the door
             if has_started:
                 trace = log(error)

@@ -13,6 +13,7 @@ from radloop.core.ports import Records
 from radloop.dicom.document import tag_of
 from radloop.store.guarded import GuardedImages
 from radloop.store.images import ImageStore
+from radloop.store.instances import StoredInstance
 from radloop.store.search import ATTRIBUTES, Match, Search, count, find, searchable_at
 
 MOST_RESULTS = 1000
@@ -21,8 +22,30 @@ ALL = "all"
 
 _BY_TAG = {attribute.tag: keyword for keyword, attribute in ATTRIBUTES.items()}
 _CONTROLS = frozenset(
-    {"limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching", "multiplevaluematching", "imageSetId"}
+    {
+        "limit",
+        "offset",
+        "includefield",
+        "fuzzymatching",
+        "emptyvaluematching",
+        "multiplevaluematching",
+        "imageSetId",
+        "accept",
+    }
 )
+_COUNTED_FAST = frozenset(
+    {
+        "PatientID",
+        "StudyInstanceUID",
+        "AccessionNumber",
+        "StudyID",
+        "StudyDate",
+        "ModalitiesInStudy",
+        "SeriesInstanceUID",
+        "Modality",
+    }
+)
+_NARROW = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _RETRIEVE_URL, _AVAILABILITY = "00081190", "00080056"
 _BULK = ("00080005", "7FE00010", "7FE00008", "7FE00009")
@@ -125,6 +148,7 @@ class _Documents:
         self._store = store
         self._base = base
         self._above: dict[str, Document] = {}
+        self._instances: dict[str, dict[str, StoredInstance]] = {}
 
     def of(self, match: Match) -> Document:
         """One result, its tags ascending."""
@@ -151,8 +175,10 @@ class _Documents:
             image_set = next(iter(self._store.studies.image_sets(self._store.studies.get(match.study))), None)
         if image_set is None:
             return {}
-        instances = self._images.instances(image_set)
-        chosen = next((one for one in instances if match.instance in {None, one.id}), None)
+        if image_set not in self._instances:
+            self._instances[image_set] = {one.id: one for one in self._images.instances(image_set)}
+        instances = self._instances[image_set]
+        chosen = next(iter(instances.values()), None) if match.instance is None else instances.get(match.instance)
         if chosen is None:
             return {}
         header = self._images.document(chosen)
@@ -166,11 +192,11 @@ def _elements(values: Mapping[str, Any], attributes: Mapping[str, Any]) -> Docum
 
 
 def _total(search: Search, shown: int, records: Records, *, is_cut: bool) -> int | None:
-    """How many there are in all; not told where all instances of many series would have to be walked for it."""
+    """How many there are in all; not told where the index does not know and every row would have to be looked at."""
     if not is_cut and (shown or not search.offset):
         return search.offset + shown
-    is_narrow = not {"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"}.isdisjoint(search.wanted)
-    return count(search, records) if search.level != "instance" or is_narrow else None
+    is_known = search.level != "instance" and search.wanted.keys() <= _COUNTED_FAST
+    return count(search, records) if is_known or not _NARROW.isdisjoint(search.wanted) else None
 
 
 def _address(values: Mapping[str, Any], base: str) -> str:

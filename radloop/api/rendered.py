@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
-from radloop.api.media import accepted, accepted_by
+from radloop.api.media import accepted_by
 from radloop.api.negotiation import picture_choice
 from radloop.api.operations import is_unchanged, validator
 from radloop.api.wado import PRIVATE, READ, Held, Visit, frame_numbers, places
@@ -62,7 +62,7 @@ def rendered(visit: Visit, query: QueryParams, numbers: str | None, *, is_thumbn
 
     Args:
         visit: What is to be shown.
-        query: `viewport`, `window`, `quality` and `accept` of PS3.18 §8.3.5.
+        query: `viewport`, `window` and `quality` of PS3.18 §8.3.5.
         numbers: One frame, counted from 1; None for the first of an instance, the middle one of a series or study.
         is_thumbnail: Small, where no viewport says how large.
 
@@ -72,8 +72,8 @@ def rendered(visit: Visit, query: QueryParams, numbers: str | None, *, is_thumbn
         UnsupportedPixels: No codec of ours decodes it.
         HTTPException: 406, neither JPEG nor PNG is accepted.
     """
-    accept = accepted(query["accept"]) if "accept" in query else accepted_by(visit.headers)
-    rendering = rendering_of(query, picture_choice(accept, (JPEG, PNG)), is_thumbnail=is_thumbnail)
+    media = picture_choice(accepted_by(visit.headers), (JPEG, PNG))
+    rendering = rendering_of(query, media, is_thumbnail=is_thumbnail)
     held, instance, number = _shown(visit, numbers, is_middle=is_thumbnail)
     tag = validator("rendered", derived_id(instance.id, str(number), repr(rendering)))
     shared = {"ETag": tag, "Cache-Control": PRIVATE, "Vary": "Accept", "X-Radloop-Quality": QUALITY}

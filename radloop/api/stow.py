@@ -15,8 +15,7 @@ from radloop.api.multipart import parts_of
 from radloop.api.uploads import LONGEST_FILE, MOST_FILES, land, whole
 from radloop.core.errors import InvalidInput
 from radloop.core.identity import Principal
-from radloop.core.ports import Landing, Records, Upload
-from radloop.core.tables import INSTANCES
+from radloop.core.ports import Landing, Upload
 from radloop.dicom.named import named_instance
 from radloop.dicom.parse import Instance, parse
 
@@ -100,7 +99,6 @@ async def store(request: Request, doors: Doors, principal: Principal, destinatio
     """
     account = _Account()
     waiting: list[Upload] = []
-    addresses: dict[str, str] = {}
     files = _taken(_files(request), destination.study, account, waiting)
     async for landed in land(files, doors, principal, destination.datastore):
         landing, file = landed.landing, waiting.pop(0)
@@ -108,13 +106,8 @@ async def store(request: Request, doors: Doors, principal: Principal, destinatio
             named = await run_in_threadpool(named_instance, file.data)
             account.refuse(named, FAILURES.get(landing.reason or "", CANNOT_UNDERSTAND))
             continue
-        if landing.image_set not in addresses:
-            image_set = await run_in_threadpool(doors.images.get, landing.image_set)
-            address = f"{destination.base}/studies/{image_set.study_uid}/series/{image_set.series_uid}"
-            addresses[landing.image_set] = address
-        is_new = landing.outcome == "ingested" and await run_in_threadpool(_replaces, landing, doors.platform.records)
-        address = f"{addresses[landing.image_set]}/instances/{landing.instance}"
-        account.take(landing, address, is_new_version=is_new)
+        series = f"{destination.base}/studies/{landing.study_uid}/series/{landing.series_uid}"
+        account.take(landing, f"{series}/instances/{landing.instance}", is_new_version=landing.is_replacement)
     if account.status == 204:  # noqa: PLR2004 — no content
         return Response(status_code=204)
     url = None if destination.study is None else f"{destination.base}/studies/{destination.study}"
@@ -156,11 +149,6 @@ def _parsed(data: bytes) -> Instance | None:
         return parse(data)
     except InvalidInput:
         return None
-
-
-def _replaces(landing: Landing, records: Records) -> bool:
-    """Whether an instance came before under the same SOP instance UID, with other content."""
-    return records.count(INSTANCES, {"image_set": landing.image_set, "sop_uid": landing.instance}) > 1
 
 
 def _reference(sop_class: str, instance: str) -> Document:

@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from radloop.api.dicom_json import DICOM_JSON, require_json
@@ -32,7 +33,7 @@ from radloop.core.errors import InvalidInput, NotFound
 from radloop.core.identity import derived_id
 from radloop.core.images import ImageSet, Storage
 from radloop.core.ports import Records
-from radloop.core.tables import IMAGE_SETS, INSTANCES
+from radloop.core.tables import IMAGE_SETS, INSTANCES, TOMBSTONES
 from radloop.dicom.document import bulk_value
 from radloop.dicom.parse import parse
 from radloop.dicom.pixels import StoredFrames, frames_encapsulated
@@ -91,6 +92,7 @@ class Visit:
 
         Raises:
             NotFound: There are none.
+            HTTPException: 410, the one that is named has been deleted.
         """
         where: dict[str, str | int | None] = {"study_uid": self.place.study, "datastore": self.place.datastore}
         if self.place.series is not None:
@@ -106,8 +108,19 @@ class Visit:
         if self.place.image_set is None:
             found = [held for held in found if held.image_set.is_primary] or found
         if not found:
+            self._refuse_what_is_gone()
             raise NotFound("nothing is stored at this address")
         return found
+
+    def _refuse_what_is_gone(self) -> None:
+        """Tell of a deleted image set that it is; only who knows its id is told, and of nothing but that.
+
+        Raises:
+            HTTPException: 410.
+        """
+        row = None if self.place.image_set is None else self.records.get(TOMBSTONES, self.place.image_set)
+        if row is not None and row.document["datastore"] == self.place.datastore:
+            raise HTTPException(410, "The image set has been deleted.")
 
     def instances(self, action: str = READ) -> list[tuple[Held, StoredInstance]]:
         """The instances at the place, in slice order.
@@ -312,6 +325,12 @@ def multipart(
     return Response(b"".join(written), headers=told) if is_short else StreamingResponse(written, headers=told)
 
 
+def explicit_le(instance: StoredInstance, pixels: NDArray[np.generic]) -> bytes:
+    """A decoded frame of an instance as Explicit VR Little Endian pixel data, planes as they came."""
+    planar = int((instance.image or {}).get("planar", 0)) if instance.transfer_syntax in NATIVE else 0
+    return native_bytes(pixels, planar)
+
+
 class _Frames:
     """The frames of one instance, in any form; what was read for one serves the next."""
 
@@ -327,8 +346,7 @@ class _Frames:
         if form.syntax == EXPLICIT_LE:
             if instance.transfer_syntax in NATIVE and instance.storage is not Storage.FOLDED:
                 return self._stored.frame(number - 1)[0]
-            planar = int((instance.image or {}).get("planar", 0)) if instance.transfer_syntax in NATIVE else 0
-            return native_bytes(self._pixels(number), planar)
+            return explicit_le(instance, self._pixels(number))
         if form.syntax in {HTJ2K, HTJ2K_RPCL}:
             return self._images.frame(instance.image_set, self._places[number - 1])[0]
         return encoded_frame(self._pixels(number), instance, form.syntax)

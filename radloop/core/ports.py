@@ -622,7 +622,11 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """What became of one upload: `ingested`, `duplicate` or `quarantined`."""
+    """What became of one upload: `ingested`, `duplicate` or `quarantined`.
+
+    Attributes:
+        is_replacement: It came under the SOP instance UID of another one, which is kept behind it.
+    """
 
     outcome: str
     image_set: str | None = None
@@ -631,6 +635,9 @@ class Landing:
     sentence: str | None = None
     sop_class: str | None = None
     quarantine_id: str | None = None
+    study_uid: str | None = None
+    series_uid: str | None = None
+    is_replacement: bool = False
 
 
 Materialise = Callable[[Mapping[str, Any], Path], None]

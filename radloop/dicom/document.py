@@ -233,6 +233,7 @@ def _name(text: str) -> Mapping[str, str] | None:
 
 
 def little_endian(part: Part10, element: Element, vr: str) -> bytes:
+    """A binary value with its words little endian, whatever the file is; fragments of pixels as they stand."""
     value = value_bytes(part, element)
     size = _WORDS.get(vr, 1)
     if not part.is_big_endian or size == 1 or len(value) % size or element.fragments is not None:

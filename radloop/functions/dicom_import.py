@@ -55,7 +55,7 @@ def run(identity: str, platform: Platform, images: Closer) -> None:
         return
     if job.is_over:
         return
-    by = Principal(id=job.by, roles=SYSTEM.roles)
+    by = Principal(id=job.by, roles=SYSTEM.roles, patients=job.patients)
     keys = [key for key in platform.blobs.keys(job.source) if _is_wanted(key, job)]
     lines: list[_Line] = []
     counts: Counter[str] = Counter(scanned=0, imported=0, refused=0)

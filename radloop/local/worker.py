@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
-from radloop.core.errors import NotFound, RadloopError
+from radloop.core.errors import RadloopError
 from radloop.core.events import AlarmStateChanged, DicomUploaded
 from radloop.core.identity import SYSTEM, new_id
 from radloop.core.platform import Platform
 from radloop.core.ports import Change, Claim
+from radloop.core.tables import TOMBSTONES
 from radloop.functions import dicom_import, draft_landing
 from radloop.functions.catalogue import FUNCTIONS
 from radloop.functions.image_ingestion import UPLOADED
@@ -161,10 +162,10 @@ class Worker:
             FUNCTIONS[kind](event_of(claim.job.payload), self._platform)
 
     def _fold(self, claim: Claim) -> None:
-        try:
-            image_set = self._images.get(str(claim.job.payload["image_set"]))
-        except NotFound:
+        identity = str(claim.job.payload["image_set"])
+        if self._platform.records.get(TOMBSTONES, identity) is not None:
             return  # deleted meanwhile
+        image_set = self._images.get(identity)
         if image_set.landed < _WORTH_PROCESSES:
             self._metadata.measure(self._images.fold(image_set.id))
             return

@@ -210,7 +210,7 @@ class ClientTokens:
         """Do `work` once for a token; who asks again within `TOKEN_HOURS` gets the same answer.
 
         Args:
-            operation: Tokens of different operations are different.
+            operation: Tokens of different operations are different, and of different callers, who belong into it.
             token: The client's.
             request: What was asked for, as plain values.
             work: Does it and returns the answer. It is given a function from the answer to writes that must be in

@@ -304,11 +304,12 @@ class Inspection:
         """Records whose image set is not there."""
         known = {row.key for row in self._records.find(IMAGE_SETS)}
         for table, code in ((SERIES, "series-astray"), (INSTANCES, "image-set-missing"), (PACKS, "image-set-missing")):
+            told = set(known)
             for row in self._records.find(table):
                 owner = str(row.columns["image_set"])
-                if owner not in known:
+                if owner not in told:
                     yield Fault(code, owner, row.key)
-                    known.add(owner)
+                    told.add(owner)
 
     def _jobs(self, jobs: Iterable[Job]) -> Iterator[Fault]:
         for job in jobs:

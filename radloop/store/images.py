@@ -16,7 +16,7 @@ from radloop.codec.htj2k import decode, encode_lossless
 from radloop.codec.png import thumbnail_png
 from radloop.core.errors import Conflict, Corrupt, NotFound, Unavailable, UnsupportedPixels
 from radloop.core.identity import Principal
-from radloop.core.images import ImageSet
+from radloop.core.images import ImageSet, Notice
 from radloop.core.ports import AuditEntry, Blobs, Change, Cipher, Clock, Job, Keys, Landing, Records, Upload
 from radloop.core.tables import DEFAULT_DATASTORE, IMAGE_SETS, INSTANCES, PACKS, VERSIONS, image_set_of, put_image_set
 from radloop.dicom.document import dicom_json
@@ -130,7 +130,8 @@ class ImageStore:
                 return image_set
             instances = self.instances(identity)
             geometry, order = arranged(instances)
-            notices = tuple(dict.fromkeys((*image_set.notices, *geometry.warnings)))
+            oddities = [*image_set.notices, *geometry.warnings, *self._reused(image_set, instances)]
+            notices = tuple(dict.fromkeys(oddities))
             closed, event = image_set.close(geometry=facts_of(geometry), notices=notices, at=self._clock())
             edits = read_edits(self._records, identity)
             cause = CREATED if closed.version == 1 else IMPORTED
@@ -387,6 +388,19 @@ class ImageStore:
         return removed
 
     # within
+
+    def _reused(self, image_set: ImageSet, instances: Sequence[StoredInstance]) -> list[Notice]:
+        """A notice where another image set of the data store holds an object under the same SOP instance UID."""
+        for instance in instances:
+            for row in self._records.find(INSTANCES, {"sop_uid": instance.sop_uid}):
+                other = str(row.columns["image_set"])
+                if other != image_set.id and self._is_in(image_set.datastore, other):
+                    return [Notice("sop-uid-elsewhere", "Another series holds an object of the same SOP instance UID")]
+        return []
+
+    def _is_in(self, datastore: str, identity: str) -> bool:
+        row = self._records.get(IMAGE_SETS, identity)
+        return row is not None and row.columns["datastore"] == datastore
 
     def _version(self, identity: str) -> Mapping[str, Any]:
         """The order of the version that was closed last; empty before the first closing."""

@@ -31,7 +31,7 @@ class Import:
         source: Blob keys that begin with it are read; a bucket is the first part.
         target: Folder of blob keys below which the job's report is written.
         input_uri, output_uri: The same, as the caller named them.
-        by: Who asked, as the audit names them.
+        by: Who asked, as the audit names them; `patients`: the only ones they may bring files of, None for all.
         counts: `scanned`, `imported`, `refused` and `failed` files so far.
         message: What went wrong with the job as a whole.
     """
@@ -46,6 +46,7 @@ class Import:
     source: str
     target: str
     by: str
+    patients: frozenset[str] | None
     submitted_at: datetime
     ended_at: datetime | None = None
     message: str | None = None
@@ -98,6 +99,7 @@ class Imports:
             source=key_of(input_uri, "inputS3Uri"),
             target=f"{key_of(output_uri, 'outputS3Uri').rstrip('/')}/{datastore}-DicomImport-{identity}",
             by=by.id,
+            patients=by.patients,
             submitted_at=self._clock(),
             configuration=configuration,
         )
@@ -192,6 +194,7 @@ def _put(job: Import, *, expected: int) -> Put:
         "source": job.source,
         "target": job.target,
         "by": job.by,
+        "patients": None if job.patients is None else sorted(job.patients),
         "submitted_at": job.submitted_at.isoformat(),
         "ended_at": None if job.ended_at is None else job.ended_at.isoformat(),
         "message": job.message,
@@ -203,6 +206,7 @@ def _put(job: Import, *, expected: int) -> Put:
 
 def _import(row: Row) -> Import:
     document = dict(row.document)
+    document["patients"] = None if document["patients"] is None else frozenset(document["patients"])
     document["submitted_at"] = datetime.fromisoformat(document["submitted_at"])
     document["ended_at"] = None if document["ended_at"] is None else datetime.fromisoformat(document["ended_at"])
     return Import(**document)

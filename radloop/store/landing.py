@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -185,12 +186,12 @@ class Landings:
         image_set, expected = (
             (self._opened(first, datastore), 0) if found is None else (image_set_of(found), found.revision)
         )
-        landings, fresh = self._sort_out(image_set.id, arrivals)
+        landings, fresh = self._sort_out(image_set, arrivals)
         if not fresh:
             return landings
         cipher = self._keys.cipher(image_set.wrapped_key)
         with self._pack(cipher, image_set.id) as pack:
-            stored = [_landed(image_set.id, arrival, pack) for arrival in fresh]
+            stored = _newest_shown([_landed(image_set.id, arrival, pack) for arrival in fresh])
         writes: list[Put | Adjust | Delete] = [put_instance(instance, expected=0) for instance in stored]
         writes.append(put_pack(image_set.id, pack.name))
         if expected == 0:
@@ -202,7 +203,11 @@ class Landings:
                 )
         replaced = self._superseded(image_set.id, stored) if expected else []
         writes += [supersede(old, by=new) for old, new in replaced]
-        grown = _grown(image_set, stored, [old for old, _ in replaced], replace_open=expected == 0)
+        twice = {new for _, new in replaced} | _doubled(stored)
+        for arrival, instance in zip(fresh, stored, strict=True):
+            landings[arrival.place] = replace(landings[arrival.place], is_replacement=instance.id in twice)
+        hidden = [old for old, _ in replaced] + [one for one in stored if one.superseded_by is not None]
+        grown = _grown(image_set, stored, hidden, replace_open=expected == 0)
         grown = replace(grown, updated_at=self._clock())
         writes.append(put_image_set(grown, expected=expected))
         writes.append(self._studies.grown(grown, new=expected == 0, instances=grown.instances - image_set.instances))
@@ -213,18 +218,20 @@ class Landings:
             raise
         return landings
 
-    def _sort_out(self, image_set: str, arrivals: list[_Arrival]) -> tuple[dict[int, Landing], list[_Arrival]]:
+    def _sort_out(self, image_set: ImageSet, arrivals: list[_Arrival]) -> tuple[dict[int, Landing], list[_Arrival]]:
         """Tell duplicates, here or within the batch itself, from what is new."""
         landings: dict[int, Landing] = {}
         fresh: dict[str, _Arrival] = {}
         for arrival in arrivals:
-            instance = _instance_id(image_set, arrival)
+            instance = _instance_id(image_set.id, arrival)
             known = instance in fresh or self._records.get(INSTANCES, instance) is not None
             landings[arrival.place] = Landing(
                 outcome="duplicate" if known else "ingested",
-                image_set=image_set,
+                image_set=image_set.id,
                 instance=arrival.parsed.sop_uid,
                 sop_class=arrival.parsed.sop_class,
+                study_uid=image_set.study_uid,
+                series_uid=image_set.series_uid,
             )
             if not known:
                 fresh[instance] = arrival
@@ -234,6 +241,8 @@ class Landings:
         """Instances that came earlier under a SOP instance UID that now comes with other bytes."""
         replaced: list[tuple[StoredInstance, str]] = []
         for new in stored:
+            if new.superseded_by is not None:
+                continue
             rows = self._records.find(INSTANCES, {"image_set": image_set, "sop_uid": new.sop_uid})
             replaced += [(old, new.id) for old in map(instance_of, rows) if old.superseded_by is None]
         return replaced
@@ -316,6 +325,12 @@ def _require_in_scope(parsed: Instance, by: Principal) -> None:
         raise OutOfScope("the patient is not one that the sender may know of")
 
 
+def _doubled(instances: list[StoredInstance]) -> set[str]:
+    """Ids of instances that share their SOP instance UID with another of these."""
+    counts = Counter(instance.sop_uid for instance in instances)
+    return {instance.id for instance in instances if counts[instance.sop_uid] > 1}
+
+
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -371,6 +386,15 @@ def _landed(image_set: str, arrival: _Arrival, pack: PackWriter) -> StoredInstan
         notices=parsed.warnings,
         original=pack.add("original", arrival.data),
     )
+
+
+def _newest_shown(stored: list[StoredInstance]) -> list[StoredInstance]:
+    """Of objects that came together under one SOP instance UID, the last is shown and the others stand behind it."""
+    last = {instance.sop_uid: instance.id for instance in stored}
+    return [
+        instance if last[instance.sop_uid] == instance.id else replace(instance, superseded_by=last[instance.sop_uid])
+        for instance in stored
+    ]
 
 
 def _grown(

@@ -37,7 +37,7 @@ from radloop.dicom.pixels import native_array, stored_frame
 from radloop.dicom.plain import Plain, plain_values
 from radloop.store.edits import Edits, read_edits
 from radloop.store.folding import EXPLICIT_LE, pixels_of
-from radloop.store.images import ImageStore
+from radloop.store.images import FrameAddress, ImageStore
 from radloop.store.instances import StoredInstance, instance_of
 from radloop.store.packs import new_pack, pack_key, put_pack, read_record, ref_of
 from radloop.store.versions import version_of
@@ -104,7 +104,7 @@ class Metadata:
         self._records = records
         self._keys = keys
         self._images = images
-        self._names: OrderedDict[tuple[str, object], Mapping[str, tuple[str, int]]] = OrderedDict()
+        self._names: OrderedDict[tuple[str, object], Mapping[str, FrameAddress]] = OrderedDict()
         self._guard = threading.Lock()
 
     def document(self, image_set: ImageSet, version: int | None = None, *, lossless: str = TRANSFER_SYNTAX) -> bytes:
@@ -150,8 +150,7 @@ class Metadata:
         found = self._frames_of(image_set).get(name)
         if found is None:
             raise NotFound(f"image set {image_set.id} has no frame of that name")
-        instance = self._instance(found[0])
-        return self._given(instance, found[1], lossless)
+        return self._given(image_set, found, lossless)
 
     def measure(self, image_set: ImageSet) -> int:
         """Measure every frame that is not measured yet; returns how many instances were."""
@@ -159,10 +158,11 @@ class Metadata:
 
     # frames
 
-    def _given(self, instance: StoredInstance, number: int, lossless: str) -> GivenFrame:
+    def _given(self, image_set: ImageSet, address: FrameAddress, lossless: str) -> GivenFrame:
+        instance, number = address.instance, address.number
         syntax = given_syntax(instance)
         if syntax == TRANSFER_SYNTAX:
-            stored = self._images.frame_at(instance, number)
+            stored = self._codestream(image_set, address)
             if lossless == TRANSFER_SYNTAX:
                 return GivenFrame(stored, CONTENT_TYPES[syntax])
             bits = int((instance.image or {})["bits_stored"])
@@ -173,8 +173,19 @@ class Metadata:
         raw, received = stored_frame(data, parse(data), number)
         return GivenFrame(raw, CONTENT_TYPES.get(received, "application/octet-stream"))
 
-    def _frames_of(self, image_set: ImageSet) -> Mapping[str, tuple[str, int]]:
-        """Instance and number of every frame there is or was, by its name."""
+    def _codestream(self, image_set: ImageSet, address: FrameAddress) -> bytes:
+        """A frame as HTJ2K; read where the remembered instance says, else where it lies now."""
+        frames = address.instance.frames
+        if frames:
+            cipher = self._keys.cipher(image_set.wrapped_key)
+            try:
+                return read_record(self._blobs, cipher, image_set.id, frames[address.number].full)
+            except NotFound:
+                pass  # folding or deleting has just removed the pack
+        return self._images.frame_at(address.instance, address.number)
+
+    def _frames_of(self, image_set: ImageSet) -> Mapping[str, FrameAddress]:
+        """Where every frame is that there is or was, by its name; remembered until the image set changes."""
         key = (image_set.id, image_set.updated_at)
         with self._guard:
             if key in self._names:
@@ -182,7 +193,7 @@ class Metadata:
                 return self._names[key]
         rows = self._records.find(INSTANCES, {"image_set": image_set.id})
         names = {
-            frame_id(instance.id, number): (instance.id, number)
+            frame_id(instance.id, number): FrameAddress(instance, number)
             for instance in map(instance_of, rows)
             for number in range(instance.frame_count)
         }

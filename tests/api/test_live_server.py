@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -103,6 +104,33 @@ def test_the_client_reads_instances_back(dicomweb: DICOMwebClient) -> None:
     assert {each.SOPInstanceUID for each in series} == {sop(data) for data in OTHER.files}
 
 
+def test_the_client_finds_by_wildcards_and_follows_our_addresses(dicomweb: DICOMwebClient) -> None:
+    """It percent-encodes wildcards, and leaves the port out of Host; our addresses hold it all the same."""
+    assert len(dicomweb.search_for_studies(search_filters={"PatientName": "PHANT*"})) == 2
+    assert len(dicomweb.search_for_studies(fuzzymatching=True, search_filters={"PatientName": "00007"})) == 1
+    (study,) = dicomweb.search_for_studies(search_filters={"PatientID": PHANTOM.patient_id}, fields=["SliceThickness"])
+    assert "00180050" in study
+    for data in (PHANTOM.files[0], OTHER.files[0]):
+        original = pydicom.dcmread(io.BytesIO(data))
+        where = (original.StudyInstanceUID, original.SeriesInstanceUID, original.SOPInstanceUID)
+        uri = dicomweb.retrieve_instance_metadata(*where)["7FE00010"]["BulkDataURI"]
+        assert dicomweb.retrieve_bulkdata(uri) == [original.PixelData]
+
+
+def test_the_client_reads_other_codecs_and_pictures(dicomweb: DICOMwebClient) -> None:
+    original = pydicom.dcmread(io.BytesIO(PHANTOM.files[0]))
+    where = (PHANTOM.study_uid, PHANTOM.series_uid, original.SOPInstanceUID)
+    for media, syntax in (("image/jls", "1.2.840.10008.1.2.4.80"), ("image/jp2", "1.2.840.10008.1.2.4.90")):
+        (stream,) = dicomweb.retrieve_instance_frames(*where, frame_numbers=[1], media_types=((media, syntax),))
+        decoded = imagecodecs.jpegls_decode(stream) if media == "image/jls" else imagecodecs.jpeg2k_decode(stream)
+        assert np.array_equal(decoded, original.pixel_array)
+    png = dicomweb.retrieve_instance_rendered(*where, media_types=("image/png",))
+    assert imagecodecs.png_decode(png).shape == (64, 64)
+    options = {"viewport": "32,16", "window": "40,400,linear", "quality": 50}
+    jpeg = dicomweb.retrieve_instance_frames_rendered(*where, [1], media_types=("image/jpeg",), params=options)
+    assert imagecodecs.jpeg8_decode(jpeg).shape == (16, 16)
+
+
 def test_a_large_form_streams_in_over_a_real_connection(url: str) -> None:
     files = [("files", (f"f{number}", data)) for number, data in enumerate([*PHANTOM.files * 40, b"junk" * 1_000_000])]
     told = httpx.post(f"{url}/api/v1/uploads", files=files, timeout=60).json()
@@ -119,6 +147,15 @@ def test_an_upload_that_breaks_off_harms_nobody(url: str) -> None:
             connection.sendall(f"{head}Content-Length: 1000000\r\n\r\n--b\r\n".encode())
     assert httpx.get(f"{url}/healthz").status_code == 200
     assert httpx.get(f"{url}/api/v1/worklist").status_code == 200
+
+
+def test_a_body_shorter_than_it_said_is_400_for_who_still_listens(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        head = "POST /dicomweb/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\n"
+        connection.sendall(f"{head}Content-Length: 5000\r\n\r\nDICM".encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(64).startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_name_that_was_rebound_to_us_is_turned_away_on_the_wire(url: str) -> None:

@@ -110,7 +110,9 @@ def test_real_answers_are_what_the_document_says(installation: Installation, cli
     opened = installation.land(OTHER, closed=False)
     installation.images.fold(identity)
     hold("getImageSet", id=opened)
-    hold("completeImageSet", id=opened)
+    study = hold("completeImageSet", id=opened)["study"]
+    assert not hold("getStudy", id=study)["complete"]
+    assert hold("completeStudy", id=study)["complete"]
     for operation in ("getFrame", "getPreview"):
         hold(operation, id=identity, index=1)
     hold("getThumbnail", id=identity)
@@ -188,6 +190,7 @@ def administer(hold: Holder) -> None:
     hold("deleteCredential", id=made["access_key_id"])
     hold("deleteCredential", 404, id="none")
     hold("listAudit", query="?limit=3&action=user.create")
+    hold("verifyAudit")
 
 
 def execute(installation: Installation) -> None:

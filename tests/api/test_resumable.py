@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from radloop.core.identity import OWNER, Principal
 from radloop.core.settings import Settings
 from radloop.core.tables import DRAFTS
 from radloop.functions import draft_landing
+from radloop.local.worker import Worker
 from radloop.store.drafts import KIND, LANE, PIECE_BYTES
 from tests.api.installation import OTHER, PHANTOM, Installation, TestClient
 
@@ -366,7 +368,7 @@ def test_a_connection_that_pauses_is_flushed_and_one_that_stays_away_is_told(
     assert offset_of(client, place) == 0
 
 
-def test_expiry_is_told_and_kept(installation: Installation, client: TestClient) -> None:
+def test_the_worker_removes_what_has_expired(installation: Installation, client: TestClient) -> None:
     place = begin(client, 5)
     later = replace(installation.platform, settings=replace(installation.platform.settings, upload_hours=-1.0))
     drafts = draft_landing.drafts_of(later)
@@ -375,5 +377,6 @@ def test_expiry_is_told_and_kept(installation: Installation, client: TestClient)
     appending.add(b"abc")
     appending.settle()
     assert client.head(place, headers=TUS).status_code == 404
-    assert drafts.sweep_expired() == 1
+    worker = Worker(installation.platform, installation.images, installation.platform.pipelines, Path("nowhere"))
+    worker.tick()
     assert not list(installation.platform.blobs.keys("drafts/"))

@@ -61,7 +61,7 @@ def test_files_land_in_batches_that_memory_can_hold(
 ) -> None:
     sizes: list[tuple[int, int]] = []
 
-    def landed(batch: list[Upload], platform: object, *, by: object) -> list[Landing]:
+    def landed(batch: list[Upload], platform: object, **options: object) -> list[Landing]:
         sizes.append((len(batch), sum(len(upload.data) for upload in batch)))
         return [Landing(outcome="duplicate") for _ in batch]
 

@@ -1,6 +1,7 @@
 """Sending a folder from a phone and from a desk, over a link that breaks and through a reload."""
 
 import os
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,14 +35,21 @@ def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
     assert faults == []
 
 
+@pytest.fixture(scope="module")
+def slices() -> tuple[bytes, ...]:
+    return phantom_study(77, consolidated=False, slices=24, size=256).files
+
+
 @pytest.fixture
-def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A study of its own for every test, of some megabytes, with things in it that are no images."""
-    number = 100 + abs(hash(request.node.name)) % 10_000
+def folder(tmp_path: Path, slices: tuple[bytes, ...]) -> Path:
+    """Images of its own for every test, three megabytes of them, with things among them that are no images."""
     root = tmp_path / "DOE_JANE"
     (root / "series 1").mkdir(parents=True)
-    for place, data in enumerate(phantom_study(number, consolidated=False, slices=24, size=384).files):
-        (root / "series 1" / f"DOE_JANE_{place:03}.dcm").write_bytes(data)
+    for place, data in enumerate(slices):
+        uid = re.search(rb"\x08\x00\x18\x00UI..([0-9.]+)", data, re.DOTALL)
+        assert uid is not None
+        other = uid[1][:-9] + str(random.SystemRandom().randrange(10**8, 10**9)).encode()
+        (root / "series 1" / f"DOE_JANE_{place:03}.dcm").write_bytes(data.replace(uid[1], other))
     (root / "DICOMDIR").write_bytes(b"junk")
     (root / ".DS_Store").write_bytes(b"junk")
     (root / "readme.txt").write_text("hello")
@@ -116,7 +124,7 @@ def test_a_link_that_breaks_is_tried_until_it_is_back(page: Page, server: str, f
 
 def test_after_a_reload_it_goes_on_where_it_stopped(page: Page, server: str, folder: Path) -> None:
     link = Link(page)
-    link.left = 2
+    link.left = 1
     page.goto(f"{server}/app/#/upload")
     choose(page, folder)
     expect(page.get_by_role("heading", name="No connection")).to_be_visible()

@@ -64,7 +64,12 @@ def test_colour_is_encoded_without_a_transform_so_that_rgb_stays_true() -> None:
 
 
 def test_what_no_codec_here_takes_is_refused() -> None:
-    for pixels in (np.zeros((4, 4), np.float32), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4), np.uint8), np.zeros(4, np.uint8)):
+    for pixels in (
+        np.zeros((4, 4), np.float32),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4), np.uint8),
+        np.zeros(4, np.uint8),
+    ):
         with pytest.raises(UnsupportedPixels):
             encode_frame(pixels, JPEG_LS_LOSSLESS, bits_stored=8)
     with pytest.raises(UnsupportedPixels, match=r"1\.2\.840\.10008\.1\.2\.4\.50"):

@@ -57,7 +57,8 @@ def test_any_picture_fits_any_viewport_and_stays_what_it_was(
 ) -> None:
     picture = np.full((*shape, *samples), 200, np.uint8)
     found = fitted(picture, Viewport(*size))
-    assert found.shape[0] <= size[1] and found.shape[1] <= size[0]
+    assert found.shape[0] <= size[1]
+    assert found.shape[1] <= size[0]
     assert found.shape[0] == size[1] or found.shape[1] == size[0]
     assert (found == 200).all(), "an even picture stays even"
     assert found.shape[2:] == samples

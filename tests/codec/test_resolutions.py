@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,11 @@ TYPES = ("uint8", "int8", "uint16", "int16")
 
 @settings(max_examples=30, deadline=None)
 @given(
-    kind=st.sampled_from(TYPES), rows=st.integers(2, 150), columns=st.integers(2, 150), colour=st.booleans(), seed=st.integers(0, 99)
+    kind=st.sampled_from(TYPES),
+    rows=st.integers(2, 150),
+    columns=st.integers(2, 150),
+    colour=st.booleans(),
+    seed=st.integers(0, 99),
 )
 def test_the_last_resolution_is_the_frame_itself(kind: str, rows: int, columns: int, colour: bool, seed: int) -> None:
     limits = np.iinfo(kind)
@@ -22,7 +28,7 @@ def test_the_last_resolution_is_the_frame_itself(kind: str, rows: int, columns: 
     pictures = resolutions(codestream)
     assert pictures[-1].dtype == frame.dtype
     assert np.array_equal(pictures[-1], decode(codestream))
-    for small, large in zip(pictures, pictures[1:], strict=False):
+    for small, large in pairwise(pictures):
         assert small.shape[:2] == (-(-large.shape[0] // 2), -(-large.shape[1] // 2))
 
 

@@ -40,6 +40,27 @@ class BlobsContract:
         assert blobs.get("big") == b"old"
         assert list(blobs.keys()) == ["big"]
 
+    def test_a_write_under_a_name_nobody_knows_is_whole_or_nothing_too(self, blobs: Blobs) -> None:
+        with blobs.writer("fresh", is_unnamed=True) as writer:
+            writer.write(b"abc")
+            assert list(blobs.keys()) == []
+        assert blobs.get("fresh") == b"abc"
+        with pytest.raises(ZeroDivisionError), blobs.writer("other", is_unnamed=True) as writer:
+            writer.write(b"new")
+            raise ZeroDivisionError
+        assert list(blobs.keys()) == ["fresh"]
+
+    def test_what_is_given_at_once_is_what_one_gets(self, blobs: Blobs) -> None:
+        blobs.put("a", b"0123456789")
+        assert blobs.at_once("a", Span(2, 5)) in (None, b"234")
+        blobs.put("a", b"abcdefghij")
+        assert blobs.at_once("a", Span(2, 5)) in (None, b"cde")
+        assert blobs.at_once("a", Span(2, 5)) in (None, b"cde")
+        assert blobs.at_once("a", Span(8, 12)) is None, "there are not so many bytes"
+        blobs.delete("a")
+        assert blobs.at_once("a", Span(2, 5)) is None
+        assert blobs.at_once("nothing", Span(0, 1)) is None
+
     def test_keys_are_those_of_the_prefix_in_order(self, blobs: Blobs) -> None:
         for key in ("b/2", "a/1", "b/10", "bc", "b/1/x"):
             blobs.put(key, b"")

@@ -46,6 +46,17 @@ class RecordsContract:
         assert (again.revision, again.order, again.document) == (2, first.order, {"value": 5})
         assert records.find(QUARANTINE, {"reason": "new"}) == [again]
 
+    def test_the_stamp_is_another_one_after_every_commit_and_only_then(self, records: Records) -> None:
+        before = records.stamp()
+        assert records.stamp() == before
+        assert records.get(QUARANTINE, "a") is None
+        assert records.stamp() == before
+        seen = {before}
+        for number in range(3):
+            records.commit(Change(writes=[put("a", number)]))
+            assert records.stamp() not in seen
+            seen.add(records.stamp())
+
     def test_a_stale_revision_is_a_conflict_and_changes_nothing_at_all(self, records: Records, bus: Bus) -> None:
         records.commit(Change(writes=[put("a", 1)]))
         event = ImageQuarantined(quarantine_id="q", reason="r").told(at=AT)

@@ -124,7 +124,11 @@ def test_compressed_frames_stand_as_they_were_handed_in(count: int) -> None:
 def test_frames_taken_out_of_their_compression_replace_the_fragments() -> None:
     data = encapsulated(ct(PIXELS), [b"\xff\xd8\xff\xd9"])
     found = read(rewritten(read_part10(data), EXPLICIT_LE, Pixels([PIXELS.tobytes()], False)))
-    assert (found.PixelData, found["PixelData"].VR, found.file_meta.TransferSyntaxUID) == (PIXELS.tobytes(), "OW", EXPLICIT_LE)
+    assert (found.PixelData, found["PixelData"].VR, found.file_meta.TransferSyntaxUID) == (
+        PIXELS.tobytes(),
+        "OW",
+        EXPLICIT_LE,
+    )
 
 
 def test_what_cannot_be_copied_is_refused() -> None:
@@ -149,7 +153,9 @@ def palette_file(bits: int, words: bool, **attributes: Any) -> bytes:
     data_set = ct(np.zeros((2, 2), np.uint8), PhotometricInterpretation="PALETTE COLOR")
     for place, name in enumerate(("Red", "Green", "Blue")):
         values = np.arange(4) * 10 + place
-        value = (values << (8 if bits == 16 else 0)).astype("<u2").tobytes() if words else values.astype(np.uint8).tobytes()
+        value = (
+            (values << (8 if bits == 16 else 0)).astype("<u2").tobytes() if words else values.astype(np.uint8).tobytes()
+        )
         setattr(data_set, f"{name}PaletteColorLookupTableDescriptor", [4, 7, bits])
         setattr(data_set, f"{name}PaletteColorLookupTableData", value)
     for keyword, value in attributes.items():

@@ -58,7 +58,8 @@ def first_cells(text: str) -> set[str]:
 
 def options_of(command: click.Command) -> set[str]:
     named = {name for each in command.params for name in (*each.opts, *each.secondary_opts) if name.startswith("--")}
-    return named | {"--help"}
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return named.union({"--help"}, *map(options_of, below))
 
 
 COMMANDS = dict(cli.main.commands)
@@ -193,7 +194,7 @@ def dicomweb_addresses() -> set[str]:
     return {
         f"{method} {without_kinds(route.path)}"
         for route in routes
-        for method in route.methods - {"HEAD"}
+        for method in route.methods - {"HEAD", "OPTIONS"}
         if route.path.startswith(DICOMWEB)
     }
 
@@ -290,7 +291,7 @@ def test_every_setting_in_an_example_exists() -> None:
 
 def test_every_row_of_the_settings_is_a_setting() -> None:
     known = {field.name for field in dataclasses.fields(Settings)} | hyperparameters()
-    variables = {"RADLOOP_HOME", "RADLOOP_TEST_DATA"}
+    variables = {"RADLOOP_HOME", "RADLOOP_TOKEN", "RADLOOP_CA", "RADLOOP_TEST_DATA"}
     assert set(re.findall(r"^\| `(\w+)` \|", text_of("settings.md"), flags=re.MULTILINE)) == known | variables
 
 
@@ -420,6 +421,7 @@ def test_predicting_without_a_model_ends_as_its_page_says(folder: Path) -> None:
     assert run("radloop train --home h")[0] == 4
 
 
-def test_up_without_its_two_options_is_refused(folder: Path) -> None:
-    assert run("radloop up --home h")[0] == 1
+@pytest.mark.parametrize("options", ["--open", "--no-tls", "--open --no-tls"])
+def test_up_off_the_loopback_without_a_guard_is_refused(folder: Path, options: str) -> None:
+    assert run(f"radloop up --home h --listen 0.0.0.0:0 {options}")[0] == 1
     assert not (folder / "h").exists()

@@ -1,6 +1,6 @@
 """Files and bodies of strangers, damaged in every way we know: no crash, no hang, bounded memory, only our own codes.
 
-The seed is printed; RADLOOP_FUZZ_SEED repeats a run and RADLOOP_FUZZ sets how many cases there are: 400 unless told,
+The seed is printed; RADLOOP_FUZZ_SEED repeats a run and RADLOOP_FUZZ sets how many cases there are: 1,000 unless told,
 10,000 for the whole of it. A case that fails is named SEED-NUMBER; `python -m tests.fuzz.child SEED NUMBER 1 FOLDER`
 meets it again.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-COUNT = int(os.environ.get("RADLOOP_FUZZ", "400"))
+COUNT = int(os.environ.get("RADLOOP_FUZZ", "1000"))
 ROOT = Path(__file__).parents[2]
 PEAK_MB = 700
 

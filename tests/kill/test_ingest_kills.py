@@ -3,7 +3,7 @@
 A server as people run it (`radloop up`), sent to over HTTP by four clients at once: two with a series of their own,
 two into one series, everybody sending some files twice. At random moments one of its processes is killed: the server
 itself, the doors, the worker, or whatever they have started. The seed is printed; RADLOOP_KILL_SEED repeats a run and
-RADLOOP_KILLS sets the number of kills: 8 unless told, 200 for the whole of it.
+RADLOOP_KILLS sets the number of kills: 5 unless told, 200 for the whole of it.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from radloop.wiring import open_local
 from tests.dicom.files import ct, written
 from tests.kill.test_kill import descendants, until
 
-KILLS = int(os.environ.get("RADLOOP_KILLS", "8"))
+KILLS = int(os.environ.get("RADLOOP_KILLS", "5"))
 SETTINGS = "quiet_s = 1.0\nfold_processes = 2\nbackoff_s = 0.05\nretrain_delay_s = 100000\n"
 STUDY = "1.2.826.0.1.77"
 SERIES = (f"{STUDY}.1", f"{STUDY}.2", f"{STUDY}.3", f"{STUDY}.3")

@@ -11,6 +11,7 @@ from radloop.core.events import AlarmStateChanged
 from radloop.core.identity import OWNER
 from radloop.core.ports import Change, Job, Upload
 from radloop.core.tables import IMAGE_SETS, QUARANTINE
+from radloop.store.revisions import Revisions
 from radloop.wiring import Installation, open_local
 from tests.store.house import phantom
 
@@ -129,3 +130,13 @@ def test_the_worker_runs_and_stops(home: Installation) -> None:
     assert not thread.is_alive()
     assert home.images.get(str(landings[0].image_set)).storage == "folded"
     assert told(home) == ["ImageIngested", "ImageFolded"]
+
+
+def test_folding_what_was_deleted_meanwhile_is_no_fault(home: Installation) -> None:
+    (identity,) = {each.image_set for each in home.images.land([Upload(file) for file in phantom()], by=OWNER)}
+    assert identity is not None
+    home.images.complete(identity, by=OWNER)
+    Revisions(home.platform.blobs, home.platform.records, home.platform.clock, home.images).delete(identity, by=OWNER)
+    home.worker().drain(("fold",))
+    assert home.platform.jobs.pending("fold") == 0
+    assert home.platform.jobs.dead_letters() == []

@@ -185,7 +185,12 @@ def test_jobs_and_dead_letters_are_told_by_lane(house: House) -> None:
     house.platform.jobs.failed(replace(claim, tries=8), "unavailable")
     samples = collect(house.platform)
     assert values(samples, "radloop_jobs_waiting")[("fold",)] == 0
-    assert values(samples, "radloop_dead_letters") == {("events",): 0, ("fold",): 1, ("pipeline",): 0}
+    assert values(samples, "radloop_dead_letters") == {
+        ("events",): 0,
+        ("land",): 0,
+        ("fold",): 1,
+        ("pipeline",): 0,
+    }
 
 
 def test_an_empty_house_has_no_ratio_rather_than_a_wrong_one(house: House) -> None:

@@ -17,6 +17,7 @@ from radloop.local.database import Database
 from radloop.local.jobs import SqliteJobs
 from radloop.local.keys import open_keyring
 from radloop.local.records import SqliteRecords
+from radloop.security.sealing import Keyring
 from radloop.store.images import ImageStore
 
 
@@ -28,6 +29,7 @@ class House:
     jobs: SqliteJobs
     bus: SqliteBus
     images: ImageStore
+    keys: Keyring
 
     def land(self, *files: bytes) -> list[Landing]:
         return self.images.land([Upload(file) for file in files], by=OWNER)
@@ -51,7 +53,7 @@ def open_house(root: Path) -> Iterator[House]:
     try:
         blobs, records = FileBlobs(root / "objects"), SqliteRecords(database, now)
         images = ImageStore(blobs, records, keyring, now)
-        yield House(root, blobs, records, SqliteJobs(database), SqliteBus(database, []), images)
+        yield House(root, blobs, records, SqliteJobs(database), SqliteBus(database, []), images, keyring)
     finally:
         database.close()
 

@@ -1,13 +1,17 @@
 """Files become durable instances, known duplicates, or quarantined."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import orjson
 import pytest
 
 from radloop.core.identity import OWNER
 from radloop.core.images import Storage
-from radloop.core.tables import IMAGE_SETS, INSTANCES, PACKS, QUARANTINE
+from radloop.core.ports import Landing
+from radloop.core.tables import IMAGE_SETS, INSTANCES, PACKS, QUARANTINE, SERIES
 from tests.store.house import House, phantom
 
 BAD = {
@@ -130,6 +134,51 @@ def test_many_threads_landing_into_one_series_lose_nothing(house: House) -> None
     assert row.document["instances"] == 16
     assert 1 <= house.records.count(PACKS) <= 16, "those that waited for each other are landed together"
     assert sorted(house.images.export(i) for i in house.images.instances(row.key)) == sorted(files)
+
+
+def test_callers_that_wait_for_the_same_series_are_landed_together(house: House) -> None:
+    first, *rest = phantom(4, slices=6)
+    name = house.land_one_set(first)
+    landings = house.images._landings
+    (row,) = house.records.find(SERIES, {"image_set": name}, limit=1)
+    threads = [threading.Thread(target=house.land, args=(file,)) for file in (*rest, rest[0])]
+    with landings._stripes[hash(row.key) % len(landings._stripes)]:
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 20
+        while sum(map(len, landings._waiting.values())) < len(threads):
+            assert time.monotonic() < deadline, "somebody never came to wait"
+            time.sleep(0.01)
+    for thread in threads:
+        thread.join()
+    assert house.images.get(name).instances == 6
+    assert house.records.count(PACKS) == 2
+    assert landings._waiting == {}
+
+
+def test_one_that_fails_in_company_harms_only_itself(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *rest = phantom(5, slices=4)
+    name = house.land_one_set(first)
+    landings = house.images._landings
+    attempt = landings._attempt
+
+    def failing(key: str, arrivals: list[Any], *args: Any, **options: Any) -> dict[int, Landing]:
+        if any(arrival.data == rest[0] for arrival in arrivals):
+            raise ZeroDivisionError
+        return attempt(key, arrivals, *args, **options)
+
+    monkeypatch.setattr(landings, "_attempt", failing)
+    (row,) = house.records.find(SERIES, {"image_set": name}, limit=1)
+    with ThreadPoolExecutor(len(rest)) as pool:
+        with landings._stripes[hash(row.key) % len(landings._stripes)]:
+            told = [pool.submit(house.land, file) for file in rest]
+            deadline = time.monotonic() + 20
+            while sum(map(len, landings._waiting.values())) < len(rest):
+                assert time.monotonic() < deadline, "somebody never came to wait"
+                time.sleep(0.01)
+        with pytest.raises(ZeroDivisionError):
+            told[0].result()
+        assert [each.result()[0].outcome for each in told[1:]] == ["ingested", "ingested"]
 
 
 def test_nothing_of_a_patient_lies_readable_in_the_home(house: House) -> None:

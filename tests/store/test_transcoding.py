@@ -83,7 +83,11 @@ def test_files_of_other_makers_keep_their_pixels_and_who_they_are(name: str) -> 
             assert before.image.bits_allocated == 32, "only dose grids of 32 bits are refused here"
             continue
         after = parse(result)
-        assert (after.sop_uid, after.series_uid, after.attributes) == (before.sop_uid, before.series_uid, before.attributes)
+        assert (after.sop_uid, after.series_uid, after.attributes) == (
+            before.sop_uid,
+            before.series_uid,
+            before.attributes,
+        )
         assert all(np.array_equal(one, two) for one, two in zip(frames(result), expected, strict=True)), syntax
 
 

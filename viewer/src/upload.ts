@@ -291,15 +291,9 @@ function reasonRow({ code, sentence, count, paths }: Reason): HTMLElement {
 }
 
 /** Whether a file is worth its way: what operating systems leave in folders is not. */
-export function isWanted({
-  path,
-  file,
-}: {
-  readonly path: string;
-  readonly file: { readonly size: number };
-}): boolean {
+export function isWanted({ path }: { readonly path: string }): boolean {
   const name = path.split("/").at(-1) ?? "";
-  return !name.startsWith(".") && !/^(thumbs\.db|desktop\.ini|dicomdir)$/i.test(name) && file.size >= 0;
+  return !name.startsWith(".") && !/^(thumbs\.db|desktop\.ini|dicomdir)$/i.test(name);
 }
 
 /** All files under a dropped entry, folders included. */

@@ -16,7 +16,9 @@ from starlette.routing import BaseRoute, Route
 from radloop.api.doors import Doors
 from radloop.api.errors import log
 from radloop.api.gate import OPERATION
-from radloop.api.healthimaging.operations import OPERATIONS, Call, Members, NotAcceptable, Service
+from radloop.api.healthimaging.call import Call, Members, Service
+from radloop.api.healthimaging.image_sets import NotAcceptable
+from radloop.api.healthimaging.operations import OPERATIONS
 from radloop.api.healthimaging.wire import (
     Sent,
     Told,

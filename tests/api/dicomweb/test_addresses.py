@@ -12,12 +12,12 @@ OTHERS = f"{ROOT}/studies/{OTHER.study_uid}"
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("DELETE", f"{ROOT}/studies", {"GET", "HEAD", "POST"}),
-        ("PUT", STUDY, {"GET", "HEAD", "POST"}),
-        ("POST", f"{STUDY}/metadata", {"GET", "HEAD"}),
-        ("DELETE", SERIES, {"GET", "HEAD"}),
-        ("POST", f"{ROOT}/instances", {"GET", "HEAD"}),
-        ("PATCH", f"{ONE}/frames/1", {"GET", "HEAD"}),
+        ("DELETE", f"{ROOT}/studies", {"GET", "HEAD", "POST", "OPTIONS"}),
+        ("PUT", STUDY, {"GET", "HEAD", "POST", "OPTIONS"}),
+        ("POST", f"{STUDY}/metadata", {"GET", "HEAD", "OPTIONS"}),
+        ("DELETE", SERIES, {"GET", "HEAD", "OPTIONS"}),
+        ("POST", f"{ROOT}/instances", {"GET", "HEAD", "OPTIONS"}),
+        ("PATCH", f"{ONE}/frames/1", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
 def test_a_method_that_an_address_does_not_know_is_405_with_those_it_does(
@@ -26,12 +26,33 @@ def test_a_method_that_an_address_does_not_know_is_405_with_those_it_does(
     answer = client.request(method, path)
     assert answer.status_code == 405
     assert {each.strip() for each in answer.headers["allow"].split(",")} == allowed
+    asked = client.options(path)
+    assert (asked.status_code, asked.content) == (204, b"")
+    assert {each.strip() for each in asked.headers["allow"].split(",")} == allowed
+
+
+@pytest.mark.parametrize("accept", ["application/dicom%2Bjson", "application/dicom+json", "text/html"])
+def test_an_accept_in_the_query_counts_before_the_header(stored: TestClient, accept: str) -> None:
+    for path in (f"{ROOT}/studies", f"{SERIES}/metadata"):
+        other = "text/html" if "json" in accept else "application/dicom+json"
+        answer = stored.get(f"{path}?accept={accept}", headers={"Accept": other})
+        assert answer.status_code == (200 if "json" in accept else 406)
 
 
 def test_nothing_at_an_address_is_404_and_no_uid_is_400(stored: TestClient) -> None:
-    for path in ("studies/1.2.3", f"studies/1.2.3/series/{PHANTOM.series_uid}", "studies/1.2/metadata", "studies/1.2/rendered"):
+    for path in (
+        "studies/1.2.3",
+        f"studies/1.2.3/series/{PHANTOM.series_uid}",
+        "studies/1.2/metadata",
+        "studies/1.2/rendered",
+    ):
         assert stored.get(f"{ROOT}/{path}").status_code == 404, path
-    for path in ("studies/a.b/metadata", f"studies/{'1' * 65}", "studies/1..2/series", f"{STUDY[10:]}/series/x/rendered"):
+    for path in (
+        "studies/a.b/metadata",
+        f"studies/{'1' * 65}",
+        "studies/1..2/series",
+        f"{STUDY[10:]}/series/x/rendered",
+    ):
         assert stored.get(f"{ROOT}/{path}").status_code == 400, path
     assert stored.get(f"{ROOT}/nowhere").status_code == 404
     assert stored.get(f"{STUDY}/series/{PHANTOM.study_uid}").status_code == 404
@@ -51,7 +72,7 @@ def test_every_address_asks_who_is_there(installation: Installation, stored: Tes
     with acting_as(nobody):
         for route in dicomweb_routes(installation.doors):
             path = route.path.replace("{path:path}", "7FE00010").replace("{datastore}", "x")
-            for method in route.methods - {"HEAD"}:
+            for method in route.methods - {"HEAD", "OPTIONS"}:
                 answer = stored.request(method, path.format(**names))
                 assert answer.status_code == 403, (method, path)
 
@@ -65,7 +86,9 @@ def test_a_role_that_may_read_may_not_take_files_away_and_one_that_may_store_nee
         assert stow(stored, [PHANTOM.files[0]]).status_code == 200
 
 
-@pytest.mark.parametrize("below", ["", "/metadata", "/rendered", "/thumbnail", "/series", "/instances", "?imageSetId=x"])
+@pytest.mark.parametrize(
+    "below", ["", "/metadata", "/rendered", "/thumbnail", "/series", "/instances", "?imageSetId=x"]
+)
 def test_patients_out_of_scope_look_like_what_does_not_exist(stored: TestClient, below: str) -> None:
     scoped = Principal(derived_id("s"), frozenset({"reader"}), frozenset({OTHER.patient_id}))
     with acting_as(scoped):

@@ -16,7 +16,11 @@ def test_a_value_comes_alone_or_in_multipart(stored: TestClient) -> None:
         answer = stored.get(PIXELS, headers={"Accept": accept})
         assert (answer.content, answer.headers["content-type"]) == (value, "application/octet-stream")
         assert answer.headers["content-location"] == f"{BASE}{PIXELS}"
-    for accept in ("multipart/related", 'multipart/related; type="*/*"', "multipart/related;type=application/octet-stream"):
+    for accept in (
+        "multipart/related",
+        'multipart/related; type="*/*"',
+        "multipart/related;type=application/octet-stream",
+    ):
         assert parts(stored.get(PIXELS, headers={"Accept": accept})) == [("application/octet-stream", value)]
     assert stored.get(PIXELS, headers={"Accept": "image/jpeg"}).status_code == 406
 
@@ -34,7 +38,13 @@ def test_a_value_inside_a_sequence_is_found_by_its_uri(client: TestClient) -> No
 
 @pytest.mark.parametrize(
     ("header", "start", "end"),
-    [("bytes=0-9", 0, 10), ("bytes=5-", 5, None), ("bytes=-4", -4, None), ("BYTES = 3 - 3", 3, 4), ("bytes=0-99999999", 0, None)],
+    [
+        ("bytes=0-9", 0, 10),
+        ("bytes=5-", 5, None),
+        ("bytes=-4", -4, None),
+        ("BYTES = 3 - 3", 3, 4),
+        ("bytes=0-99999999", 0, None),
+    ],
 )
 def test_a_range_of_a_value_is_206(stored: TestClient, header: str, start: int, end: int | None) -> None:
     value = dataset(PHANTOM.files[0]).PixelData

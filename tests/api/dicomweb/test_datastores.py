@@ -3,6 +3,7 @@ import pytest
 from radloop.core.identity import OWNER
 from radloop.core.tables import DEFAULT_DATASTORE
 from radloop.store.datastores import Datastores
+from radloop.store.revisions import Revisions
 from tests.api.dicomweb.asking import BASE, PHANTOM, ROOT, UIDS, address_of, parts, rewritten, sops, stow, values
 from tests.api.installation import Installation, TestClient
 
@@ -73,3 +74,17 @@ def test_an_image_set_that_is_not_the_primary_one_is_reached_by_its_id(client: T
         assert values(document, "00100020") == [patient]
         assert client.get(f"{series}/rendered{query}").status_code == 200
     assert client.get(f"{series}?imageSetId={'0' * 32}").status_code == 404
+
+
+def test_an_image_set_that_was_deleted_is_gone(installation: Installation, client: TestClient) -> None:
+    stow(client, [PHANTOM.files[0]])
+    series = address_of(PHANTOM.files[0]).rpartition("/instances/")[0]
+    (identity,) = [item["id"] for item in client.get("/api/v1/worklist").json()["items"]]
+    installation.images.complete(identity, by=OWNER)
+    platform = installation.platform
+    revisions = Revisions(platform.blobs, platform.records, platform.clock, installation.images)
+    revisions.delete(identity, by=OWNER)
+    assert client.get(f"{series}/metadata").status_code == 404
+    assert client.get(f"{series}/metadata?imageSetId={identity}").status_code == 410
+    assert client.get(f"{series}/metadata?imageSetId={'0' * 32}").status_code == 404
+    assert client.get(f"{ROOT}/studies").status_code == 204

@@ -58,9 +58,7 @@ def decoded(body: bytes, syntax: str, like: NDArray[Any], bits_stored: int) -> N
 @pytest.mark.parametrize("kind", ["image/jph", "image/jphc"])
 @pytest.mark.parametrize("syntax", ["", "; transfer-syntax=*", f"; transfer-syntax={RPCL}"])
 def test_frames_come_as_htj2k(stored: TestClient, kind: str, syntax: str) -> None:
-    ((told, body),) = parts(
-        stored.get(f"{FRAMES}/1", headers={"Accept": f'multipart/related; type="{kind}"{syntax}'})
-    )
+    ((told, body),) = parts(stored.get(f"{FRAMES}/1", headers={"Accept": f'multipart/related; type="{kind}"{syntax}'}))
     assert told == f"{kind}; transfer-syntax={RPCL}"
     assert np.array_equal(decode(body), dataset(PHANTOM.files[0]).pixel_array)
 
@@ -69,7 +67,9 @@ def test_folded_frames_are_sent_as_they_are_stored(installation: Installation, s
     (identity,) = [item["id"] for item in stored.get("/api/v1/worklist").json()["items"] if item["storage"] == "folded"]
     own = {installation.images.frame(identity, index)[0] for index in range(4)}
     sent = {
-        parts(stored.get(f"{SERIES}/instances/{uid}/frames/1", headers={"Accept": 'multipart/related; type="image/jphc"'}))[0][1]
+        parts(
+            stored.get(f"{SERIES}/instances/{uid}/frames/1", headers={"Accept": 'multipart/related; type="image/jphc"'})
+        )[0][1]
         for uid in UIDS
     }
     assert sent == own
@@ -109,7 +109,9 @@ def test_several_accept_headers_count_as_one(stored: TestClient) -> None:
 
 def test_the_most_wanted_form_is_sent_first(stored: TestClient) -> None:
     accept = 'multipart/related; type="image/jls"; q=0.2, multipart/related; type="image/jp2"; q=0.7'
-    assert parts(stored.get(f"{FRAMES}/1", headers={"Accept": accept}))[0][0] == f"image/jp2; transfer-syntax={JPEG_2000}"
+    assert (
+        parts(stored.get(f"{FRAMES}/1", headers={"Accept": accept}))[0][0] == f"image/jp2; transfer-syntax={JPEG_2000}"
+    )
 
 
 @pytest.mark.parametrize("media", LOSSLESS)
@@ -148,7 +150,9 @@ def test_asking_for_signed_pixels_as_jpeg_ls_does_not_end_the_server(client: Tes
         ("uint16", (6, 4, 3)),
     ],
 )
-def test_frames_of_any_type_and_shape_are_right_or_refused(client: TestClient, dtype: str, shape: tuple[int, ...]) -> None:
+def test_frames_of_any_type_and_shape_are_right_or_refused(
+    client: TestClient, dtype: str, shape: tuple[int, ...]
+) -> None:
     limits = np.iinfo(dtype)
     pixels = np.random.default_rng(1).integers(limits.min, limits.max, shape, endpoint=True).astype(dtype)
     data = file_of(pixels, PixelRepresentation=int(dtype.startswith("int")))

@@ -79,7 +79,9 @@ def test_who_names_a_type_and_no_transfer_syntax_gets_explicit_little_endian(cli
     """PS3.18 §8.7.3.5.2; who names nothing gets the file as it came."""
     data = file_of(np.arange(16, dtype=np.uint16).reshape(4, 4), syntax=IMPLICIT)
     stow(client, [data])
-    told, body = parts(client.get(address_of(data), headers={"Accept": 'multipart/related; type="application/dicom"'}))[0]
+    told, body = parts(client.get(address_of(data), headers={"Accept": 'multipart/related; type="application/dicom"'}))[
+        0
+    ]
     assert (told, parse(body).transfer_syntax) == (f"application/dicom; transfer-syntax={EXPLICIT}", EXPLICIT)
     told, body = parts(client.get(address_of(data)))[0]
     assert (told, body) == (f"application/dicom; transfer-syntax={IMPLICIT}", data)
@@ -95,7 +97,9 @@ def test_a_lossy_file_passes_through_or_is_decoded_and_says_so(client: TestClien
     answer = client.get(address_of(data), headers={"Accept": f"application/dicom; transfer-syntax={EXPLICIT}"})
     decoded = dataset(answer.content)
     assert (decoded.LossyImageCompression, len(decoded.PixelData)) == ("01", 2 * 16 * 16)
-    assert client.get(address_of(data), headers={"Accept": f"application/dicom; transfer-syntax={JPEG}"}).content == data
+    assert (
+        client.get(address_of(data), headers={"Accept": f"application/dicom; transfer-syntax={JPEG}"}).content == data
+    )
 
 
 def test_a_series_of_mixed_transfer_syntaxes_comes_as_it_is_or_in_one_that_all_can_have(client: TestClient) -> None:
@@ -103,7 +107,9 @@ def test_a_series_of_mixed_transfer_syntaxes_comes_as_it_is_or_in_one_that_all_c
     native = file_of(np.zeros((16, 16), np.uint8), 2)
     stow(client, [lossy, native])
     series = address_of(native).rpartition("/instances/")[0]
-    as_they_are = parts(client.get(series, headers={"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}))
+    as_they_are = parts(
+        client.get(series, headers={"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'})
+    )
     assert {body for _, body in as_they_are} == {lossy, native}
     one = f'multipart/related; type="application/dicom"; transfer-syntax={EXPLICIT}'
     assert {kind.partition("=")[2] for kind, _ in parts(client.get(series, headers={"Accept": one}))} == {EXPLICIT}

@@ -121,6 +121,8 @@ def test_results_come_in_pages_and_say_how_many_there_are(stored: TestClient) ->
     across = stored.get(f"{ROOT}/instances?limit=3")
     assert (len(across.json()), "x-total-count" in across.headers) == (3, False), "no walk over all instances"
     assert stored.get(f"{ROOT}/studies?limit=1").headers["x-total-count"] == "2"
+    assert stored.get(f"{ROOT}/studies?PatientName=*7").headers["x-total-count"] == "1"
+    assert "x-total-count" not in stored.get(f"{ROOT}/studies?PatientName=phantom*&limit=1").headers
     assert stored.get(f"{ROOT}/studies?limit={MOST_RESULTS + 5}").status_code == 200
 
 

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from typing import Any
 
 import imagecodecs
@@ -21,7 +22,9 @@ RAMP = np.arange(256, dtype=np.uint16).reshape(16, 16)
 def picture(answer: Any) -> NDArray[Any]:
     assert answer.status_code == 200, answer.text
     kind = answer.headers["content-type"]
-    return np.asarray({"image/jpeg": imagecodecs.jpeg8_decode, "image/png": imagecodecs.png_decode}[kind](answer.content))
+    return np.asarray(
+        {"image/jpeg": imagecodecs.jpeg8_decode, "image/png": imagecodecs.png_decode}[kind](answer.content)
+    )
 
 
 def png(client: TestClient, path: str, query: str = "") -> NDArray[Any]:
@@ -71,7 +74,15 @@ def test_pictures_in_another_form_are_not_to_be_had(stored: TestClient) -> None:
 
 
 def test_a_window_in_the_query_counts_before_that_of_the_file(client: TestClient) -> None:
-    found = shown(client, RAMP, "?window=128,256,linear", WindowCenter="10", WindowWidth="4", RescaleSlope="1", RescaleIntercept="0")
+    found = shown(
+        client,
+        RAMP,
+        "?window=128,256,linear",
+        WindowCenter="10",
+        WindowWidth="4",
+        RescaleSlope="1",
+        RescaleIntercept="0",
+    )
     assert np.array_equal(found, RAMP.astype(np.uint8))
     narrow = png(client, "/dicomweb/studies/1.2.3/series/1.2.3.1/instances/1.2.3.4.1")
     assert set(np.unique(narrow)) <= {0, 85, 170, 255}, "three grey steps of the window 10/4"
@@ -100,7 +111,12 @@ def test_the_three_functions_of_a_window_differ_as_the_standard_has_them(client:
 
 def test_monochrome1_is_shown_the_other_way_round(client: TestClient) -> None:
     found = shown(
-        client, RAMP, "?window=128,256,linear", PhotometricInterpretation="MONOCHROME1", RescaleSlope="1", RescaleIntercept="0"
+        client,
+        RAMP,
+        "?window=128,256,linear",
+        PhotometricInterpretation="MONOCHROME1",
+        RescaleSlope="1",
+        RescaleIntercept="0",
     )
     assert np.array_equal(found, 255 - RAMP.astype(np.uint8))
 
@@ -141,7 +157,9 @@ def test_palettes_are_painted(client: TestClient, bits: int) -> None:
         ("4,4,8,8,8,8", (4, 4)),
     ],
 )
-def test_a_picture_fits_its_viewport_and_keeps_its_proportions(client: TestClient, viewport: str, shape: tuple[int, int]) -> None:
+def test_a_picture_fits_its_viewport_and_keeps_its_proportions(
+    client: TestClient, viewport: str, shape: tuple[int, int]
+) -> None:
     assert shown(client, RAMP, f"?viewport={viewport}").shape == shape
 
 
@@ -170,9 +188,11 @@ def test_quality_makes_a_jpeg_smaller(stored: TestClient) -> None:
     "query",
     [
         "quality=0", "quality=101", "quality=x", "quality=1.5",
-        "window=40", "window=40,0", "window=40,-5", "window=a,b", "window=40,400,cubic", "window=1,0.5,linear", "window=1,2,linear,4",
+        "window=40", "window=40,0", "window=40,-5", "window=a,b", "window=40,400,cubic", "window=1,0.5,linear",
+        "window=1,2,linear,4",
         "window=nan,5", "window=1e400,5",
-        "viewport=0,10", "viewport=10", "viewport=10,x", "viewport=99999,10", "viewport=8192,8192", "viewport=10,10,1,1",
+        "viewport=0,10", "viewport=10", "viewport=10,x", "viewport=99999,10", "viewport=8192,8192",
+        "viewport=10,10,1,1",
         "viewport=10,10,0,0,0,5", "viewport=10,10,-1,0,5,5", "viewport=10,10,a,0,5,5", "viewport=10,10,500,500,5,5",
         "annotation=patient", "iccprofile=yes",
     ],
@@ -183,10 +203,11 @@ def test_a_parameter_that_makes_no_sense_is_400(stored: TestClient, query: str) 
 
 @given(st.text(max_size=30), st.sampled_from(["viewport", "window", "quality"]))
 def test_any_parameter_is_read_or_refused(text: str, name: str) -> None:
-    try:
-        rendering_of(QueryParams({name: text}), "image/jpeg")
-    except InvalidInput as error:
-        assert not text or len(text) < 8 or text not in str(error)
+    with suppress(InvalidInput):
+        found = rendering_of(QueryParams({name: text}), "image/jpeg")
+        assert 1 <= found.quality <= 100
+        assert found.window is None or found.window.width > 0
+        assert found.viewport is None or 0 < found.viewport.width * found.viewport.height <= 1 << 25
 
 
 def test_frames_are_shown_one_at_a_time(stored: TestClient) -> None:
@@ -209,7 +230,10 @@ def test_what_no_codec_takes_is_406_and_not_a_failure(client: TestClient) -> Non
     data = encapsulated(ct(np.zeros((8, 8), np.uint8)), [b"\xff" * 64], "1.2.840.10008.1.2.4.90")
     stow(client, [data])
     answer = client.get(f"{address_of(data)}/rendered")
-    assert (answer.status_code, answer.json()["error"]["code"]) in {(406, "unsupported-pixels"), (406, "does-not-decode")}
+    assert (answer.status_code, answer.json()["error"]["code"]) in {
+        (406, "unsupported-pixels"),
+        (406, "does-not-decode"),
+    }
 
 
 def test_frames_of_one_value_are_shown_too(client: TestClient) -> None:

@@ -25,6 +25,7 @@ def main(home: Path, port: int, parent: int, mode: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     with open_local(home) as installation:
         worker = installation.worker()
+        worker.start_over()
         threading.Thread(target=worker.run, daemon=True).start()
         app = create_app(installation.doors(hosts=HOSTS, is_open=mode == "open"))
         server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False)
