@@ -213,7 +213,6 @@ class Foldings:
                 landed=now.landed - len(folded),
                 kept=now.kept + kept,
                 stored_bytes=now.stored_bytes + grown,
-                updated_at=self._clock(),
             )
             event = ImageFolded(
                 image_set=identity,

@@ -186,7 +186,7 @@ class Metadata:
 
     def _frames_of(self, image_set: ImageSet) -> Mapping[str, FrameAddress]:
         """Where every frame is that there is or was, by its name; remembered until the image set changes."""
-        key = (image_set.id, image_set.updated_at)
+        key = (image_set.id, (image_set.updated_at, image_set.landed, image_set.stored_bytes))  # folding is no update
         with self._guard:
             if key in self._names:
                 self._names.move_to_end(key)

@@ -4,6 +4,7 @@ Whatever comes first, nothing is lost, what is odd is flagged, and the counts ar
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -138,6 +139,8 @@ def test_one_uid_twice_while_the_first_is_being_folded(house: House) -> None:
     name = house.land_one_set(*files[:12])
     house.images.complete(name, by=OWNER)
     with folding_processes(2) as pool:
+        for started in [pool.submit(time.sleep, 0.5) for _ in range(2)]:
+            started.result()  # they die with the thread that started them, which is to be this one
         folder = threading.Thread(target=lambda: house.images.fold(name, executor=pool))
         folder.start()
         landings = at_once(sender(house, *files[12:18]), sender(house, *files[18:]))
