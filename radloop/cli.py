@@ -16,7 +16,7 @@ import httpx
 
 from radloop import __version__, demo, up
 from radloop.associations import DEFAULT_PORT
-from radloop.client import Client, batches, reach
+from radloop.client import Client, batches, reach, silence_of
 from radloop.codec.pictures import grey_pixels, is_picture
 from radloop.commands.audit import audit
 from radloop.commands.conform import conform_command
@@ -50,7 +50,7 @@ class Commands(click.Group):
             ERRORS.print(f"radloop: {error} [{error.code}]", style="red", markup=False, soft_wrap=True)
             ctx.exit(_EXIT.get(error.code, 1))
         except httpx.HTTPError as error:
-            ERRORS.print(f"radloop: the server does not answer ({type(error).__name__})", style="red", markup=False)
+            ERRORS.print(f"radloop: {silence_of(error)}", style="red", markup=False, soft_wrap=True)
             ctx.exit(5)
 
 
@@ -81,14 +81,10 @@ def up_command(
     peers: tuple[str, ...],
 ) -> None:
     """Run the doors, the viewer and the worker of a home, over TLS and with sign-in."""
-    if is_open:
-        ERRORS.print("OPEN: no sign-in. Every program on this machine is the owner of this home.", style="bold yellow")
-    if no_tls:
-        ERRORS.print("NO TLS: plain HTTP. Passwords and images cross this machine in clear.", style="bold yellow")
     up.serve(
         (home or Path("radloop-home")),
         listen,
-        ready=_print_started,
+        ready=lambda started: _print_started(started, is_open=is_open, has_tls=not no_tls),
         is_open=is_open,
         has_tls=not no_tls,
         dimse=None if no_dimse else up.Dimse(dimse_port, ae_title, peers),
@@ -305,8 +301,12 @@ main.add_command(fsck_command)
 main.add_command(conform_command)
 
 
-def _print_started(started: up.Started) -> None:
+def _print_started(started: up.Started, *, is_open: bool, has_tls: bool) -> None:
     """Tell how to get in. A password is written to a terminal and nowhere else."""
+    if is_open:
+        ERRORS.print("OPEN: no sign-in. Every program on this machine is the owner of this home.", style="bold yellow")
+    if not has_tls:
+        ERRORS.print("NO TLS: plain HTTP. Passwords and images cross this machine in clear.", style="bold yellow")
     if started.password is not None and sys.stdout.isatty():
         print(f"First start: sign in as {started.first_user} with the password {started.password}")  # noqa: T201 — the answer
         print("It is shown this once. Another: radloop users password", started.first_user)  # noqa: T201 — the answer

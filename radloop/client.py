@@ -180,6 +180,32 @@ class Client:
             self._http.close()
 
 
+def is_untrusted(error: httpx.HTTPError) -> bool:
+    """Whether the server showed a certificate that nobody we trust signed; trying again cannot help."""
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
+def silence_of(error: httpx.HTTPError) -> str:
+    """Why no answer came, and what to do about it.
+
+    >>> silence_of(httpx.ConnectError("[Errno 111] Connection refused"))
+    'the server does not answer (ConnectError); look whether it runs, and whether the address is right'
+    """
+    if is_untrusted(error):
+        return (
+            "the server does not answer as one that is trusted: its certificate is of an authority we do not know; "
+            "name that by --ca or RADLOOP_CA (of a radloop: keys/ca.pem in its home)"
+        )
+    kind = type(error).__name__
+    if "WRONG_VERSION_NUMBER" in str(error):
+        return "the server does not answer in TLS; try http:// instead of https://"
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+        return f"the server does not answer ({kind}); if it serves TLS, write https:// instead of http://"
+    if isinstance(error, httpx.TimeoutException):
+        return f"the server does not answer in time ({kind}); try again"
+    return f"the server does not answer ({kind}); look whether it runs, and whether the address is right"
+
+
 def batches(uploads: Iterable[Upload]) -> Iterator[list[Upload]]:
     """Uploads in groups small enough for memory and large enough that one flush serves many."""
     batch: list[Upload] = []

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol, TypeVar
 import httpx
 
 from radloop.bundles import Bundle, Listed
-from radloop.client import Refused
+from radloop.client import Refused, is_untrusted
 from radloop.core.errors import Unavailable
 
 PLACE: Final = "/api/v1/resumable"
@@ -275,6 +275,8 @@ class Sender:
             try:
                 return task()
             except httpx.TransportError as error:
+                if is_untrusted(error):
+                    raise
                 why = type(error).__name__
             except Refused as error:
                 if error.status not in _AGAIN:

@@ -1,6 +1,7 @@
 """What every command has in common: options, progress, and how facts are printed."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from rich.table import Table
 
 ERRORS = Console(stderr=True)
+_WIDEST = 1000
 F = TypeVar("F", bound=Callable[..., Any])
 
 home_option = click.option(
@@ -82,8 +84,8 @@ def print_facts(facts: dict[str, Any], as_json: bool) -> None:
         return
     table = Table(show_header=False, box=None)
     for key, value in facts.items():
-        table.add_row(key, value if isinstance(value, str) else json.dumps(value))
-    Console().print(table)
+        table.add_row(key, _cell(value) if _is_words(value) else value if isinstance(value, str) else json.dumps(value))
+    _print(table)
 
 
 def print_items(page: dict[str, Any], columns: list[str], as_json: bool) -> None:
@@ -91,13 +93,26 @@ def print_items(page: dict[str, Any], columns: list[str], as_json: bool) -> None
     if as_json:
         print(json.dumps(page))  # noqa: T201 — the answer
         return
-    table = Table(*columns, box=None)
+    table = Table(box=None)
+    for column in columns:
+        table.add_column(column, overflow="fold")  # an id that is cut off is of no use
     for item in page["items"]:
         table.add_row(*(_cell(item.get(column)) for column in columns))
-    Console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """As wide as the terminal; in one line a row where it is none."""
+    Console(width=None if sys.stdout.isatty() else _WIDEST).print(table)
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _cell(value: Any) -> str:
+    if _is_words(value):
+        return ", ".join(value)
     if isinstance(value, dict):
         return " ".join(f"{key}={entry}" for key, entry in value.items() if not isinstance(entry, dict | list))
     return "" if value is None else str(value)

@@ -6,9 +6,11 @@ This process owns the home and runs granian; the worker is its child. Both kinds
 killed when this process goes, so that even `kill -9` leaves nobody serving or training.
 """
 
+import gc
 import ipaddress
 import logging
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -36,6 +38,7 @@ from radloop.local.home import Home
 from radloop.local.keys import renew_token
 from radloop.local.processes import die_with_parent, keep_freed_memory
 from radloop.monitoring.logs import log_to_stderr
+from radloop.monitoring.metrics import COUNTED_IN
 from radloop.security.authority import Certificates, certificates
 from radloop.security.identities import new_password
 from radloop.wiring import open_local
@@ -49,6 +52,8 @@ _OPEN = "RADLOOP_OPEN"
 _NAMES = "RADLOOP_NAMES"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 — asked for by the caller; a client goes to the loopback
 _READY_S = 60.0
+_MOST_DOORS = 4  # from there on flushes and the clients are what waits
+_COLLECTED_EVERY = (50_000, 20, 50)  # by default, one answer of many rows in ten waits for a look at every object
 _CERTIFICATE_CHECK_S = 6 * 3600.0
 _LOG = logging.getLogger("radloop.up")
 
@@ -120,6 +125,9 @@ def serve(
         os.environ.update(
             {_HOME: str(home.root), _PARENT: str(os.getpid()), _OPEN: str(int(is_open)), _NAMES: ",".join(names)}
         )
+        shutil.rmtree(home.shared, ignore_errors=True)
+        (home.shared / "metrics").mkdir(parents=True, mode=0o700)
+        os.environ[COUNTED_IN] = str(home.shared / "metrics")
         token = _renewed_owner_token(home, is_open=is_open)
         with open_local(home.root) as installation:
             installation.worker().start_over()
@@ -143,7 +151,7 @@ def serve(
             port=port,
             interface=Interfaces.ASGI,
             factory=True,
-            workers=1,
+            workers=_door_processes(home.settings().door_processes),
             log_enabled=False,
             respawn_failed_workers=True,
             **_tls_options(shown),
@@ -159,6 +167,10 @@ def serve(
                 keeper.join(timeout=10)
 
 
+def _door_processes(wanted: int) -> int:
+    return wanted or min(os.cpu_count() or 1, _MOST_DOORS)
+
+
 def application() -> Starlette:
     """The HTTP doors of the home named in the environment; granian calls this in its own process."""
     die_with_parent(int(os.environ[_PARENT]))
@@ -172,6 +184,8 @@ def application() -> Starlette:
     hosts = frozenset(os.environ[_NAMES].split(",")) - {""}
     static = STATIC if STATIC.is_dir() else None
     app = create_app(installation.doors(static, hosts=hosts, is_open=is_open))
+    gc.freeze()  # what is there now stays, and need not be looked through again and again
+    gc.set_threshold(*_COLLECTED_EVERY)
     app.state.held = held  # what nobody holds is closed; this stays open for the life of the process
     return app
 
@@ -276,7 +290,7 @@ def _address(listen: str, *, is_guarded: bool) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     if not host or not port.isdigit():
-        raise InvalidInput("--listen takes HOST:PORT")
+        raise InvalidInput(f"--listen takes HOST:PORT, such as 127.0.0.1:8080, and not {listen!r}")
     if host not in LOOPBACK and not is_guarded:
         raise InvalidInput(
             f"--open and --no-tls are for loopback only ({', '.join(sorted(LOOPBACK))}); leave them out or listen there"

@@ -1,11 +1,13 @@
 """Where ports meet a substrate."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,13 @@ import numpy as np
 from radloop.api.app import operation_names
 from radloop.api.doors import Doors
 from radloop.core.platform import Platform
+from radloop.core.ports import Buckets
+from radloop.core.settings import Settings
 from radloop.core.tables import TABLES
 from radloop.functions.rules import load_rules
 from radloop.local.audit import SqliteAudit
 from radloop.local.blobs import FileBlobs
+from radloop.local.buckets import FileBuckets
 from radloop.local.bus import SqliteBus
 from radloop.local.database import Database
 from radloop.local.home import Home
@@ -26,6 +31,7 @@ from radloop.local.keys import open_keyring
 from radloop.local.models import RecordModels
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.records import SqliteRecords
+from radloop.local.shared import SharedNotes
 from radloop.local.worker import Worker
 from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
@@ -67,6 +73,7 @@ class Installation:
             platform=self.platform,
             images=self.images,
             champion=self.champion,
+            notes=SharedNotes(self.home.shared / "notes.sqlite"),
             meter=Meter(load_metrics((contracts() / "metrics.json").read_text()), operation_names()),
             static=static,
             hosts=hosts,
@@ -92,6 +99,20 @@ def _definition(recipe: Mapping[str, str]) -> dict[str, Any]:
     return definition(
         hyperparameters=recipe, with_weights=with_weights, defaults={"WeightsUri": WEIGHTS} if with_weights else None
     )
+
+
+def _beyond(settings: Settings) -> Callable[[], Buckets] | None:
+    """What gives the buckets of S3, at the first call; None where the extra `aws` is not installed."""
+    if find_spec("boto3") is None:
+        return None
+
+    @cache
+    def opened() -> Buckets:
+        from radloop.aws.buckets import S3Buckets  # noqa: PLC0415 — boto3 is an extra, and takes its time to load
+
+        return S3Buckets(settings.s3_endpoint)
+
+    return opened
 
 
 @contextmanager
@@ -130,6 +151,7 @@ def open_local(root: Path) -> Iterator[Installation]:
         )
         platform = Platform(
             blobs=blobs,
+            buckets=FileBuckets(blobs, _beyond(settings)),
             records=records,
             keys=keyring,
             bus=SqliteBus(database, load_rules([(contracts() / "events" / "rules.json").read_text()], settings)),

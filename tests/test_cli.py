@@ -4,12 +4,14 @@ import csv
 import json
 from pathlib import Path
 
+import httpx
 import imagecodecs
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from radloop.cli import main
+from radloop.client import silence_of
 
 
 @pytest.fixture
@@ -99,6 +101,38 @@ def test_settings_that_do_not_exist_are_refused(home: Path) -> None:
     home.mkdir()
     (home / "settings.toml").write_text("acuracy_threshold = 0.9\n")
     assert "there is no setting acuracy_threshold" in radloop("models", "--home", home, status=1).stderr
+
+
+def test_what_a_list_shows_can_be_copied_whole(home: Path) -> None:
+    made = facts("users", "create", "anna", "--role", "verifier", "--role", "ml", "--home", home)
+    listed = radloop("users", "list", "--home", home).stdout
+    assert made["id"] in listed
+    assert "ml, verifier" in listed
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"), "--ca or RADLOOP_CA"),
+        (httpx.ConnectError("[SSL: WRONG_VERSION_NUMBER] wrong version number"), "try http://"),
+        (httpx.RemoteProtocolError("Server disconnected"), "write https://"),
+        (httpx.ConnectError("[Errno 111] Connection refused"), "look whether it runs"),
+        (httpx.ReadTimeout("timed out"), "try again"),
+    ],
+)
+def test_a_server_that_gives_no_answer_is_told_with_what_to_do(error: httpx.HTTPError, advice: str) -> None:
+    said = silence_of(error)
+    assert said.startswith("the server does not answer")
+    assert advice in said
+
+
+def test_what_is_asked_for_wrongly_is_told_with_what_was_found_and_what_is_right(home: Path) -> None:
+    assert (
+        "127.0.0.1:8080, and not 'nonsense'" in radloop("up", "--listen", "nonsense", "--home", home, status=1).output
+    )
+    assert "no user nobody" in radloop("users", "password", "nobody", "--home", home, status=1).output
+    refused = radloop("users", "create", "anna", "--role", "doctor", "--home", home, status=1).output
+    assert "adjudicator, admin" in refused
 
 
 def test_lists_of_an_empty_home_are_empty(home: Path) -> None:

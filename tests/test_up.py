@@ -173,6 +173,8 @@ def test_another_command_needs_a_token_and_the_authority(up: Up, tmp_path: Path)
     assert "[unauthenticated]" in radloop("models", "--server", up.url, status=1, RADLOOP_CA=ca)
     assert "[denied]" in radloop("users", "list", *by_file, status=1)
     assert "does not answer" in radloop("models", "--server", up.url, status=5, RADLOOP_TOKEN=made["token"])
+    at_once = ("ingest", "--resume", tmp_path / "token", "--server", up.url)  # patience cannot mend a certificate
+    assert "--ca or RADLOOP_CA" in radloop(*at_once, status=5, RADLOOP_TOKEN=made["token"])
     assert "names no file" in radloop("models", "--server", up.url, status=1, RADLOOP_CA="nowhere.pem")
     radloop("credentials", "revoke", made["access_key_id"], "--home", up.home)
     assert "[unauthenticated]" in radloop("models", *by_file, status=1)

@@ -29,13 +29,15 @@ __all__ = ["Doors", "create_app", "operation_names"]
 
 def create_app(doors: Doors) -> Starlette:
     """The application on `doors`; it holds nothing else, so that any number may run beside each other."""
+    frames_of_healthimaging, *other_healthimaging = healthimaging_routes(doors)
     routes: list[BaseRoute] = [
+        frames_of_healthimaging,
         Route("/healthz", _healthy, name="healthz"),
         Route("/metrics", _metrics(doors), name="metrics"),
         Route("/", _to_viewer, name="root"),
         *(operation.route(PREFIX, doors) for operation in OPERATIONS),
         *dicomweb_routes(doors),
-        *healthimaging_routes(doors),
+        *other_healthimaging,
     ]
     if doors.static is not None:
         routes.append(Mount("/app", ViewerFiles(directory=doors.static, html=True), name="viewer"))

@@ -163,7 +163,11 @@ def _endpoint(
             return Response(status_code=204, headers={"Allow": allow})
         operation = operations["GET" if request.method == "HEAD" else request.method]
         request.scope[OPERATION] = operation.name
-        call = Call(request, doors, await run_in_threadpool(permitted, request, operation.action), documents)
+        if doors.is_open:
+            principal = permitted(request, operation.action)  # nothing to look up
+        else:
+            principal = await run_in_threadpool(permitted, request, operation.action)
+        call = Call(request, doors, principal, documents)
         try:
             if operation.answer is _store:
                 return await _store(call)
@@ -176,7 +180,8 @@ def _endpoint(
 
 async def _store(call: Call) -> Response:
     require_json(call.headers)
-    datastore = await run_in_threadpool(lambda: call.datastore)
+    is_default = "datastore" not in call.request.path_params  # which needs no look, and so no thread
+    datastore = DEFAULT_DATASTORE if is_default else await run_in_threadpool(lambda: call.datastore)
     destination = Destination(datastore, call.uids.get("StudyInstanceUID"), call.base)
     return await store(call.request, call.doors, call.principal, destination)
 

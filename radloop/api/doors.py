@@ -1,7 +1,9 @@
 """What every HTTP door stands on."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from radloop.core.identity import Principal
 from radloop.core.platform import Platform
@@ -10,6 +12,18 @@ from radloop.security.identities import Identities
 from radloop.serving.champion import Champion
 from radloop.store.guarded import GuardedImages
 from radloop.store.images import ImageStore
+
+
+class Notes(Protocol):
+    """What all processes of the doors must know of each other from one request to the next."""
+
+    def admit(self, signature: str, now: datetime, until: datetime) -> bool:
+        """See `security.sigv4.Replays.admit`."""
+        ...
+
+    def take(self, name: str, rate: float) -> bool:
+        """Take one call out of a bucket that fills at `rate` a second and holds one second's worth, at least one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +37,7 @@ class Doors:
         meter: Counts the traffic; None where nobody measures.
         static: The folder of the viewer's built files; None where there is none.
         hosts: Names this server answers to besides those of the loopback.
+        notes: What this process must share with the others that serve the same home.
         identities: Who there is; None where nobody can be known.
         is_open: Whether every caller is the owner, which only a loopback address allows.
     """
@@ -30,6 +45,7 @@ class Doors:
     platform: Platform
     images: ImageStore
     champion: Champion
+    notes: Notes
     meter: Meter | None = None
     static: Path | None = None
     hosts: frozenset[str] = field(default_factory=frozenset)

@@ -12,12 +12,13 @@ from radloop.conform.report import as_json as json_of
 from radloop.conform.report import as_junit, print_report
 from radloop.conform.run import clean, run
 from radloop.conform.session import Session
-from radloop.conform.table import chosen
+from radloop.conform.table import GROUPS, chosen
 from radloop.conform.wire import Server
-from radloop.core.errors import InvalidInput, Unavailable
+from radloop.core.errors import Denied, InvalidInput, Unavailable
 from radloop.terminal import ERRORS, bar, json_option
 
 _WIDE = 180
+_WANTS_SIGN_IN = (401, 403)
 
 
 @click.command("conform", short_help="Check any DICOMweb server against the standard.")
@@ -57,13 +58,21 @@ def conform_command(
         raise InvalidInput("the address begins with http:// or https://")
     try:
         checks = chosen(only)
-    except KeyError:
-        raise InvalidInput("--only names no group and no check; docs/conform.md lists them") from None
+    except KeyError as error:
+        groups = ", ".join(group.id for group in GROUPS)
+        raise InvalidInput(
+            f"--only {error.args[0]} is no check and none of the groups {groups}; docs/conform.md lists the checks"
+        ) from None
     token = token_file.read_text().strip() if token_file else None
     server = Server(url, token=token, verify=_trust(ca, insecure), timeout_s=timeout)
     try:
-        if not server.lives():
-            raise Unavailable("the server does not answer")
+        status = server.lives()
+        if status is None:
+            hint = " and whether its authority is trusted (--ca, --insecure)" if url.startswith("https:") else ""
+            raise Unavailable(f"the server does not answer; look whether it runs, whether the address is right{hint}")
+        if status in _WANTS_SIGN_IN:
+            advice = "it does not take this token" if token else "name a file with a bearer token by --token-file"
+            raise Denied(f"the server answers {status} and lets nobody in: {advice}")
         session = Session(server, only_reads=read_only)
         with bar("checks", len(checks)) as advance:
             report = run(checks, session, advance)

@@ -86,7 +86,7 @@ def disable(name: str, undo: bool, home: Path | None, server: str | None, as_jso
 def _id_of(client: Client, name: str) -> str:
     found = [user["id"] for user in client.get("users")["items"] if user["name"] == name.casefold()]
     if not found:
-        raise NotFound("there is no such user")
+        raise NotFound(f"there is no user {name}; radloop users list tells who there is")
     return str(found[0])
 
 

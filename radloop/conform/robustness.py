@@ -25,7 +25,7 @@ def _stands(session: Session, answer: Answer | int | None) -> str:
     """Go on only where the answer is no server error and the server still answers."""
     status = answer.status if isinstance(answer, Answer) else answer
     differ_unless(status is None or status < _SERVER_ERROR, f"{status}")
-    differ_unless(session.server.lives(), "the server no longer answers")
+    differ_unless(session.server.lives() is not None, "the server no longer answers")
     return "hung up" if status is None else str(status)
 
 

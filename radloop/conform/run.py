@@ -49,7 +49,7 @@ def run(checks: tuple[Check, ...], session: Session, done: Callable[[int], None]
         mine = [check for check in checks if check.group == group.id]
         for check in mine:
             results.append(Result(check, Outcome.SKIP, DEAD, 0.0) if is_dead else _one(check, session))
-            is_dead = is_dead or (results[-1].found.startswith(_NO_ANSWER) and not session.server.lives())
+            is_dead = is_dead or (results[-1].found.startswith(_NO_ANSWER) and session.server.lives() is None)
             done(1)
         if mine:
             alive = _alive(group)
@@ -93,7 +93,7 @@ def _one(check: Check, session: Session) -> Result:
 
 def _alive(group: Group) -> Check:
     def runs(session: Session) -> str:
-        if not session.server.lives():
+        if session.server.lives() is None:
             raise Differs(_NO_ANSWER)
         return "an answer"
 

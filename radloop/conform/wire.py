@@ -231,13 +231,12 @@ class Server:
         """Where a URI in the answer to `base` leads."""
         return urljoin(self.at(base), uri)
 
-    def lives(self) -> bool:
-        """Whether the service answers a small question, whatever it says."""
+    def lives(self) -> int | None:
+        """The status of the answer to a small question; None where there is none."""
         try:
-            self.ask("GET", "/studies?limit=1")
+            return self.ask("GET", "/studies?limit=1").status
         except httpx.HTTPError:
-            return False
-        return True
+            return None
 
     def raw(self, method: str, path: str, headers: Headers, body: bytes, *, closes: bool) -> int | None:
         """Send a request as it is, lies and all, and hang up on the sending side if `closes`.

@@ -8,6 +8,7 @@ from radloop.core.identity import Principal
 from radloop.core.ports import (
     Audit,
     Blobs,
+    Buckets,
     Bus,
     Clock,
     Jobs,
@@ -40,6 +41,7 @@ class Platform:
     """
 
     blobs: Blobs
+    buckets: Buckets
     records: Records
     keys: Keys
     bus: Bus

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from radloop.core.events import Event
 from radloop.core.identity import Principal
+from radloop.core.images import Notice
 
 Clock = Callable[[], datetime]
 """The present moment, always in UTC."""
@@ -73,6 +74,48 @@ class Blobs(Protocol):
 
     def delete(self, key: str) -> None:
         """Forget `key`; forgetting what is not there is not an error."""
+        ...
+
+
+# Buckets
+
+
+class Bucket(Protocol):
+    """Files of one bucket, ours or somebody else's, for what comes in and for reports on it.
+
+    A reader sees a whole file or none: writes are atomic, and durable on return. Each method may raise `NotFound`
+    where the bucket does not exist, `Denied` where we may not do this in it, and `Unavailable` where it is worth
+    another try; what is worth one at once has been tried again already.
+    """
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Names that begin with `prefix`, in ascending order; what comes or goes meanwhile may be told or not."""
+        ...
+
+    def get(self, key: str, most_bytes: int) -> bytes:
+        """The whole file.
+
+        Raises:
+            NotFound: There is none under `key`.
+            TooLarge: It is longer than `most_bytes`, of which little more is ever in memory.
+            InvalidInput: It cannot be read as it lies there, such as one that is archived.
+        """
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store a file, replacing what was there."""
+        ...
+
+
+class Buckets(Protocol):
+    """Buckets by name."""
+
+    def open(self, name: str) -> Bucket:
+        """One bucket; whether it exists and lets us in may show only when it is used.
+
+        Raises:
+            InvalidInput: A bucket of that name cannot be reached from here, and why.
+        """
         ...
 
 
@@ -626,6 +669,7 @@ class Landing:
 
     Attributes:
         is_replacement: It came under the SOP instance UID of another one, which is kept behind it.
+        notices: What is worth knowing about the file although it was taken.
     """
 
     outcome: str
@@ -638,6 +682,7 @@ class Landing:
     study_uid: str | None = None
     series_uid: str | None = None
     is_replacement: bool = False
+    notices: tuple[Notice, ...] = ()
 
 
 Materialise = Callable[[Mapping[str, Any], Path], None]

@@ -18,6 +18,7 @@ class Settings:
         max_tries: How often a job is tried before it becomes a dead letter.
         backoff_s: Wait before the second try; doubles with each further one.
         fold_processes: Processes that fold; 0 for one a core.
+        door_processes: Processes that answer HTTP; 0 for one a core, at most four.
         study_quiet_s: Seconds without a new instance after which a study counts as complete.
         hosts: Names this server answers to besides those of the loopback and of `--listen`.
         cors_origins: Web origins whose pages may read from the DICOMweb and streaming doors.
@@ -30,6 +31,7 @@ class Settings:
         upload_gigabytes: Greatest resumable upload, in units of 10^9 bytes.
         uploads_at_once: Unfinished resumable uploads that one caller may have.
         upload_hours: Hours without a new byte after which an unfinished upload is removed; reports are kept as long.
+        s3_endpoint: Address of the S3 server for buckets that are not ours; empty for AWS.
         training: Hyperparameters that replace the recipe's own, by name.
     """
 
@@ -42,6 +44,7 @@ class Settings:
     max_tries: int = 8
     backoff_s: float = 1.0
     fold_processes: int = 0
+    door_processes: int = 0
     study_quiet_s: float = 60.0
     hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
@@ -54,4 +57,5 @@ class Settings:
     upload_gigabytes: float = 64.0
     uploads_at_once: int = 32
     upload_hours: float = 72.0
+    s3_endpoint: str = ""
     training: Mapping[str, str] = field(default_factory=dict)

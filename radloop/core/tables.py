@@ -44,7 +44,7 @@ STUDIES = Table(
     facts=("datastore", "study_time", "referring_physician_name", "modalities", "series", "instances"),
 )
 SERIES = Table("series", ("image_set",))
-INSTANCES = Table("instances", ("image_set", "sop_uid", "storage", "digest"), facts=("number",))
+INSTANCES = Table("instances", ("image_set", "sop_uid", "storage"), facts=("digest", "number"))
 PACKS = Table("packs", ("image_set",))
 VERSIONS = Table("versions", ("image_set",))
 EDITS = Table("edits")

@@ -50,7 +50,7 @@ def peer_of(text: str) -> Peer:
     """
     found = _PEER.fullmatch(text)
     if found is None or not 1 <= int(found["port"]) <= _LAST_PORT:
-        raise InvalidInput("a DIMSE peer is written AET@HOST:PORT")
+        raise InvalidInput(f"a DIMSE peer is written AET@HOST:PORT, such as CT1@10.0.0.5:104, and not {text!r}")
     return Peer(title_of(found["title"]), found["host"].strip("[]"), int(found["port"]))
 
 

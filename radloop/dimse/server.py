@@ -36,6 +36,7 @@ LIMIT_EXCEEDED = (2, 3, 2)
 NO_SUCH_SOP_CLASS = 0x0122
 
 _STRANGERS = 4
+_UNKNOWN = "calling AE title or address not known; name it by --peer, or in peers of settings.toml"
 _SHORTEST_PDU = 1024
 _BEFORE_AGREEMENT = 8
 _BACKLOG = 128
@@ -153,7 +154,7 @@ class Server:
         calling = str(request.calling_ae_title).strip(" ")
         principal = self._peers.caller(calling, association.facts["address"])
         if principal is None:
-            return self._rejected(association, CALLING_NOT_RECOGNISED, "calling AE title or address not known")
+            return self._rejected(association, CALLING_NOT_RECOGNISED, _UNKNOWN)
         if str(request.called_ae_title).strip(" ") != self._title:
             return self._rejected(association, CALLED_NOT_RECOGNISED, "another AE title was called")
         if 0 < (association.requestor.maximum_length or 0) < _SHORTEST_PDU:

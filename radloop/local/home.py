@@ -57,6 +57,11 @@ class Home:
         return self.root / "scratch"
 
     @property
+    def shared(self) -> Path:
+        """What the door processes of one server share until it ends."""
+        return self.root / "shared"
+
+    @property
     def inbox(self) -> Path:
         """Files put here are ingested."""
         return self.objects / "training-data" / "upload"

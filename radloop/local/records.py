@@ -135,26 +135,39 @@ def _apply(connection: apsw.Connection, write: Put | Adjust | Delete) -> None:
     if isinstance(write, Delete):
         connection.execute(f"DELETE FROM {name} WHERE key = ?", (write.key,))  # noqa: S608 — names are ours
         return
-    query = f"SELECT revision FROM {name} WHERE key = ?"  # noqa: S608 — names are ours
+    if write.expected == 0:
+        _insert(connection, write)  # a record that is there already breaks a constraint, which is a conflict too
+        return
+    query = f"SELECT {', '.join(('revision', *write.table.columns))} FROM {name} WHERE key = ?"  # noqa: S608 — names are ours
     found = connection.execute(query, (write.key,)).fetchone()
     revision = 0 if found is None else int(found[0])
     if write.expected is not None and write.expected != revision:
         raise Conflict(f"{name} record is at revision {revision}, expected {write.expected}")
-    columns = write.table.columns
-    values = [write.columns.get(column) for column in columns]
-    if revision == 0:
-        names = "".join(f", {column}" for column in columns)
-        marks = ", ?" * len(columns)
-        connection.execute(
-            f"INSERT INTO {name} (key, revision, document{names}) VALUES (?, 1, ?{marks})",  # noqa: S608 — names are ours
-            (write.key, _json(write.document), *values),
-        )
+    if found is None:
+        _insert(connection, write)
     else:
-        names = "".join(f", {column} = ?" for column in columns)
-        connection.execute(
-            f"UPDATE {name} SET revision = revision + 1, document = ?{names} WHERE key = ?",  # noqa: S608 — names are ours
-            (_json(write.document), *values, write.key),
-        )
+        _update(connection, write, found[1:])
+
+
+def _insert(connection: apsw.Connection, write: Put) -> None:
+    columns = write.table.columns
+    names = "".join(f", {column}" for column in columns)
+    connection.execute(
+        f"INSERT INTO {write.table.name} (key, revision, document{names})"  # noqa: S608 — names are ours
+        f" VALUES (?, 1, ?{', ?' * len(columns)})",
+        (write.key, _json(write.document), *map(write.columns.get, columns)),
+    )
+
+
+def _update(connection: apsw.Connection, write: Put, before: tuple[Any, ...]) -> None:
+    """Write the document and those columns that change: a column that is set again costs a page of its index."""
+    wanted = [(column, write.columns.get(column)) for column in write.table.columns]
+    changed = [(column, value) for (column, value), old in zip(wanted, before, strict=True) if value != old]
+    names = "".join(f", {column} = ?" for column, _ in changed)
+    connection.execute(
+        f"UPDATE {write.table.name} SET revision = revision + 1, document = ?{names} WHERE key = ?",  # noqa: S608 — names are ours
+        (_json(write.document), *(value for _, value in changed), write.key),
+    )
 
 
 def _adjust(connection: apsw.Connection, write: Adjust) -> None:

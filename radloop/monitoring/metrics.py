@@ -2,10 +2,12 @@
 
 Every metric stands in `contracts/metrics.json` with the values its labels may take; a value outside is told as
 `other`, so no label can come to carry an id. What the records know is computed from them at every scrape and is
-therefore the same whichever process is asked. Only what leaves no record, the traffic, is counted in the process.
+therefore the same whichever process is asked. Only what leaves no record, the traffic, is counted: in the process, or
+where several answer together, in a folder that they share.
 """
 
 import json
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,8 +17,10 @@ from threading import Lock
 from typing import Any
 
 import prometheus_client as prometheus
+from prometheus_client import values
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from radloop.core.errors import RadloopError
@@ -29,6 +33,8 @@ LANES = ("events", "land", "fold", "pipeline")
 EXECUTION_STATES = ("Executing", "Succeeded", "Failed", "Stopped")
 MODEL_FIGURES = ("accuracy", "precision", "recall", "f1", "roc_auc")
 OTHER = "other"
+COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder in which processes that answer together count; without it each counts for itself."""
 
 _RETRIEVAL_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _EXECUTIONS_LOOKED_AT = 100
@@ -87,6 +93,8 @@ class Meter:
         for operation in sorted(self._operations):
             if re.fullmatch(admitted, operation) is None:
                 raise ValueError(f"contracts/metrics.json does not admit the operation {operation}")
+        # the library looks at COUNTED_IN when it is imported, which is too early
+        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
         self._registry = prometheus.CollectorRegistry()
         self._retrieval = prometheus.Histogram(
             *self._described("radloop_frame_retrieval_seconds"),
@@ -123,8 +131,13 @@ class Meter:
             return Counter(self._told)
 
     def families(self) -> Iterator[Family]:
-        """What this process counted."""
-        return iter(self._registry.collect())
+        """What this process counted; where the environment names a folder for it, what all processes did."""
+        folder = os.environ.get(COUNTED_IN)
+        if folder is None:
+            return iter(self._registry.collect())
+        everything = prometheus.CollectorRegistry()
+        MultiProcessCollector(everything, path=folder)  # type: ignore[no-untyped-call]
+        return iter(everything.collect())
 
     def _described(self, name: str) -> tuple[str, str]:
         return name, self.catalogue[name].help

@@ -4,8 +4,7 @@ Passwords are kept as argon2id, tokens and sessions as SHA-256 of 256 random bit
 a data key of their own, because checking a signature needs the secret itself. Every change is audited in the change
 that makes it.
 
-Whoever is looked up is remembered for `REMEMBERED_S`. A change made through this object acts at once; one made by
-another process on the same records acts within that time.
+Whoever is looked up is remembered until anybody commits anything, so that a change acts at once in every process.
 """
 
 import base64
@@ -31,7 +30,6 @@ from radloop.core.identity import Principal, derived_id, new_id
 from radloop.core.ports import AuditEntry, Change, Clock, Delete, Keys, Put, Records, Row
 from radloop.core.tables import CREDENTIALS, SESSIONS, USERS
 
-REMEMBERED_S = 5.0
 LEAST_PASSWORD = 12
 LONGEST_PASSWORD = 1024
 LONGEST_NAME = 64
@@ -133,8 +131,8 @@ class Identities:
         self._hasher = hasher or PasswordHasher()
         self._nobodys_hash = ""
         self._attempts = _Attempts()
-        self._principals = _Memory[Principal]()
-        self._secrets = _Memory[str]()
+        self._principals = _Memory[Principal](records.stamp)
+        self._secrets = _Memory[str](records.stamp)
         self._trusted: dict[str, Principal] = {}
 
     # Users
@@ -451,10 +449,15 @@ def new_password() -> str:
 
 
 class _Memory(Generic[T]):
-    """Values that cost a look-up, for `REMEMBERED_S` and never beyond their own end."""
+    """Values that cost a look-up, until anybody commits anything, and never beyond their own end.
 
-    def __init__(self) -> None:
-        self._values: OrderedDict[str, tuple[T, datetime | None, float]] = OrderedDict()
+    Args:
+        stamp: See `Records.stamp`: what another process revoked is no longer valid here either.
+    """
+
+    def __init__(self, stamp: Callable[[], int]) -> None:
+        self._stamp = stamp
+        self._values: OrderedDict[str, tuple[T, datetime | None, int]] = OrderedDict()
         self._guard = threading.Lock()
         self._age = 0
 
@@ -462,12 +465,13 @@ class _Memory(Generic[T]):
         """The value under `key`, looked up by `find` (value and its end) where it is not fresh."""
         with self._guard:
             held, age = self._values.get(key), self._age
-        if held is not None and held[2] > time.monotonic() and not _is_over(held[1], now):
+        stamp = self._stamp()
+        if held is not None and held[2] == stamp and not _is_over(held[1], now):
             return held[0]
         value, ends = find()
         with self._guard:
             if age == self._age:  # else something changed while we looked, and what we found may be of before
-                self._values[key] = (value, ends, time.monotonic() + REMEMBERED_S)
+                self._values[key] = (value, ends, stamp)
                 self._values.move_to_end(key)
                 if len(self._values) > _MOST_REMEMBERED:
                     self._values.popitem(last=False)

@@ -24,11 +24,10 @@ See: AWS General Reference, "Create a signed AWS API request"; RFC 3986 §5.2.4.
 import hashlib
 import hmac
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 from urllib.parse import quote, unquote_to_bytes
 
 from radloop.core.errors import Unauthenticated
@@ -38,7 +37,6 @@ SERVICES = frozenset({"medical-imaging"})
 SKEW_S = 300
 LONGEST_PRESIGNED_S = 7 * 24 * 3600
 REPEAT_S = 2.0
-MOST_REMEMBERED = 200_000
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -118,33 +116,16 @@ class Signed:
     is_presigned: bool
 
 
-class Replays:
-    """Signatures that were accepted, remembered until they expire; bounded by `MOST_REMEMBERED`, oldest go first.
+class Replays(Protocol):
+    """Where signatures that were accepted are remembered until they expire, so that none is used twice.
 
-    Only right signatures come in here, so that nobody without a key can fill it. It lives in one process, as the
-    doors do, and a restart forgets: a request captured before may be repeated after for the rest of its five minutes.
+    Only right signatures come in here, so that nobody without a key can fill it. A restart may forget: a request
+    captured before may be repeated after for the rest of its five minutes.
     """
-
-    def __init__(self) -> None:
-        self._seen: OrderedDict[bytes, tuple[datetime, datetime]] = OrderedDict()
-        self._guard = threading.Lock()
 
     def admit(self, signature: str, now: datetime, until: datetime) -> bool:
         """Whether this is the first time, or a repetition within `REPEAT_S` of it."""
-        key = bytes.fromhex(signature)[:16]
-        with self._guard:
-            while self._seen and next(iter(self._seen.values()))[1] < now:
-                self._seen.popitem(last=False)
-            found = self._seen.get(key)
-            if found is not None:
-                return (now - found[0]).total_seconds() <= REPEAT_S
-            self._seen[key] = (now, until)
-            if len(self._seen) > MOST_REMEMBERED:
-                self._seen.popitem(last=False)
-            return True
-
-    def __len__(self) -> int:
-        return len(self._seen)
+        ...
 
 
 def verify(

@@ -1,12 +1,15 @@
 """Landing: files become durable, queryable instances, or go to quarantine with a reason."""
 
 import hashlib
+import random
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
 
 import orjson
 
@@ -19,7 +22,6 @@ from radloop.core.ports import (
     AuditEntry,
     Blobs,
     Change,
-    Cipher,
     Clock,
     Delete,
     Keys,
@@ -27,6 +29,7 @@ from radloop.core.ports import (
     Put,
     Records,
     Row,
+    Term,
     Upload,
 )
 from radloop.core.tables import (
@@ -44,9 +47,12 @@ from radloop.store.packs import PackWriter, new_pack, pack_key, put_pack
 from radloop.store.studies import Studies
 
 _TRIES = 20
+_PAUSE_S = 0.002  # more with every try, so that those who try at the same time come apart
+_LONGEST_PAUSE_S = 0.02
 _STRIPES = 64
 _NOTICES_KEPT = 20
 _TOGETHER_BYTES = 64 << 20
+_ASKED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,35 @@ class _Arrival:
     data: bytes
     digest: str
     parsed: Instance
+
+
+class _Sorted(NamedTuple):
+    """Arrivals held against what an image set holds.
+
+    Attributes:
+        landings: What is to be told of each, by place.
+        fresh: Those that are new to it, by the id they get.
+        older: Shown instances of it under the SOP instance UIDs that arrived.
+    """
+
+    landings: dict[int, Landing]
+    fresh: dict[str, _Arrival]
+    older: list[StoredInstance]
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Arrivals in a flushed pack that no record names yet; `instances` by id."""
+
+    image_set: str
+    wrapped_key: bytes
+    name: str
+    instances: Mapping[str, StoredInstance]
+
+    def serves(self, image_set: ImageSet, wanted: Iterable[str]) -> bool:
+        """Whether instances `wanted` of `image_set` can be read from it; what else is in it does no harm."""
+        is_its_own = (image_set.id, image_set.wrapped_key) == (self.image_set, self.wrapped_key)
+        return is_its_own and self.instances.keys() >= set(wanted)
 
 
 @dataclass(slots=True, eq=False)
@@ -88,6 +123,9 @@ class Landings:
 
     Acknowledged means durable: the pack is flushed before the commit that names it, and the commit is flushed before
     `land` returns. A crash in between leaves a pack nobody names, which the next start sweeps away.
+
+    Other processes may land into the same series. Whoever commits second looks again and commits again, with the pack
+    that is on the disk already; a record in it that somebody else has landed meanwhile is referred to by nobody.
     """
 
     def __init__(self, blobs: Blobs, records: Records, keys: Keys, clock: Clock) -> None:
@@ -171,60 +209,106 @@ class Landings:
     def _retried(
         self, key: str, arrivals: list[_Arrival], by: Principal, datastore: str, *, callers: int
     ) -> dict[int, Landing]:
-        for _ in range(_TRIES):
+        """Commit until nobody else has changed the image set in between; the pack is written and flushed only once.
+
+        Raises:
+            Unavailable: Others were faster every time.
+        """
+        packed: _Packed | None = None
+        opened: ImageSet | None = None
+        for turn in range(_TRIES):
+            if turn:
+                time.sleep(random.uniform(0.0, min(_PAUSE_S * turn, _LONGEST_PAUSE_S)))  # noqa: S311 — nothing secret
+            found = self._image_set(key)
+            if found is None:
+                image_set = opened = self._opened(arrivals[0].parsed, datastore, again=opened)
+            else:
+                image_set = image_set_of(found)
+            landings, fresh, older = self._sort_out(image_set, arrivals, is_new=found is None, again=turn > 0)
+            if packed is not None and not (fresh and packed.serves(image_set, fresh)):
+                self._blobs.delete(pack_key(packed.image_set, packed.name))
+                packed = None
+            if not fresh:
+                return landings
+            if packed is None:
+                packed = self._packed(image_set, fresh)
+            stored = _newest_shown([packed.instances[identity] for identity in fresh])
+            replaced = _replaced(stored, older)
+            revision = 0 if found is None else found.revision
+            writes = [
+                *self._writes(key, image_set, stored, replaced, expected=revision),
+                put_pack(image_set.id, packed.name),
+            ]
             try:
-                return self._attempt(key, arrivals, by, datastore, callers=callers)
+                self._records.commit(Change(writes=writes, audit=[AuditEntry(by.id, "land", image_set.id)] * callers))
             except Conflict:
                 continue  # another process landed into the same series: look again
+            for identity in {new for _, new in replaced} | _doubled(stored):
+                place = fresh[identity].place
+                landings[place] = replace(landings[place], is_replacement=True)
+            return landings
+        if packed is not None:
+            self._blobs.delete(pack_key(packed.image_set, packed.name))
         raise Unavailable("the image set kept changing while files were landing")
 
-    def _attempt(
-        self, key: str, arrivals: list[_Arrival], by: Principal, datastore: str, *, callers: int
-    ) -> dict[int, Landing]:
-        found = self._image_set(key)
-        first = arrivals[0].parsed
-        image_set, expected = (
-            (self._opened(first, datastore), 0) if found is None else (image_set_of(found), found.revision)
-        )
-        landings, fresh = self._sort_out(image_set, arrivals)
-        if not fresh:
-            return landings
-        cipher = self._keys.cipher(image_set.wrapped_key)
-        with self._pack(cipher, image_set.id) as pack:
-            stored = _newest_shown([_landed(image_set.id, arrival, pack) for arrival in fresh])
-        writes: list[Put | Adjust | Delete] = [put_instance(instance, expected=0) for instance in stored]
-        writes.append(put_pack(image_set.id, pack.name))
-        if expected == 0:
-            writes.append(Put(SERIES, key, {"image_set": image_set.id}, {"image_set": image_set.id}, expected=0))
-            if image_set.is_primary:
-                primary = _primary_key(datastore, first)
-                writes.append(
-                    Put(SERIES, primary, {"image_set": image_set.id}, {"image_set": image_set.id}, expected=0)
-                )
-        replaced = self._superseded(image_set.id, stored) if expected else []
-        writes += [supersede(old, by=new) for old, new in replaced]
-        twice = {new for _, new in replaced} | _doubled(stored)
-        for arrival, instance in zip(fresh, stored, strict=True):
-            landings[arrival.place] = replace(landings[arrival.place], is_replacement=instance.id in twice)
-        hidden = [old for old, _ in replaced] + [one for one in stored if one.superseded_by is not None]
-        grown = _grown(image_set, stored, hidden, replace_open=expected == 0)
-        grown = replace(grown, updated_at=self._clock())
-        writes.append(put_image_set(grown, expected=expected))
-        writes.append(self._studies.grown(grown, new=expected == 0, instances=grown.instances - image_set.instances))
-        try:
-            self._records.commit(Change(writes=writes, audit=[AuditEntry(by.id, "land", image_set.id)] * callers))
-        except Conflict:
-            self._blobs.delete(pack_key(image_set.id, pack.name))
-            raise
-        return landings
+    def _packed(self, image_set: ImageSet, fresh: Mapping[str, _Arrival]) -> _Packed:
+        """Seal arrivals into a pack; it is on the disk when this returns."""
+        with new_pack(self._blobs, self._keys.cipher(image_set.wrapped_key), image_set.id) as pack:
+            instances = {
+                identity: _landed(identity, image_set.id, arrival, pack) for identity, arrival in fresh.items()
+            }
+        return _Packed(image_set.id, image_set.wrapped_key, pack.name, instances)
 
-    def _sort_out(self, image_set: ImageSet, arrivals: list[_Arrival]) -> tuple[dict[int, Landing], list[_Arrival]]:
-        """Tell duplicates, here or within the batch itself, from what is new."""
+    def _writes(
+        self,
+        key: str,
+        image_set: ImageSet,
+        stored: list[StoredInstance],
+        replaced: list[tuple[StoredInstance, str]],
+        *,
+        expected: int,
+    ) -> list[Put | Adjust | Delete]:
+        """What records instances in an image set that stands at revision `expected`, 0 where it is opened with them."""
+        hidden = [old for old, _ in replaced] + [one for one in stored if one.superseded_by is not None]
+        grown = _grown(image_set, stored, hidden, replace_open=not expected, at=self._clock())
+        more = grown.instances - image_set.instances
+        writes: list[Put | Adjust | Delete] = [
+            put_image_set(grown, expected=expected),  # first, for that is where others get in between
+            self._studies.grown(grown, new=not expected, instances=more),
+            *(put_instance(instance, expected=0) for instance in stored),
+            *(supersede(old, by=new) for old, new in replaced),
+        ]
+        if not expected:
+            claims = [key]
+            if image_set.is_primary:
+                claims.append(primary_key(image_set.datastore, image_set.study_uid, image_set.series_uid))
+            named = {"image_set": image_set.id}
+            writes += [Put(SERIES, claim, named, named, expected=0) for claim in claims]
+        return writes
+
+    def _sort_out(self, image_set: ImageSet, arrivals: list[_Arrival], *, is_new: bool, again: bool) -> _Sorted:
+        """Tell duplicates, here or within the batch itself, from what is new.
+
+        An instance whose SOP instance UID was edited stands under another one than it came with. The commit finds
+        that it is there already, and it is looked for by its id when this is done `again`.
+        """
+        uids = [] if is_new else list({arrival.parsed.sop_uid for arrival in arrivals})
+        rows = [
+            row
+            for first in range(0, len(uids), _ASKED_AT_ONCE)
+            for row in self._records.search(
+                INSTANCES, [Term("sop_uid", "in", tuple(uids[first : first + _ASKED_AT_ONCE]))]
+            )
+            if row.columns["image_set"] == image_set.id
+        ]
+        there = {row.key for row in rows}
         landings: dict[int, Landing] = {}
         fresh: dict[str, _Arrival] = {}
         for arrival in arrivals:
-            instance = _instance_id(image_set.id, arrival)
-            known = instance in fresh or self._records.get(INSTANCES, instance) is not None
+            identity = instance_id(image_set.id, arrival.parsed.sop_uid, arrival.digest)
+            known = identity in fresh or identity in there
+            if again and not known:
+                known = self._records.get(INSTANCES, identity) is not None
             landings[arrival.place] = Landing(
                 outcome="duplicate" if known else "ingested",
                 image_set=image_set.id,
@@ -232,26 +316,22 @@ class Landings:
                 sop_class=arrival.parsed.sop_class,
                 study_uid=image_set.study_uid,
                 series_uid=image_set.series_uid,
+                notices=arrival.parsed.warnings,
             )
             if not known:
-                fresh[instance] = arrival
-        return landings, list(fresh.values())
-
-    def _superseded(self, image_set: str, stored: list[StoredInstance]) -> list[tuple[StoredInstance, str]]:
-        """Instances that came earlier under a SOP instance UID that now comes with other bytes."""
-        replaced: list[tuple[StoredInstance, str]] = []
-        for new in stored:
-            if new.superseded_by is not None:
-                continue
-            rows = self._records.find(INSTANCES, {"image_set": image_set, "sop_uid": new.sop_uid})
-            replaced += [(old, new.id) for old in map(instance_of, rows) if old.superseded_by is None]
-        return replaced
+                fresh[identity] = arrival
+        return _Sorted(landings, fresh, [one for one in map(instance_of, rows) if one.superseded_by is None])
 
     def _image_set(self, key: str) -> Row | None:
         series = self._records.get(SERIES, key)
         return None if series is None else self._records.get(IMAGE_SETS, series.document["image_set"])
 
-    def _opened(self, parsed: Instance, datastore: str) -> ImageSet:
+    def _opened(self, parsed: Instance, datastore: str, *, again: ImageSet | None) -> ImageSet:
+        """The image set of a series that has none; the one of the try before, where that opened one in vain."""
+        claim = primary_key(datastore, parsed.study_uid, parsed.series_uid)
+        is_primary = self._records.get(SERIES, claim) is None
+        if again is not None:
+            return replace(again, is_primary=is_primary)
         now = self._clock()
         return ImageSet(
             id=new_id(),
@@ -276,13 +356,8 @@ class Landings:
             created_at=now,
             updated_at=now,
             datastore=datastore,
-            is_primary=self._records.get(SERIES, _primary_key(datastore, parsed)) is None,
+            is_primary=is_primary,
         )
-
-    @contextmanager
-    def _pack(self, cipher: Cipher, image_set: str) -> Iterator[PackWriter]:
-        with new_pack(self._blobs, cipher, image_set) as pack:
-            yield pack
 
     def _quarantine(self, data: bytes, digest: str, error: InvalidInput, by: Principal) -> Landing:
         """Put a file aside, sealed, with its reason beside it in clear. The same file again is the same entry."""
@@ -354,23 +429,15 @@ def _series_key(datastore: str, parsed: Instance) -> str:
     return series_key(datastore, patient_id, parsed.study_uid, parsed.series_uid)
 
 
-def _primary_key(datastore: str, parsed: Instance) -> str:
-    return primary_key(datastore, parsed.study_uid, parsed.series_uid)
-
-
 def instance_id(image_set: str, sop_uid: str, digest: str) -> str:
     """The id of an instance: the same file in the same image set is the same instance."""
     return derived_id("instance", image_set, sop_uid, digest)
 
 
-def _instance_id(image_set: str, arrival: _Arrival) -> str:
-    return instance_id(image_set, arrival.parsed.sop_uid, arrival.digest)
-
-
-def _landed(image_set: str, arrival: _Arrival, pack: PackWriter) -> StoredInstance:
+def _landed(identity: str, image_set: str, arrival: _Arrival, pack: PackWriter) -> StoredInstance:
     parsed = arrival.parsed
     return StoredInstance(
-        id=_instance_id(image_set, arrival),
+        id=identity,
         image_set=image_set,
         sop_uid=parsed.sop_uid,
         sop_class=parsed.sop_class,
@@ -397,8 +464,14 @@ def _newest_shown(stored: list[StoredInstance]) -> list[StoredInstance]:
     ]
 
 
+def _replaced(stored: list[StoredInstance], older: list[StoredInstance]) -> list[tuple[StoredInstance, str]]:
+    """Instances that came earlier under a SOP instance UID that now comes with other bytes, and what hides them."""
+    shown = {new.sop_uid: new.id for new in stored if new.superseded_by is None}
+    return [(old, shown[old.sop_uid]) for old in older if old.sop_uid in shown]
+
+
 def _grown(
-    image_set: ImageSet, new: list[StoredInstance], old: list[StoredInstance], *, replace_open: bool
+    image_set: ImageSet, new: list[StoredInstance], old: list[StoredInstance], *, replace_open: bool, at: datetime
 ) -> ImageSet:
     """The image set with instances added; one that was closed opens again under its next version."""
     notices = list(image_set.notices)
@@ -424,4 +497,5 @@ def _grown(
         original_bytes=image_set.original_bytes + sum(i.size_bytes for i in new),
         stored_bytes=image_set.stored_bytes + sum(i.stored_bytes for i in new),
         notices=tuple(notices[:_NOTICES_KEPT]),
+        updated_at=at,
     )

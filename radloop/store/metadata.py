@@ -297,6 +297,11 @@ class Metadata:
             self._blobs.delete(pack_key(image_set.id, pack.name))  # another reader was first
 
 
+def is_video(syntax: str) -> bool:
+    """Whether a transfer syntax is one of video, whose frames nobody gives out singly."""
+    return syntax in _STREAMS
+
+
 def given_syntax(instance: StoredInstance) -> str:
     """The transfer syntax an instance's frames are given out in: HTJ2K, but for what loses by it or cannot be it."""
     if instance.transfer_syntax in _AS_RECEIVED:

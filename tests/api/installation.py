@@ -22,12 +22,14 @@ from radloop.functions.image_ingestion import ingest
 from radloop.functions.rules import load_rules
 from radloop.local.audit import SqliteAudit
 from radloop.local.blobs import FileBlobs
+from radloop.local.buckets import FileBuckets
 from radloop.local.bus import SqliteBus
 from radloop.local.database import Database
 from radloop.local.jobs import SqliteJobs
 from radloop.local.models import RecordModels
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.records import SqliteRecords
+from radloop.local.shared import SharedNotes
 from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
 from radloop.security.access import RolePolicy, load_roles
@@ -98,6 +100,7 @@ def open_installation(folder: Path) -> Iterator[Installation]:
         policy = RolePolicy(load_roles((CONTRACTS / "roles.json").read_text()))
         platform = Platform(
             blobs=blobs,
+            buckets=FileBuckets(blobs),
             records=records,
             keys=keys,
             bus=SqliteBus(database, load_rules([(CONTRACTS / "events" / "rules.json").read_text()], settings)),
@@ -126,7 +129,16 @@ def open_installation(folder: Path) -> Iterator[Installation]:
         (static / "assets" / "openjph-9f8e7d6c.wasm").write_bytes(b"\0asm\1\0\0\0")
         meter = Meter(load_metrics((CONTRACTS / "metrics.json").read_text()), operation_names())
         identities = Identities(records, keys, now, roles=policy.roles, hasher=PasswordHasher(1, 8, 1))
-        doors = Doors(platform, images, Champion(models, blobs), meter, static, identities=identities, is_open=True)
+        doors = Doors(
+            platform,
+            images,
+            Champion(models, blobs),
+            SharedNotes(folder / "notes.sqlite"),
+            meter,
+            static,
+            identities=identities,
+            is_open=True,
+        )
         yield Installation(doors, database)
     finally:
         database.close()

@@ -1,10 +1,12 @@
 """A real server, real scans, and Debian's Chromium."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -12,7 +14,10 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from radloop.dicom.phantom import phantom_study
+from radloop.local.home import Home
 from radloop.up import STATIC
+from radloop.wiring import open_local
+from tests.dicom.files import ct, written
 
 FLAGS = [
     "--no-sandbox",
@@ -23,6 +28,15 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PASSWORD = "correct horse battery"
+PEOPLE = {
+    "anna": "verifier",
+    "rita": "reader",
+    "mila": "ml",
+    "rolf": "release-approver",
+    "aud": "auditor",
+    "ada": "admin",
+}
 MUST_RUN = "RADLOOP_REQUIRE_BROWSER" in os.environ
 
 
@@ -56,6 +70,53 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         files = [("files", (f"{place}.dcm", data)) for place, data in enumerate(study.files)]
         httpx.post(f"{url}/api/v1/uploads?complete=1", files=files, timeout=60).raise_for_status()
     yield url
+    process.terminate()
+    process.wait(timeout=20)
+    process.stdout.close()
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A server with TLS and sign-in: `PEOPLE` with the one `PASSWORD`, a study, a report, two undecided models."""
+
+    url: str
+    home: Path
+
+    def radloop(self, *arguments: str, stdin: str = "") -> None:
+        command = [sys.executable, "-m", "radloop.cli", *arguments, "--home", str(self.home)]
+        subprocess.run(command, input=stdin, text=True, check=True, capture_output=True)
+
+
+def report() -> bytes:
+    """A structured report: it has no frames."""
+    described = {"Rows": None, "Columns": None, "PixelData": None, "SeriesDescription": "Words of nobody"}
+    return written(ct(SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11", Modality="SR", **described))
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    home: Path = tmp_path_factory.mktemp("guarded")
+    with Home(home).owned(), open_local(home) as installation:
+        for number in (1, 2):
+            installation.platform.models.register(
+                execution=f"run-{number}", artifact="none", metrics={"accuracy": 0.9}, lineage={}
+            )
+    command = [sys.executable, "-m", "radloop.cli", "up", "--no-dimse", "--listen", "127.0.0.1:0", "--home", str(home)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while "radloop is up" not in (line := process.stdout.readline()):
+        assert line, "the server ended before it answered"
+    url = json.loads((home / "server.json").read_text())["url"].replace("127.0.0.1", "localhost")
+    server = Guarded(url, home)
+    for name, role in PEOPLE.items():
+        server.radloop("users", "create", name, "--role", role, "--stdin", stdin=PASSWORD + "\n")
+    files = tmp_path_factory.mktemp("files")
+    (files / "report.dcm").write_bytes(report())
+    server.radloop("ingest", str(files))
+    for place, data in enumerate(phantom_study(1, consolidated=True, slices=8, size=128).files):
+        (files / f"{place}.dcm").write_bytes(data)
+    server.radloop("ingest", str(files))
+    yield server
     process.terminate()
     process.wait(timeout=20)
     process.stdout.close()

@@ -1,54 +1,17 @@
 """Somebody comes to the web page of a server with TLS and sign-in, and leaves it again."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from radloop.dicom.phantom import phantom_study
+from tests.browser.conftest import PASSWORD, Guarded
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
-PASSWORD = "correct horse battery"
 PHONE = {"viewport": {"width": 412, "height": 915}, "is_mobile": True, "has_touch": True}
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
-
-
-@dataclass(frozen=True)
-class Guarded:
-    url: str
-    home: Path
-
-    def radloop(self, *arguments: str, stdin: str = "") -> None:
-        command = [sys.executable, "-m", "radloop.cli", *arguments, "--home", str(self.home)]
-        subprocess.run(command, input=stdin, text=True, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    home: Path = tmp_path_factory.mktemp("guarded")
-    command = [sys.executable, "-m", "radloop.cli", "up", "--no-dimse", "--listen", "127.0.0.1:0", "--home", str(home)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    while "radloop is up" not in (line := process.stdout.readline()):
-        assert line, "the server ended before it answered"
-    url = json.loads((home / "server.json").read_text())["url"].replace("127.0.0.1", "localhost")
-    server = Guarded(url, home)
-    server.radloop("users", "create", "anna", "--role", "verifier", "--stdin", stdin=PASSWORD + "\n")
-    study = phantom_study(1, consolidated=True, slices=8, size=128)
-    for place, data in enumerate(study.files):
-        (home.parent / f"{place}.dcm").write_bytes(data)
-    server.radloop("ingest", *(str(home.parent / f"{place}.dcm") for place in range(8)))
-    yield server
-    process.terminate()
-    process.wait(timeout=20)
-    process.stdout.close()
 
 
 @pytest.fixture(params=[PHONE, DESKTOP], ids=["phone", "desktop"])

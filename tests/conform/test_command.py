@@ -1,7 +1,9 @@
 import json
+import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -109,10 +111,31 @@ def test_nothing_is_deleted_unless_it_is_asked_for() -> None:
             assert len(session.get("/studies").rows()) == 1
 
 
+def test_a_server_that_lets_nobody_in_is_not_held_against_the_standard(tmp_path: Path) -> None:
+    class Shut(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(401)
+
+        def log_message(self, *words: object) -> None:
+            """Not into the test's output."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Shut)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+    (tmp_path / "token").write_text("wrong")
+    url = f"http://127.0.0.1:{server.server_address[1]}/dicomweb"
+    try:
+        status, told, said = conform(url)
+        assert (status, told, "401" in said, "--token-file" in said) == (1, "", True, True)
+        assert "does not take this token" in conform(url, "--token-file", str(tmp_path / "token"))[2]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_what_cannot_be_run_is_told() -> None:
     with served() as url:
         status, _, said = conform(url, "--only", "no-such-check")
-        assert (status, "--only names no group" in said) == (1, True)
+        assert (status, "no-such-check is no check" in said and "stow, qido" in said) == (1, True)
     assert conform("ftp://example/dicomweb")[0] == 1
     status, _, said = conform("http://127.0.0.1:9/dicomweb", "--timeout", "1")
     assert (status, "does not answer" in said) == (5, True)

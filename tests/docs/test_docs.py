@@ -109,7 +109,7 @@ def test_every_setting_has_a_row_with_its_default() -> None:
     shown = {name: default.strip() for name, default in rows}
     for field in dataclasses.fields(Settings):
         default = getattr(Settings(), field.name)
-        wanted = "empty" if default in ({}, (), "") else str(default).lower()
+        wanted = "empty" if default in ({}, (), "") else str(default).lower() if isinstance(default, bool) else str(default)
         assert shown.get(field.name) == wanted, f"docs/settings.md is wrong about {field.name}"
 
 
@@ -255,7 +255,7 @@ def test_a_wrong_command_line_would_be_found(line: str) -> None:
 
 
 def make_targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
 
 def test_every_target_of_make_has_a_row() -> None:

@@ -19,6 +19,7 @@ from radloop.core.tables import DEFAULT_DATASTORE, IMAGE_SETS, TABLES, image_set
 from radloop.functions.rules import load_rules
 from radloop.local.audit import SqliteAudit
 from radloop.local.blobs import FileBlobs
+from radloop.local.buckets import FileBuckets
 from radloop.local.bus import SqliteBus
 from radloop.local.database import Database
 from radloop.local.jobs import SqliteJobs
@@ -116,7 +117,8 @@ class House:
         engine, inbox = Engine(records, clock), Inbox()
         rules = load_rules([(CONTRACTS / "events" / "rules.json").read_text()], settings)
         platform = Platform(
-            blobs=FileBlobs(folder / "objects"),
+            blobs=(blobs := FileBlobs(folder / "objects")),
+            buckets=FileBuckets(blobs),
             records=records,
             keys=HashKeys(),
             bus=SqliteBus(database, rules),

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
+import numpy as np
 import pytest
 
 from radloop.core.errors import Unavailable
@@ -20,8 +22,10 @@ from radloop.functions import dicom_import
 from radloop.store.datastores import QuotaExceeded
 from radloop.store.imports import FAILED, KIND, LANE, MOST_RUNNING, Import, Imports, key_of
 from radloop.wiring import Installation, open_local
+from tests.dicom.files import ct, encapsulated, written
 from tests.store.house import of_patient, phantom
 
+J2K = "1.2.840.10008.1.2.4.90"
 ROOT = Path(__file__).parents[2]
 
 
@@ -164,3 +168,70 @@ def test_an_import_that_is_killed_ends_after_the_next_start(tmp_path: Path) -> N
         assert (ended.status, ended.counts["imported"]) == ("COMPLETED", 300)
         (image_set,) = installation.platform.records.find(IMAGE_SETS)
         assert installation.images.get(image_set.key).instances == 300
+
+
+# Warnings
+
+
+def warned(installation: Installation, *files: bytes) -> list[tuple[str, set[str]]]:
+    """The files with warnings, by name, and the reasons."""
+    job = start(installation, *files)
+    dicom_import.run(job.id, installation.platform, installation.images)
+    read = installation.platform.blobs.get
+    lines = [json.loads(line) for line in read(f"{job.target}/WARNING/warning.ndjson").splitlines()]
+    taken = [json.loads(line) for line in read(f"{job.target}/SUCCESS/success.ndjson").splitlines()]
+    for line in lines:
+        reasons = line.pop("warnings")
+        assert all(each["warningType"] and each["message"] for each in reasons)
+        assert line in taken
+        line["reasons"] = {each["warningReason"] for each in reasons}
+    return [(line["inputFile"], line["reasons"]) for line in lines]
+
+
+def jpeg_2000(stream: bytes | None = None, frames: int = 1) -> bytes:
+    pixels = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    good = imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="j2k")
+    return encapsulated(ct(pixels), [good] * (frames - 1) + [good if stream is None else stream], J2K)
+
+
+def test_a_plain_file_has_no_warnings(installation: Installation) -> None:
+    assert warned(installation, *phantom(), jpeg_2000()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"Modality": None}, "0xB007"),
+        ({"PatientID": ""}, "0xB007"),
+        ({"StudyDescription": "x" * 5000}, "0xB000"),
+    ],
+)
+def test_a_file_landed_with_a_notice_is_warned_of(
+    installation: Installation, changes: dict[str, Any], reason: str
+) -> None:
+    odd = written(ct(**changes))
+    assert warned(installation, phantom()[0], odd) == [("in/0001.dcm", {reason})]
+
+
+def test_a_file_that_came_before_with_other_content_is_warned_of(installation: Installation) -> None:
+    before, after = written(ct(StudyDescription="a")), written(ct(StudyDescription="b"))
+    assert warned(installation, before, after)[-1] == ("in/0001.dcm", {"0xB000"})
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_file_is_warned_of_exactly_where_folding_finds_no_frames(installation: Installation, frames: int) -> None:
+    damaged = jpeg_2000(b"\xff\x4f\xff\x51" + bytes(200), frames)
+    assert warned(installation, damaged) == [("in/0000.dcm", {"0xB100"})]
+    installation.worker().drain()
+    (row,) = installation.platform.records.find(INSTANCES)
+    assert (row.document["why_kept"], row.document["frames"]) == ("does-not-decode", [])
+
+
+def test_pixels_of_32_bits_are_warned_of(installation: Installation) -> None:
+    wide = ct(pixels=np.arange(64 * 64, dtype=np.uint32).reshape(64, 64))
+    assert ("in/0000.dcm", "0xB100") in [
+        (name, each) for name, all_ in warned(installation, written(wide)) for each in all_
+    ]
+    installation.worker().drain()
+    (row,) = installation.platform.records.find(INSTANCES)
+    assert row.document["frames"] == []

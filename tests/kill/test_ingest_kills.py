@@ -52,7 +52,7 @@ class Server:
     """`radloop up` on a home; every line it prints until it is ready is read, later ones are not waited for."""
 
     def __init__(self, home: Path) -> None:
-        command = [sys.executable, "-m", "radloop.cli", "up", "--open", "--no-tls", "--home", str(home)]
+        command = [sys.executable, "-m", "radloop.cli", "up", "--open", "--no-tls", "--no-dimse", "--home", str(home)]
         self.process = subprocess.Popen(
             [*command, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )

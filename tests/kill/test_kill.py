@@ -199,7 +199,17 @@ def test_registration_happens_once_however_often_it_is_killed(home: Installation
 
 
 def test_killing_the_server_leaves_nobody_behind(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "radloop.cli", "up", "--open", "--no-tls", "--no-dimse", "--home", str(tmp_path / "h")]
+    command = [
+        sys.executable,
+        "-m",
+        "radloop.cli",
+        "up",
+        "--open",
+        "--no-tls",
+        "--no-dimse",
+        "--home",
+        str(tmp_path / "h"),
+    ]
     server = subprocess.Popen(
         [*command, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

@@ -246,14 +246,11 @@ def test_a_revoked_credential_is_worth_nothing_and_its_secrets_are_gone(house: H
         house.identities.revoke("AKRLNONE", by=OWNER)
 
 
-def test_revocation_in_another_process_acts_within_seconds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+def test_revocation_in_another_process_acts_at_once(house: House) -> None:
     made = house.identities.create_credential(roles=["reader"], patients=None, by=OWNER)
     assert house.identities.of_token(made.token)
     assert house.identities.secret_of(made.credential.id)
     house.another().revoke(made.credential.id, by=OWNER)
-    now[0] += module.REMEMBERED_S + 0.1
     with pytest.raises(Unauthenticated):
         house.identities.of_token(made.token)
     assert house.identities.secret_of(made.credential.id) is None

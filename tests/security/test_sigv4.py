@@ -1,9 +1,10 @@
 """Signatures as the SDK makes them, and everything that must not pass for one."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -13,6 +14,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from radloop.local.shared import SharedNotes
 from radloop.security import sigv4
 from radloop.security.sigv4 import (
     REPEAT_S,
@@ -20,7 +22,6 @@ from radloop.security.sigv4 import (
     IncompleteSignature,
     InvalidSignature,
     MissingToken,
-    Replays,
     SignatureExpired,
     SignatureRefused,
     UnrecognizedClient,
@@ -278,10 +279,10 @@ def test_a_request_is_valid_for_five_minutes_around_its_date(seconds: int, is_va
 
 
 @pytest.mark.parametrize("query", ["", "?a=1", "?name=J%C3%BCrgen%20X&empty="])
-def test_a_presigned_address_is_accepted_until_it_expires(query: str) -> None:
+def test_a_presigned_address_is_accepted_until_it_expires(query: str, replays: SharedNotes) -> None:
     call, now = presigned("/tags/" + quote(ARN, safe=""), expires=600, query=query), present()
     for seconds in (0, 1, 400, 597):
-        assert verify(call, secret_of, now + seconds * SECOND, replays=Replays()).is_presigned
+        assert verify(call, secret_of, now + seconds * SECOND, replays=replays).is_presigned
     with pytest.raises(SignatureExpired):
         verify(call, secret_of, now + 603 * SECOND)
     with pytest.raises(SignatureExpired):
@@ -331,8 +332,15 @@ def test_a_presigned_address_with_a_session_token_or_another_body_is_refused() -
 # Replay
 
 
-def test_the_same_request_again_is_a_retry_at_once_and_a_replay_later() -> None:
-    call, now, replays = signed(), present(), Replays()
+@pytest.fixture
+def replays(tmp_path: Path) -> Iterator[SharedNotes]:
+    notes = SharedNotes(tmp_path / "notes.sqlite")
+    yield notes
+    notes.close()
+
+
+def test_the_same_request_again_is_a_retry_at_once_and_a_replay_later(replays: SharedNotes) -> None:
+    call, now = signed(), present()
     for seconds in (0.0, 0.5, REPEAT_S):
         assert verify(call, secret_of, now + seconds * SECOND, replays=replays)
     with pytest.raises(SignatureExpired, match="before"):
@@ -340,24 +348,15 @@ def test_the_same_request_again_is_a_retry_at_once_and_a_replay_later() -> None:
     assert verify(signed(body=b"another"), secret_of, now + 10 * SECOND, replays=replays)
 
 
-def test_reading_may_be_repeated() -> None:
-    call, now, replays = signed("GET", body=b""), present(), Replays()
+def test_reading_may_be_repeated(replays: SharedNotes) -> None:
+    call, now = signed("GET", body=b""), present()
     assert verify(call, secret_of, now, replays=replays)
     assert verify(call, secret_of, now + 100 * SECOND, replays=replays)
-    assert len(replays) == 0
 
 
-def test_wrong_signatures_are_not_remembered_and_old_ones_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    replays, now = Replays(), present()
-    with pytest.raises(InvalidSignature):
-        verify(replace(signed(), method="PUT"), secret_of, now, replays=replays)
-    assert len(replays) == 0
-    for number in range(3):
-        replays.admit(f"{number:064x}".replace("0", "a", 1)[::-1], now, now + SECOND)
-    assert len(replays) == 3
-    assert replays.admit("f" * 64, now + 2 * SECOND, now + 9 * SECOND)
-    assert len(replays) == 1
-    monkeypatch.setattr(sigv4, "MOST_REMEMBERED", 2)
-    for letter in "bcd":
-        replays.admit(letter * 64, now, now + SECOND)
-    assert len(replays) == 2
+def test_wrong_signatures_are_not_remembered(replays: SharedNotes) -> None:
+    call, now = signed(), present()
+    for _ in range(2):
+        with pytest.raises(InvalidSignature):
+            verify(replace(call, method="PUT"), secret_of, now, replays=replays)
+    assert verify(call, secret_of, now + 100 * SECOND, replays=replays)

@@ -30,6 +30,7 @@ class House:
     bus: SqliteBus
     images: ImageStore
     keys: Keyring
+    is_damaged: bool = False
 
     def land(self, *files: bytes) -> list[Landing]:
         return self.images.land([Upload(file) for file in files], by=OWNER)

@@ -47,6 +47,13 @@ def change(path: Path, place: int, mask: int = 1) -> None:
     path.write_bytes(data)
 
 
+@pytest.fixture(autouse=True)
+def _damaged(request: pytest.FixtureRequest) -> None:
+    """What is done to a store here is told by the tests themselves."""
+    if "house" in request.fixturenames:
+        request.getfixturevalue("house").is_damaged = True
+
+
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterable[House]:
     """Folded, kept, landed, compressed and without pixels, all in one store."""

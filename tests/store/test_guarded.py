@@ -74,7 +74,9 @@ def folded(house: House) -> str:
 
 def test_every_public_way_to_an_image_set_is_tried_here() -> None:
     ways = {name for name in vars(GuardedImages) if not name.startswith("_")}
-    assert ways - {"patients", "may_search", "study", "complete_study", "glance", "glance_at", "looks_again"} == set(LOOKS)
+    assert ways - {"patients", "may_search", "study", "complete_study", "glance", "glance_at", "looks_again"} == set(
+        LOOKS
+    )
     assert set(READS) <= set(vars(ImageStore)) | {"look"}
 
 

@@ -160,14 +160,14 @@ def test_one_that_fails_in_company_harms_only_itself(house: House, monkeypatch: 
     first, *rest = phantom(5, slices=4)
     name = house.land_one_set(first)
     landings = house.images._landings
-    attempt = landings._attempt
+    retried = landings._retried
 
     def failing(key: str, arrivals: list[Any], *args: Any, **options: Any) -> dict[int, Landing]:
         if any(arrival.data == rest[0] for arrival in arrivals):
             raise ZeroDivisionError
-        return attempt(key, arrivals, *args, **options)
+        return retried(key, arrivals, *args, **options)
 
-    monkeypatch.setattr(landings, "_attempt", failing)
+    monkeypatch.setattr(landings, "_retried", failing)
     (row,) = house.records.find(SERIES, {"image_set": name}, limit=1)
     with ThreadPoolExecutor(len(rest)) as pool:
         with landings._stripes[hash(row.key) % len(landings._stripes)]:

@@ -2,23 +2,17 @@
  * The app: one page at a time, chosen by the hash of the address, which names an image set and never a patient.
  */
 import "./style.css";
+import { showAudit } from "./audit.js";
 import { button, el, setAttribute, setText } from "./dom.js";
 import { showLoop } from "./loop.js";
 import { showModels } from "./models.js";
 import { ApiError, getSession, onSignedOut, type Session, signOut } from "./protocol.js";
-import { type Route, routeOf } from "./routes.js";
+import { type May, mayOf, PAGES, placeFor, type Route, routeOf } from "./routes.js";
 import { showSignIn } from "./signin.js";
 import { showStack } from "./stack.js";
 import { showUpload } from "./upload.js";
 import { uploads } from "./uploads.js";
 import { showWorklist } from "./worklist.js";
-
-const PAGES: readonly { readonly name: Route["name"]; readonly href: string; readonly label: string }[] = [
-  { name: "worklist", href: "#/", label: "Worklist" },
-  { name: "upload", href: "#/upload", label: "Upload" },
-  { name: "loop", href: "#/loop", label: "Retraining" },
-  { name: "models", href: "#/models", label: "Models" },
-];
 
 const links = PAGES.map(({ href, label }) => el("a", { href }, label));
 const main = el("main", {});
@@ -28,7 +22,10 @@ const leave = button(
   { class: "signout", "data-testid": "signout", hidden: true },
   () => void goOut(),
 );
-const nav = el("nav", { "aria-label": "Pages" }, el("span", { class: "brand" }, "radloop"), ...links, leave);
+const who = el("span", { class: "who faint", "data-testid": "who" });
+const header = el("header", { class: "top" }, el("span", { class: "brand" }, "radloop"), who, leave);
+const nav = el("nav", { "aria-label": "Pages" }, ...links);
+let may: May = mayOf(null);
 let leaving = new AbortController();
 let isIn = false;
 
@@ -51,8 +48,13 @@ async function begin(): Promise<void> {
 
 function enter(session: Session | null): void {
   isIn = true;
+  may = mayOf(session);
   leave.hidden = session === null || session.name === null;
-  if (session?.name) leave.setAttribute("aria-label", `Sign out ${session.name}`);
+  setText(who, session?.name ? `${session.name} · ${session.roles.join(", ")}` : "");
+  document.body.toggleAttribute("data-signed-in", !leave.hidden);
+  PAGES.forEach(({ needs }, position) => {
+    setAttribute(links[position] as HTMLElement, "hidden", !may(needs));
+  });
   show(routeOf(location.hash));
 }
 
@@ -60,6 +62,7 @@ function enter(session: Session | null): void {
 function askIn(wasIn: boolean): void {
   isIn = false;
   clear();
+  document.body.removeAttribute("data-signed-in");
   document.body.dataset.page = "signin";
   document.title = "Sign in – radloop";
   showSignIn(main, wasIn, enter, leaving.signal);
@@ -78,9 +81,13 @@ async function goOut(): Promise<void> {
   askIn(false);
 }
 
-function show(route: Route): void {
+function show(wanted: Route): void {
   clear();
-  window.scrollTo(0, 0);
+  const route = placeFor(wanted, may);
+  if (route === null) {
+    complain("Nothing is here for your role", "Ask an administrator for another role.");
+    return;
+  }
   document.body.dataset.page = route.name;
   PAGES.forEach(({ name }, position) => {
     setAttribute(links[position] as HTMLElement, "aria-current", name === route.name ? "page" : null);
@@ -93,7 +100,7 @@ function open(route: Route, signal: AbortSignal): void {
   switch (route.name) {
     case "worklist":
       document.title = "Worklist – radloop";
-      showWorklist(main, signal);
+      showWorklist(main, may, signal);
       break;
     case "upload":
       document.title = "Upload – radloop";
@@ -101,34 +108,39 @@ function open(route: Route, signal: AbortSignal): void {
       break;
     case "loop":
       document.title = "Retraining – radloop";
-      showLoop(main, signal);
+      showLoop(main, may, signal);
       break;
     case "models":
       document.title = "Models – radloop";
-      showModels(main, signal);
+      showModels(main, may, signal);
+      break;
+    case "audit":
+      document.title = "Audit – radloop";
+      showAudit(main, may, signal);
       break;
     case "view":
       document.title = "Series – radloop";
-      void showStack(main, route.id, signal).catch((error: unknown) => {
-        if (!signal.aborted) complain(error);
+      void showStack(main, route.id, may, signal).catch((error: unknown) => {
+        if (signal.aborted) return;
+        const words = error instanceof Error ? error.message : "The series cannot be shown.";
+        complain("This series cannot be shown", words);
       });
   }
 }
 
-function complain(error: unknown): void {
-  const words = error instanceof Error ? error.message : "The series cannot be shown.";
+function complain(title: string, words: string): void {
   main.replaceChildren(
     el(
       "div",
       { class: "page" },
-      el("h1", { tabindex: -1 }, "This series cannot be shown"),
+      el("h1", { tabindex: -1 }, title),
       el("p", { class: "result-bad", role: "alert" }, words),
-      el("a", { href: "#/", class: "button" }, "Back to the worklist"),
+      may("image.search") && el("a", { href: "#/", class: "button" }, "Back to the worklist"),
     ),
   );
 }
 
-document.body.append(nav, main, notice);
+document.body.append(header, nav, main, notice);
 window.addEventListener("hashchange", () => {
   if (isIn) show(routeOf(location.hash));
 });

@@ -3,7 +3,6 @@ import { chip, el, replaceIfChanged, setText } from "./dom.js";
 import { metricsList } from "./metrics.js";
 import { poll } from "./poll.js";
 import {
-  ApiError,
   type Execution,
   getRetraining,
   type LoopEvent,
@@ -12,6 +11,7 @@ import {
   type Retraining,
   type Step,
 } from "./protocol.js";
+import type { May } from "./routes.js";
 import { duration, moment, plural } from "./words.js";
 
 const BUSY_MS = 2500;
@@ -20,7 +20,7 @@ const EXECUTIONS = 20;
 const EVENTS = 50;
 
 /** Show the loop in `root` until `signal` aborts. */
-export function showLoop(root: HTMLElement, signal: AbortSignal): void {
+export function showLoop(root: HTMLElement, may: May, signal: AbortSignal): void {
   const state = el("section", { class: "card", "data-testid": "loop-state", role: "status" }, "Loading…");
   const executions = el("ul", { class: "cards", "aria-label": "Training runs" });
   const events = el("ol", { class: "events", "aria-label": "Last events" });
@@ -43,7 +43,7 @@ export function showLoop(root: HTMLElement, signal: AbortSignal): void {
     const [retraining, runs, happened] = await Promise.all([
       getRetraining(signal),
       listExecutions(EXECUTIONS, signal),
-      listEvents(EVENTS, signal).catch(noneIfDenied),
+      may("event.read") ? listEvents(EVENTS, signal) : null, // the rest of the page is theirs all the same
     ]);
     isBusy = retraining.state === "running" || runs.some((run) => run.state === "Executing");
     trouble.hidden = true;
@@ -57,12 +57,6 @@ export function showLoop(root: HTMLElement, signal: AbortSignal): void {
     setText(trouble, `${error instanceof Error ? error.message : "The loop did not answer."} Trying again.`);
   };
   void poll(refresh, () => (isBusy ? BUSY_MS : IDLE_MS), complain, signal);
-}
-
-/** Not everybody may read events; the rest of the page is theirs all the same. */
-function noneIfDenied(error: unknown): null {
-  if (error instanceof ApiError && error.kind === "denied") return null;
-  throw error;
 }
 
 function renderState(root: HTMLElement, retraining: Retraining): void {

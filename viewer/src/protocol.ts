@@ -149,7 +149,33 @@ export interface Model {
   readonly metrics: Metrics | null;
   readonly created_at: string;
   readonly approved_at: string | null;
+  readonly decided_at: string | null;
   readonly lineage: Readonly<Record<string, string | null>> | null;
+}
+
+export interface AuditEntry {
+  readonly seq: number;
+  readonly time: string;
+  readonly principal: string;
+  readonly action: string;
+  readonly subject: string;
+  readonly outcome: string;
+  readonly count: number;
+  readonly hash: string;
+}
+
+/** Whether the chain of the audit is whole; `head` is to be kept elsewhere. */
+export interface AuditVerdict {
+  readonly whole: boolean;
+  readonly entries: number;
+  readonly head: string;
+  readonly broken_at: number | null;
+  readonly holds_head: boolean;
+}
+
+export interface User {
+  readonly id: string;
+  readonly name: string;
 }
 
 export interface LoopEvent {
@@ -180,6 +206,19 @@ export interface ResumableUpload {
     readonly places: readonly number[];
   }[];
 }
+
+/** What a role may allow; those the page asks about. */
+export type Action =
+  | "image.search"
+  | "image.read"
+  | "image.write"
+  | "image.verify"
+  | "image.predict"
+  | "event.read"
+  | "model.read"
+  | "model.decide"
+  | "audit.read"
+  | "credential.manage";
 
 /** Who is signed in, and what they may do: actions such as `image.read`. */
 export interface Session {
@@ -348,6 +387,29 @@ export function getRetraining(signal: AbortSignal): Promise<Retraining> {
 
 export async function listModels(signal: AbortSignal): Promise<readonly Model[]> {
   return (await getJson<{ items: readonly Model[] }>("/models", signal)).items;
+}
+
+export function decide(version: number, approved: boolean, signal: AbortSignal): Promise<Model> {
+  return postJson(`/models/${version}/decision`, { approved }, signal);
+}
+
+/** Entries of the audit, newest first; `before` asks for those before that number. */
+export async function listAudit(
+  limit: number,
+  before: number | null,
+  signal: AbortSignal,
+): Promise<readonly AuditEntry[]> {
+  const parameters = new URLSearchParams({ limit: String(limit) });
+  if (before !== null) parameters.set("before", String(before));
+  return (await getJson<{ items: readonly AuditEntry[] }>(`/audit?${parameters}`, signal)).items;
+}
+
+export function verifyAudit(signal: AbortSignal): Promise<AuditVerdict> {
+  return getJson("/audit/verification", signal);
+}
+
+export async function listUsers(signal: AbortSignal): Promise<readonly User[]> {
+  return (await getJson<{ items: readonly User[] }>("/users", signal)).items;
 }
 
 export async function listEvents(limit: number, signal: AbortSignal): Promise<readonly LoopEvent[]> {

@@ -6,6 +6,7 @@ import { Gestures, Inertia, type Intentions, listen } from "./gestures.js";
 import { Overlays, type Quality } from "./overlays.js";
 import { type FrameInfo, frameSource, getImageSet, type ImageSet } from "./protocol.js";
 import { type Renderer, rendererFor } from "./renderer.js";
+import type { May } from "./routes.js";
 import { REST_MS } from "./scheduler.js";
 import { type OnScreen, VerifyPanel } from "./verify.js";
 import { fitted, type Placement, panBy, zoomAbout } from "./viewport.js";
@@ -19,6 +20,7 @@ import {
   rampOf,
   type Window,
 } from "./window.js";
+import { personName, studyDate } from "./words.js";
 
 const MIB = 2 ** 20;
 const PAGE = 10;
@@ -37,18 +39,33 @@ function budgets(): Budgets {
 }
 
 /** Show the series `id` in `root` until `signal` aborts. */
-export async function showStack(root: HTMLElement, id: string, signal: AbortSignal): Promise<void> {
+export async function showStack(root: HTMLElement, id: string, may: May, signal: AbortSignal): Promise<void> {
   root.append(el("p", { class: "empty", role: "status" }, "Opening the series…"));
   const set = await getImageSet(id, signal);
   if (signal.aborted) return;
   root.replaceChildren();
   if (set.frame_list.length === 0) {
-    root.append(el("p", { class: "empty" }, "This series has no images to show."));
+    root.append(withoutImages(set));
     return;
   }
-  const view = new StackView(set);
+  const view = new StackView(set, may);
   root.append(view.root);
   view.start(signal);
+}
+
+/** A report, say: it is kept whole and can be exported, and there is nothing to look at and nothing to verify. */
+function withoutImages({ modality, patient_name, series_description, study_date }: ImageSet): HTMLElement {
+  const what = [modality, series_description, studyDate(study_date)].filter(Boolean).join(" · ");
+  return el(
+    "div",
+    { class: "page", "data-testid": "report" },
+    el("h1", { tabindex: -1 }, "Report"),
+    el("p", {}, personName(patient_name)),
+    el("p", { class: "faint" }, what),
+    el("p", {}, "This series has no images: there is nothing to look at and nothing to verify here."),
+    el("p", { class: "faint" }, "Its files are kept as they came. Export or DICOMweb gives them back."),
+    el("a", { href: "#/", class: "button" }, "Back to the worklist"),
+  );
 }
 
 class StackView {
@@ -87,7 +104,10 @@ class StackView {
   #drawRequest = 0;
   #lastStep = 0;
 
-  constructor(private readonly set: ImageSet) {
+  constructor(
+    private readonly set: ImageSet,
+    may: May,
+  ) {
     const infos = set.frame_list;
     this.#frames = new Frames(infos, frameSource(set.id), this.#decoder, budgets(), () => this.#redraw());
     this.#overlays = new Overlays(set);
@@ -110,7 +130,7 @@ class StackView {
     this.#invertButton = button("Invert", { class: "tool", "aria-pressed": false }, () =>
       this.#toggleInvert(),
     );
-    this.#verify = new VerifyPanel(set);
+    this.#verify = new VerifyPanel(set, may);
     this.root = this.#layout();
     this.#current = Math.floor((infos.length - 1) / 2);
     this.#position = this.#current;

@@ -18,6 +18,7 @@ import {
   type Summary,
   verify,
 } from "./protocol.js";
+import type { May } from "./routes.js";
 import { moment } from "./words.js";
 
 /** What is really on the screen; verification rests on this and on nothing else. */
@@ -57,7 +58,10 @@ export class VerifyPanel {
   #sitesAsked = false;
   #signal: AbortSignal = new AbortController().signal;
 
-  constructor(set: ImageSet) {
+  constructor(
+    set: ImageSet,
+    private readonly may: May,
+  ) {
     this.#set = set;
     this.#frameCount = set.frame_list.length;
     this.#site.append(el("option", { value: "" }, "Not stated"));
@@ -94,10 +98,10 @@ export class VerifyPanel {
   }
 
   open(): void {
-    if (!this.root.hidden) return;
+    if (!this.root.hidden || this.#isNothing()) return;
     this.root.hidden = false;
     this.opener.hidden = true;
-    if (!this.#sitesAsked) void this.#fetchSites();
+    if (this.may("image.verify") && !this.#sitesAsked) void this.#fetchSites();
     this.#refresh();
     this.root.querySelector<HTMLElement>("h2")?.focus();
   }
@@ -125,19 +129,34 @@ export class VerifyPanel {
       this.#note,
     );
     const send = el("div", { class: "verify-send" }, this.#reason, this.#submit);
-    this.#form.append(findings, this.#siteField, confidences, note, send, this.#opinionField());
+    const canVerify = this.may("image.verify");
+    if (canVerify) this.#form.append(findings, this.#siteField, confidences, note, send);
+    else
+      this.#form.append(
+        el("p", { class: "faint" }, "Verifying takes the role verifier, which you do not have."),
+      );
+    if (this.may("image.predict")) this.#form.append(this.#opinionField());
     return el(
       "aside",
       { class: "verify", id: "verify-panel", "aria-labelledby": "verify-title", hidden: true },
       el(
         "header",
         { class: "verify-head" },
-        el("h2", { id: "verify-title", tabindex: -1 }, "Verify as ground truth"),
+        el(
+          "h2",
+          { id: "verify-title", tabindex: -1 },
+          canVerify ? "Verify as ground truth" : "Model's opinion",
+        ),
         button("✕", { class: "quiet", "aria-label": "Close" }, () => this.close()),
       ),
       this.#form,
       this.#result,
     );
+  }
+
+  /** Whether this person can do nothing here: neither verify, nor ask the model, nor read a finding. */
+  #isNothing(): boolean {
+    return this.#set.state === "INGESTED" && !this.may("image.verify") && !this.may("image.predict");
   }
 
   /** Folded away on purpose: an opinion read before the image biases the reader. */
@@ -211,7 +230,10 @@ export class VerifyPanel {
   #showState(): void {
     const { state, finding } = this.#set;
     this.#form.hidden = state !== "INGESTED";
-    setText(this.opener, state === "INGESTED" ? "Verify" : state === "VERIFIED" ? "✓ Verified" : "Rejected");
+    const offer = this.may("image.verify") ? "Verify" : "Model's opinion";
+    setText(this.opener, state === "INGESTED" ? offer : state === "VERIFIED" ? "✓ Verified" : "Rejected");
+    this.opener.classList.toggle("primary", this.may("image.verify"));
+    this.opener.hidden = this.#isNothing() || !this.root.hidden;
     if (state === "INGESTED") {
       this.#result.replaceChildren();
       return;
@@ -222,7 +244,9 @@ export class VerifyPanel {
       el("p", { class: "result-good" }, heading),
       finding ? el("p", {}, findingSentence(finding.present, finding.site, finding.confidence)) : "",
       by ? el("p", { class: "faint" }, by) : "",
-      button("Next study", { class: "primary", "data-testid": "verify-next" }, () => void this.#next()),
+      this.may("image.verify")
+        ? button("Next study", { class: "primary", "data-testid": "verify-next" }, () => void this.#next())
+        : "",
       el("a", { href: "#/", class: "button" }, "Back to the worklist"),
     );
   }

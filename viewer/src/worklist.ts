@@ -2,6 +2,7 @@
 import { button, chip, el, replaceIfChanged, setText } from "./dom.js";
 import { poll } from "./poll.js";
 import { listWorklist, type State, type Summary, thumbnailUrl, type WorklistPage } from "./protocol.js";
+import type { May } from "./routes.js";
 import { dropTarget } from "./upload.js";
 import { personName, plural, studyDate } from "./words.js";
 
@@ -25,8 +26,8 @@ const FILTERS: readonly Filter[] = [
 let lastFilter = FILTERS[0] as Filter; // who comes back from a series finds the list as it was
 
 /** Show the worklist in `root` until `signal` aborts. */
-export function showWorklist(root: HTMLElement, signal: AbortSignal): void {
-  new Worklist(root, signal).start();
+export function showWorklist(root: HTMLElement, may: May, signal: AbortSignal): void {
+  new Worklist(root, may, signal).start();
 }
 
 class Worklist {
@@ -41,11 +42,12 @@ class Worklist {
 
   constructor(
     private readonly root: HTMLElement,
+    private readonly may: May,
     private readonly signal: AbortSignal,
   ) {
     this.#more = button("Load more", { class: "more", hidden: true }, () => void this.#loadMore());
     this.#tabs = FILTERS.map((filter) =>
-      button(filter.label, { class: "tab", "aria-pressed": filter === this.#filter }, () =>
+      button(labelOf(filter.label, may), { class: "tab", "aria-pressed": filter === this.#filter }, () =>
         this.#choose(filter),
       ),
     );
@@ -57,14 +59,15 @@ class Worklist {
         "div",
         { class: "page" },
         el("h1", { tabindex: -1 }, "Worklist"),
-        dropTarget(
-          el(
-            "section",
-            { class: "upload", "aria-label": "Add images" },
-            el("a", { class: "button", href: "#/upload", "data-testid": "upload-open" }, "+ Add images"),
-            el("span", { class: "faint desktop" }, "or drop a folder, DICOM files or a zip here"),
+        this.may("image.write") &&
+          dropTarget(
+            el(
+              "section",
+              { class: "upload", "aria-label": "Add images" },
+              el("a", { class: "button", href: "#/upload", "data-testid": "upload-open" }, "+ Add images"),
+              el("span", { class: "faint desktop" }, "or drop a folder, DICOM files or a zip here"),
+            ),
           ),
-        ),
         el("div", { class: "tabs", role: "group", "aria-label": "Show" }, ...this.#tabs),
         this.#status,
         this.#list,
@@ -174,7 +177,7 @@ class Worklist {
     const signature = JSON.stringify(item);
     if (row.getAttribute("data-signature") !== signature) {
       const hadFocus = row.contains(document.activeElement);
-      replaceIfChanged(row, [rowOf(item)], signature);
+      replaceIfChanged(row, [rowOf(item, this.may)], signature);
       if (hadFocus) row.querySelector("a")?.focus();
     }
     return row;
@@ -186,9 +189,14 @@ class Worklist {
     FILTERS.forEach(({ state, label }, position) => {
       const count = state ? counts[state] : Object.values(counts).reduce((sum, one) => sum + one, 0);
       const tab = this.#tabs[position];
-      if (tab) setText(tab, `${label} ${count}`);
+      if (tab) setText(tab, `${labelOf(label, this.may)} ${count}`);
     });
   }
+}
+
+/** Who may not verify is not told to. */
+function labelOf(label: string, may: May): string {
+  return label === "To verify" && !may("image.verify") ? "Unverified" : label;
 }
 
 function emptyWords({ state }: Filter): string {
@@ -198,9 +206,10 @@ function emptyWords({ state }: Filter): string {
   return "Nothing has come in yet. Add DICOM files above, or send them from a scanner.";
 }
 
-function rowOf(item: Summary): HTMLElement {
+function thumbnailOf({ id, frames, modality }: Summary): HTMLElement {
+  if (frames === 0) return el("span", { class: "row-sheet", "aria-hidden": "true" }, modality ?? "");
   const thumbnail = el("img", {
-    ...(item.frames ? { src: thumbnailUrl(item.id) } : {}),
+    src: thumbnailUrl(id),
     alt: "",
     loading: "lazy",
     decoding: "async",
@@ -208,25 +217,34 @@ function rowOf(item: Summary): HTMLElement {
     height: 72,
   });
   thumbnail.addEventListener("error", () => thumbnail.classList.add("missing"));
+  return thumbnail;
+}
+
+function rowOf(item: Summary, may: May): HTMLElement {
   const what = [item.modality ?? "?", item.body_part, item.series_description].filter(Boolean).join(" · ");
   const who = [item.patient_id, item.patient_sex].filter(Boolean).join(" · ");
   return el(
     "a",
     { href: `#/view/${item.id}`, class: "row", "data-testid": "worklist-row", "data-id": item.id },
-    thumbnail,
+    thumbnailOf(item),
     el(
       "span",
       { class: "row-text" },
       el("strong", { class: "row-name" }, personName(item.patient_name), el("span", { class: "faint" }, who)),
       el("span", {}, what),
-      el("span", { class: "faint" }, `${studyDate(item.study_date)} · ${plural(item.frames, "image")}`),
+      el(
+        "span",
+        { class: "faint" },
+        `${studyDate(item.study_date)} · ${item.frames ? plural(item.frames, "image") : "no images"}`,
+      ),
     ),
-    el("span", { class: "row-chips" }, ...chipsOf(item)),
+    el("span", { class: "row-chips" }, ...chipsOf(item, may)),
   );
 }
 
-function chipsOf(item: Summary): HTMLElement[] {
-  const chips = [stateChip(item)];
+function chipsOf(item: Summary, may: May): HTMLElement[] {
+  const [words, tone] = stateWords(item, may);
+  const chips = [chip(words, tone)];
   if (!item.closed) chips.push(chip("… arriving", "busy"));
   if (item.prediction) {
     const { probability, finding, model_version } = item.prediction;
@@ -240,11 +258,16 @@ function chipsOf(item: Summary): HTMLElement[] {
   return chips;
 }
 
-function stateChip({ state, finding }: Summary): HTMLElement {
-  if (state === "REJECTED") return chip("✕ Rejected", "bad");
-  if (state === "INGESTED") return chip("○ To verify", "plain");
+/** What there is to do about an image set, and its tone. Without frames there is nothing to look at, nor to verify. */
+export function stateWords(
+  { state, finding, frames }: Pick<Summary, "state" | "finding" | "frames">,
+  may: May,
+): readonly [string, "good" | "bad" | "plain"] {
+  if (state === "REJECTED") return ["✕ Rejected", "bad"];
+  if (frames === 0) return ["Report", "plain"];
+  if (state === "INGESTED") return [`○ ${labelOf("To verify", may)}`, "plain"];
   const verdict = finding
     ? `: ${finding.present ? "present" : "absent"}${finding.site ? `, ${finding.site}` : ""}`
     : "";
-  return chip(`✓ Verified${verdict}`, "good");
+  return [`✓ Verified${verdict}`, "good"];
 }

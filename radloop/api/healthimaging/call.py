@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,15 @@ from radloop.core.images import ImageSet
 from radloop.store.copies import Copies
 from radloop.store.datastores import ClientTokens, Datastores, resource_of
 from radloop.store.guarded import GuardedImages
+from radloop.store.images import FrameAddress
 from radloop.store.imports import Imports
-from radloop.store.metadata import Metadata
+from radloop.store.metadata import Metadata, frame_id
 from radloop.store.revisions import Revisions
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
 PAGE = 50
+
+_PLACES = 100_000
 
 Members = Mapping[str, Any]
 
@@ -32,6 +35,7 @@ class Service:
     Attributes:
         doors: The installation.
         formats: Storage formats of data stores that have been looked up.
+        places: Where the frames of image sets read lately stand, by their names; a hint, which may be outdated.
     """
 
     doors: Doors
@@ -42,6 +46,22 @@ class Service:
     revisions: Revisions
     copies: Copies
     formats: dict[str, str] = field(default_factory=dict)
+    places: dict[str, tuple[Sequence[FrameAddress], Mapping[str, int]]] = field(default_factory=dict)
+
+    def place(self, image_set: str, frame: str) -> int | None:
+        """Where a frame stands among those of its image set, as far as is remembered."""
+        known = self.places.get(image_set)
+        return None if known is None else known[1].get(frame)
+
+    def remember(self, image_set: str, frames: Sequence[FrameAddress]) -> None:
+        """Note where the frames of an image set stand; forgets all others when there are too many."""
+        known = self.places.get(image_set)
+        if known is not None and known[0] is frames:
+            return
+        if sum(len(each) for each, _ in list(self.places.values())) + len(frames) > _PLACES:
+            self.places.clear()
+        names = {frame_id(each.instance.id, each.number): place for place, each in enumerate(frames)}
+        self.places[image_set] = frames, names
 
     def storage_format(self, datastore: str) -> str:
         """What a data store was created with; it never changes, so it is looked up once."""

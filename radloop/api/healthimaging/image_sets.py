@@ -3,9 +3,10 @@
 from typing import Any
 
 from radloop.api.healthimaging.call import Call, Members, arn_of, number_of, page_of, token_of, version_number
+from radloop.codec.htj2k import TRANSFER_SYNTAX
 from radloop.core.errors import InvalidInput, NotFound
 from radloop.core.images import ImageSet
-from radloop.store.metadata import LOSSLESS
+from radloop.store.metadata import CONTENT_TYPES, LOSSLESS, frame_id, given_syntax
 from radloop.store.revisions import Tombstone
 from radloop.store.versions import Version, versions_of
 
@@ -55,12 +56,38 @@ def get_image_set_metadata(call: Call) -> Members:
 
 def get_image_frame(call: Call) -> Members:
     """The bytes of a frame."""
-    image_set = call.shown()
     name = call.members["imageFrameInformation"]["imageFrameId"]
+    at_hand = _frame_at_hand(call, name)
+    if at_hand is not None:
+        return {"imageFrameBlob": at_hand, "contentType": CONTENT_TYPES[TRANSFER_SYNTAX]}
+    image_set = call.shown()
     frame = call.service.metadata.frame(image_set, name, lossless=_lossless(call, image_set))
     if not _is_accepted(call.accept, frame.content_type):
         raise NotAcceptable(f"the frame is stored as {frame.content_type}")
+    call.service.remember(image_set.id, call.images.frames(image_set.id))
     return {"imageFrameBlob": frame.data, "contentType": frame.content_type}
+
+
+def _frame_at_hand(call: Call, name: str) -> bytes | bytearray | None:
+    """A frame of an image set that was read lately, if it is stored as it is to be given and lies in memory.
+
+    None for everything else, refusals included: the long way comes to the same and tells it.
+    """
+    identity = call.members["imageSetId"]
+    index = call.service.place(identity, name)
+    glance = None if index is None else call.images.glance(identity, index)
+    if glance is None or frame_id(glance.address.instance.id, glance.address.number) != name:
+        return None
+    datastore = glance.image_set.datastore
+    is_htj2k = LOSSLESS.get(call.service.formats.get(datastore, "")) == TRANSFER_SYNTAX
+    if datastore != call.members["datastoreId"] or not is_htj2k:
+        return None
+    if given_syntax(glance.address.instance) != TRANSFER_SYNTAX:
+        return None
+    if not _is_accepted(call.accept, CONTENT_TYPES[TRANSFER_SYNTAX]):
+        return None
+    data = glance.full()
+    return data if data is not None and call.images.looks_again(identity) else None
 
 
 def list_image_set_versions(call: Call) -> Members:

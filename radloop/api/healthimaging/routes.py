@@ -1,10 +1,8 @@
 """Where the addresses of the HealthImaging API lead, who may call, how often, and what a failure is called there."""
 
 import hashlib
-import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from threading import Lock
 
 from botocore.model import OperationModel
 from starlette.concurrency import run_in_threadpool
@@ -13,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from radloop.api.doors import Doors
+from radloop.api.doors import Doors, Notes
 from radloop.api.errors import log
 from radloop.api.gate import OPERATION
 from radloop.api.healthimaging.call import Call, Members, Service
@@ -42,7 +40,7 @@ from radloop.core.errors import (
     UnsupportedPixels,
 )
 from radloop.core.identity import OWNER, Principal, new_id
-from radloop.security.sigv4 import ALGORITHM, Replays, SignatureRefused, verify
+from radloop.security.sigv4 import ALGORITHM, SignatureRefused, verify
 from radloop.security.sigv4 import Call as SignedCall
 from radloop.store.datastores import QuotaExceeded
 
@@ -65,13 +63,11 @@ _INSTEAD = {"BadRequestException": "ValidationException", "NotAcceptableExceptio
 
 
 class Throttle:
-    """Calls a second by operation: a bucket that fills at that rate and holds one second's worth, at least one."""
+    """Calls a second by operation, as the setting `throttle` allows them, counted in notes that all doors share."""
 
-    def __init__(self, rates: Mapping[str, float], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, rates: Mapping[str, float], notes: Notes) -> None:
         self._rates = dict(rates)
-        self._clock = clock
-        self._buckets: dict[str, tuple[float, float]] = {}
-        self._guard = Lock()
+        self._notes = notes
 
     def admit(self, operation: str) -> None:
         """Take one call.
@@ -80,23 +76,19 @@ class Throttle:
             Throttled: There were more than the setting `throttle` allows.
         """
         rate = self._rates.get(operation)
-        if rate is None:
-            return
-        with self._guard:
-            now, most = self._clock(), max(1.0, rate)
-            left, at = self._buckets.get(operation, (most, now))
-            left = min(most, left + (now - at) * rate)
-            allowed = left >= 1
-            self._buckets[operation] = (left - 1 if allowed else left, now)
-        if not allowed:
+        if rate is not None and not self._notes.take(operation, rate):
             raise Throttled("Rate exceeded")
 
 
 def healthimaging_routes(doors: Doors) -> list[BaseRoute]:
-    """Every address of the service, at the root of the server, because its clients know no prefix."""
+    """Every address of the service, at the root of the server, because its clients know no prefix.
+
+    That of frames comes first: it is asked for a thousand times as often as all others together.
+    """
     served = Service.on(doors)
-    throttle, replays = Throttle(doors.platform.settings.throttle), Replays()
-    return [_route(served, operation, throttle, replays) for operation in operations()]
+    throttle = Throttle(doors.platform.settings.throttle, doors.notes)
+    frames_first = sorted(operations(), key=lambda operation: operation.name != "GetImageFrame")
+    return [_route(served, operation, throttle) for operation in frames_first]
 
 
 def operations() -> list[OperationModel]:
@@ -113,14 +105,14 @@ def _counted(operation: OperationModel) -> str:
     return f"healthimaging{operation.name}"
 
 
-def _route(served: Service, operation: OperationModel, throttle: Throttle, replays: Replays) -> Route:
+def _route(served: Service, operation: OperationModel, throttle: Throttle) -> Route:
     work = OPERATIONS[operation.name]
 
     async def endpoint(request: Request) -> Response:
         request.scope[OPERATION] = _counted(operation)
         identity = new_id()
         try:
-            told = await _answered(request, served, operation, work, throttle=throttle, replays=replays)
+            told = await _answered(request, served, operation, work, throttle)
         except Exception as error:  # noqa: BLE001 — this door has its own words for failures
             told = _failure(operation, error)
         headers = {**told.headers, "x-amzn-RequestId": identity}
@@ -134,14 +126,12 @@ async def _answered(
     served: Service,
     operation: OperationModel,
     work: Callable[[Call], Members],
-    *,
     throttle: Throttle,
-    replays: Replays,
 ) -> Told:
     body = await whole(request.stream(), LONGEST_BODY)
 
     def answer() -> Told:
-        principal = authenticate(request, body, served.doors, replays)
+        principal = authenticate(request, body, served.doors)
         throttle.admit(operation.name)
         members = read_request(operation, _sent(request, body))
         return write_answer(operation, work(Call(served, principal, members, request.headers.get("accept", ""))))
@@ -149,7 +139,7 @@ async def _answered(
     return await run_in_threadpool(answer)
 
 
-def authenticate(request: Request, body: bytes, doors: Doors, replays: Replays | None = None) -> Principal:
+def authenticate(request: Request, body: bytes, doors: Doors) -> Principal:
     """Who calls: the holder of an access key that signed the request, or of a bearer token.
 
     Where the doors are open every caller is the owner, whatever the signature.
@@ -172,7 +162,7 @@ def authenticate(request: Request, body: bytes, doors: Doors, replays: Replays |
         headers=request.scope["headers"],
         body_sha256=hashlib.sha256(body).hexdigest(),
     )
-    signed = verify(call, doors.identities.secret_of, doors.platform.clock(), replays=replays)
+    signed = verify(call, doors.identities.secret_of, doors.platform.clock(), replays=doors.notes)
     return doors.identities.of_access_key(signed.access_key_id)
 
 

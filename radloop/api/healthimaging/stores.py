@@ -8,7 +8,7 @@ from typing import Any
 from radloop.api.healthimaging.call import ACCOUNT, REGION, Call, Members, arn_of, page_of, token_of
 from radloop.core.errors import InvalidInput, NotFound
 from radloop.store.datastores import Datastore, resource_of
-from radloop.store.imports import Import
+from radloop.store.imports import Import, key_of
 
 _RESOURCE = re.compile(r"datastore/(?P<datastore>[0-9a-z]{32})(?:/imageset/(?P<image_set>[0-9a-z]{32}))?")
 
@@ -117,6 +117,8 @@ def start_dicom_import_job(call: Call) -> Members:
         raise InvalidInput(
             "importConfiguration is not supported here: put the metadata right with UpdateImageSetMetadata"
         )
+    for name in ("inputS3Uri", "outputS3Uri"):
+        call.service.doors.platform.buckets.open(key_of(members[name], name).partition("/")[0])
     plain = {name: value for name, value in members.items() if name != "clientToken"}
 
     def answer(job: Import) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import base64
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from radloop.api.healthimaging.routes import Throttle
 from radloop.api.healthimaging.wire import Sent, Unreadable, path_of, read_request, service, write_answer, write_error
 from radloop.core.errors import InvalidInput, Throttled
+from radloop.local.shared import SharedNotes
 
 ID = "a" * 32
 
@@ -141,15 +143,12 @@ def test_an_error_has_its_name_and_status() -> None:
     assert json.loads(told.body) == {"message": "too many"}
 
 
-def test_a_throttle_fills_with_time() -> None:
-    now = [0.0]
-    throttle = Throttle({"GetImageFrame": 2.0}, clock=lambda: now[0])
-    for _ in range(2):
-        throttle.admit("GetImageFrame")
+def test_a_throttle_takes_calls_from_a_bucket_that_all_doors_share(tmp_path: Path) -> None:
+    mine, theirs = SharedNotes(tmp_path / "notes.sqlite"), SharedNotes(tmp_path / "notes.sqlite")
+    for notes in (mine, theirs):
+        Throttle({"GetImageFrame": 2.0}, notes).admit("GetImageFrame")
     with pytest.raises(Throttled):
-        throttle.admit("GetImageFrame")
-    now[0] += 0.5
-    throttle.admit("GetImageFrame")
-    with pytest.raises(Throttled):
-        throttle.admit("GetImageFrame")
-    throttle.admit("SearchImageSets")
+        Throttle({"GetImageFrame": 0.001}, mine).admit("GetImageFrame")
+    Throttle({"GetImageFrame": 2.0}, mine).admit("SearchImageSets")
+    mine.close()
+    theirs.close()
