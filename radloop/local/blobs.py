@@ -15,6 +15,7 @@ from radloop.core.ports import Span
 
 _DRAFT = ".draft-"
 _HELD_OPEN = 64
+_BUFFER_BYTES = 1 << 16  # longer pieces go past it, uncopied
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
 
 
@@ -22,7 +23,7 @@ class _FileWriter:
     """A draft file that counts its own bytes."""
 
     def __init__(self, descriptor: int) -> None:
-        self._file = os.fdopen(descriptor, "wb", buffering=1 << 20)
+        self._file = os.fdopen(descriptor, "wb", buffering=_BUFFER_BYTES)
         self._offset = 0
 
     def write(self, data: bytes) -> int:

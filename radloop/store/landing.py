@@ -5,10 +5,11 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 import orjson
@@ -143,15 +144,15 @@ class Landings:
         """See `Lander.land`."""
         landings: list[Landing | None] = [None] * len(uploads)
         series: dict[str, list[_Arrival]] = {}
-        digests = [self._hashers.submit(_digest, upload.data) for upload in uploads]  # beside parsing, not before it
+        digests = self._digests(uploads)
         for place, upload in enumerate(uploads):
             try:
                 parsed = parse(upload.data)
                 _require_in_scope(parsed, by)
             except InvalidInput as error:
-                landings[place] = self._quarantine(upload.data, digests[place].result(), error, by)
+                landings[place] = self._quarantine(upload.data, digests[place](), error, by)
                 continue
-            arrival = _Arrival(place, upload.data, digests[place].result(), parsed)
+            arrival = _Arrival(place, upload.data, digests[place](), parsed)
             series.setdefault(_series_key(datastore, parsed), []).append(arrival)
         if len(series) == 1:
             parts = [self._land_series(key, arrivals, by, datastore) for key, arrivals in series.items()]
@@ -162,6 +163,12 @@ class Landings:
             for place, landing in part.items():
                 landings[place] = landing
         return [landing for landing in landings if landing is not None]
+
+    def _digests(self, uploads: list[Upload]) -> list[Callable[[], str]]:
+        """What gives the digest of each: computed beside parsing, but for a single one, which no thread is worth."""
+        if len(uploads) == 1:
+            return [partial(_digest, uploads[0].data)]
+        return [self._hashers.submit(_digest, upload.data).result for upload in uploads]
 
     def _land_series(self, key: str, arrivals: list[_Arrival], by: Principal, datastore: str) -> dict[int, Landing]:
         mine = _Waiting(arrivals)

@@ -46,6 +46,13 @@ class RecordsContract:
         assert (again.revision, again.order, again.document) == (2, first.order, {"value": 5})
         assert records.find(QUARANTINE, {"reason": "new"}) == [again]
 
+    def test_columns_are_those_of_the_last_write_whichever_of_them_changed(self, records: Records) -> None:
+        for reason, digest in (("x", "1"), ("x", "2"), ("y", "2"), (None, "2"), (None, None), ("z", "3"), ("z", "3")):
+            columns = {name: value for name, value in (("reason", reason), ("digest", digest)) if value is not None}
+            records.commit(Change(writes=[Put(QUARANTINE, "a", {}, columns)]))
+            (row,) = records.find(QUARANTINE, {"reason": reason, "digest": digest})
+            assert row.columns == {"reason": reason, "digest": digest}
+
     def test_the_stamp_is_another_one_after_every_commit_and_only_then(self, records: Records) -> None:
         before = records.stamp()
         assert records.stamp() == before

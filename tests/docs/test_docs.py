@@ -109,7 +109,8 @@ def test_every_setting_has_a_row_with_its_default() -> None:
     shown = {name: default.strip() for name, default in rows}
     for field in dataclasses.fields(Settings):
         default = getattr(Settings(), field.name)
-        wanted = "empty" if default in ({}, (), "") else str(default).lower() if isinstance(default, bool) else str(default)
+        told = str(default).lower() if isinstance(default, bool) else str(default)
+        wanted = "empty" if default in ({}, (), "") else told
         assert shown.get(field.name) == wanted, f"docs/settings.md is wrong about {field.name}"
 
 
@@ -269,6 +270,8 @@ def test_every_command_and_option_named_in_words_exists(page: Path) -> None:
         assert found is None or found[1] in COMMANDS, f"there is no command {words}"
         target = re.match(r"make ([a-z-]+)", words)
         assert target is None or target[1] in make_targets(), f"there is no target {words}"
+        if words.startswith("curl "):
+            continue
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", words):
             assert option in EVERY_OPTION, f"no command has the option {option}"
 

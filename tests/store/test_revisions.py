@@ -168,6 +168,17 @@ def test_two_instances_never_share_a_uid(house: House, revisions: Revisions) -> 
         update(revisions, before, Study=change, force=True)
 
 
+def test_a_file_whose_uid_was_edited_is_known_when_it_comes_again(house: House, revisions: Revisions) -> None:
+    before = closed(house)
+    sop = str(read(phantom()[0]).SOPInstanceUID)
+    edit = {sop: {"DICOM": {"SOPInstanceUID": "1.2.3"}}}
+    update(revisions, before, force=True, Study=of_series(before, Instances=edit))
+    packs = sorted(house.blobs.keys("image-sets/"))
+    assert [landing.outcome for landing in house.land(*phantom()[:2])] == ["duplicate", "duplicate"]
+    assert house.records.count(INSTANCES) == len(phantom())
+    assert sorted(house.blobs.keys("image-sets/")) == packs
+
+
 def test_an_attribute_is_removed(house: House, revisions: Revisions, metadata: Metadata) -> None:
     before = closed(house)
     after = update(revisions, before, removing={"Patient": {"DICOM": {"PatientBirthDate": ""}}})

@@ -132,7 +132,8 @@ class UploadPage {
       el(
         "section",
         { class: "upload upload-door", "aria-label": "Add images" },
-        el("p", { class: "lead" }, "Drop a folder, DICOM files or a zip here"),
+        el("p", { class: "lead desktop" }, "Drop a folder, DICOM files or a zip here"),
+        el("p", { class: "lead phone" }, "A folder, DICOM files or a zip"),
         el(
           "div",
           { class: "upload-buttons" },
