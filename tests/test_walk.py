@@ -45,7 +45,7 @@ def walk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Insta
     torch.save(ResNet50().state_dict(), weights)
     with (
         open_local(tmp_path) as installation,
-        TestClient(create_app(installation.doors()), base_url="http://localhost") as client,
+        TestClient(create_app(installation.doors(is_open=True)), base_url="http://localhost") as client,
     ):
         yield installation, client
 

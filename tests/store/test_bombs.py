@@ -57,7 +57,7 @@ def result_of(path):
 for path in sys.argv[1:]:
     result = result_of(path)
     isolated._pool().close()
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    own = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) >> 10
     codecs = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
     print(json.dumps({"result": result, "own_mb": own, "codecs_mb": codecs}), flush=True)
 """
