@@ -244,22 +244,35 @@ class Server:
         Returns:
             The status, or None where the server hung up without one.
         """
-        target = urlsplit(self.at(path))
-        lines = [f"{method} {target.path} HTTP/1.1", f"Host: {target.netloc}", "Connection: close"]
-        lines += [f"{name}: {value}" for name, value in headers]
-        if self._token:
-            lines.append(f"Authorization: Bearer {self._token}")
         try:
-            with self._connected(
-                target.hostname or "", target.port or (443 if target.scheme == "https" else 80)
-            ) as way:
-                way.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+            with self._asked(method, path, headers, body) as way:
                 if closes and not isinstance(way, ssl.SSLSocket):
                     way.shutdown(socket.SHUT_WR)
                 found = re.match(rb"HTTP/1\.[01] (\d{3})", way.recv(_MOST_RAW))
         except OSError:
             return None
         return int(found[1]) if found else None
+
+    def behind_headers(self, path: str, headers: Headers) -> bytes:
+        """What a GET is answered with behind the empty line, until the server hangs up, whatever its status allows."""
+        answer = b""
+        try:
+            with self._asked("GET", path, headers, b"") as way:
+                while len(answer) < _MOST_RAW and (piece := way.recv(_MOST_RAW)):
+                    answer += piece
+        except OSError:
+            pass  # a server that does not hang up has sent what it had to send
+        return answer.partition(b"\r\n\r\n")[2]
+
+    def _asked(self, method: str, path: str, headers: Headers, body: bytes) -> socket.socket:
+        target = urlsplit(self.at(path))
+        lines = [f"{method} {target.path} HTTP/1.1", f"Host: {target.netloc}", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        if self._token:
+            lines.append(f"Authorization: Bearer {self._token}")
+        way = self._connected(target.hostname or "", target.port or (443 if target.scheme == "https" else 80))
+        way.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        return way
 
     def _connected(self, host: str, port: int) -> socket.socket:
         way = socket.create_connection((host, port), timeout=min(self._timeout_s, 5.0))
