@@ -88,7 +88,7 @@ class Session:
 
     def study(self, name: str = "", **facts: Any) -> Study:
         """A new study of this run; names of patients differ between studies of a run and between runs."""
-        return Study(token=f"{self.token}{uuid.uuid4().hex[:4].upper()}", name=name, **facts)
+        return Study(token=f"{self.token}{uuid.uuid4().hex[:8].upper()}", name=name, **facts)
 
     def held(self, key: str, make: Callable[[Study], list[Specimen]], **facts: Any) -> Held:
         """Instances that are stored once and then shared by all checks that name them.
