@@ -1,8 +1,8 @@
 """Files and bodies of strangers, damaged in every way we know: no crash, no hang, bounded memory, only our own codes.
 
 The seed is printed; RADLOOP_FUZZ_SEED sets it, 0 for a fresh one, and RADLOOP_FUZZ sets how many cases there are:
-1,000 unless told, 10,000 for the whole of it. A case that fails is named SEED-NUMBER; `python -m tests.fuzz.child SEED NUMBER 1 FOLDER`
-meets it again.
+1,000 unless told, 10,000 for the whole of it. A case that fails is named SEED-NUMBER, and
+`python -m tests.fuzz.child SEED NUMBER 1 FOLDER` meets it again.
 """
 
 import json
