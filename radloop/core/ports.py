@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from radloop.core.events import Event
 from radloop.core.identity import Principal
@@ -38,6 +39,39 @@ class BlobWriter(Protocol):
         ...
 
 
+class GrowingBlob(Protocol):
+    """A value that its maker adds to for a while.
+
+    Nobody is told its key before `settle` has returned for the first time, and whoever chose the key sweeps away what
+    a crash left under keys that became known to nobody. Unlike another unfinished value, it can be listed.
+    """
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more can be added, so that another value must be begun."""
+        ...
+
+    def write(self, data: bytes) -> int:
+        """Append `data`, which sets off for the disk, and return the offset it begins at.
+
+        Raises:
+            Unavailable: It cannot be written; the value is full from here on.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Return once everything written so far is durable and can be read; where it is already, that is at once.
+
+        Raises:
+            Unavailable: It cannot become durable; the value is full from here on.
+        """
+        ...
+
+    def close(self) -> None:
+        """Add nothing more."""
+        ...
+
+
 class Blobs(Protocol):
     """Byte strings under a name. A reader sees a whole value or none: writes are atomic and durable."""
 
@@ -54,6 +88,10 @@ class Blobs(Protocol):
                 left under keys that became known to nobody. Then a power cut inside the block may leave a part of the
                 value, which saves a wait for the disk.
         """
+        ...
+
+    def growing(self, key: str) -> GrowingBlob:
+        """Begin a value that is added to, settled, and added to again."""
         ...
 
     def get(self, key: str, span: Span | None = None) -> bytes:
@@ -74,6 +112,28 @@ class Blobs(Protocol):
 
     def delete(self, key: str) -> None:
         """Forget `key`; forgetting what is not there is not an error."""
+        ...
+
+
+class Shelf(Protocol):
+    """Byte strings that can be made again, kept while there is room; any of them may be gone at any time.
+
+    What was put under a key is what is got, or nothing. All processes of an installation see the same shelf.
+    """
+
+    def get(self, key: str, *, waits: bool) -> bytes | bytearray | memoryview | None:
+        """What lies under `key`; None where nothing does, or where it must be waited for and nobody `waits`.
+
+        The next call from the same thread may write over it.
+        """
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep `data`, and let go of what was not asked for longest where there is no room; never fails."""
+        ...
+
+    def clear(self) -> None:
+        """Let go of everything; only for who is alone with the installation."""
         ...
 
 
@@ -141,15 +201,17 @@ class Table:
         return (*self.indexed, *self.facts)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A record as stored; `revision` counts its writes from 1, `order` tells when it was first written."""
+class Row(NamedTuple):
+    """A record as stored; `revision` counts its writes from 1, `order` tells when it was first written.
+
+    A tuple, because searches make thousands of them.
+    """
 
     key: str
     revision: int
     document: Mapping[str, Any]
     order: int
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,12 +319,17 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Everything that becomes true together: records, the events that announce them, jobs, audit."""
+    """Everything that becomes true together: records, the events that announce them, jobs, audit.
+
+    Attributes:
+        needs: What must be true before; each returns once it is, or raises, and then nothing of the change is made.
+    """
 
     writes: Sequence[Put | Adjust | Delete] = ()
     events: Sequence[Event] = ()
     jobs: Sequence[Job] = ()
     audit: Sequence[AuditEntry] = ()
+    needs: Sequence[Callable[[], None]] = ()
 
 
 class Records(Protocol):
@@ -301,6 +368,7 @@ class Records(Protocol):
         table: Table,
         terms: Sequence[Term] = (),
         *,
+        columns: tuple[str, ...] | None = None,
         order: str | None = None,
         descending: bool = False,
         limit: int | None = None,
@@ -312,6 +380,7 @@ class Records(Protocol):
         Args:
             table: Which kind.
             terms: Conditions on its columns.
+            columns: Those that the rows are wanted with; None for all.
             order: Column to order by, ties as first written; None for the order they were first written in.
             descending: Turn the order round.
             limit: At most so many.
@@ -421,6 +490,14 @@ class Jobs(Protocol):
         """
         ...
 
+    def discard(self, job_id: str) -> None:
+        """Forget a dead letter: it is never done, also when it is asked for again. Doing it twice is doing it once.
+
+        Raises:
+            NotFound: There is no such dead letter.
+        """
+        ...
+
 
 # Keys
 
@@ -438,6 +515,12 @@ class Cipher(Protocol):
         Raises:
             Corrupt: The bytes or the context are not the ones that were sealed.
         """
+        ...
+
+    def open_between(
+        self, sealed: bytes | bytearray | memoryview, context: bytes, head: bytes, tail: bytes
+    ) -> bytes | bytearray:
+        """`head`, the bytes that were sealed and `tail`, in one piece without another copy; raises as `open`."""
         ...
 
 

@@ -1,5 +1,6 @@
 """The Blobs port on a local directory."""
 
+import ctypes
 import errno
 import os
 import stat
@@ -16,13 +17,19 @@ from radloop.core.ports import Span
 _DRAFT = ".draft-"
 _HELD_OPEN = 64
 _BUFFER_BYTES = 1 << 16  # longer pieces go past it, uncopied
+_LONGEST_GROWN = 64 << 20
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
+_SYNC_FILE_RANGE_WRITE = 2  # fcntl.h: begin to write what is dirty, wait for nothing
+_START_WRITING = getattr(ctypes.CDLL(None), "sync_file_range", None)  # Linux only; elsewhere the flush does it all
+if _START_WRITING is not None:
+    _START_WRITING.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 
 
 class _FileWriter:
-    """A draft file that counts its own bytes."""
+    """A file being written that counts its own bytes."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
         self._file = os.fdopen(descriptor, "wb", buffering=_BUFFER_BYTES)
         self._offset = 0
 
@@ -33,7 +40,7 @@ class _FileWriter:
         self._offset += len(data)
         return start
 
-    def flush(self) -> None:
+    def send(self) -> None:
         """Hand everything to the kernel, so that others read it."""
         self._file.flush()
 
@@ -44,9 +51,69 @@ class _FileWriter:
         self._file.close()
 
     def abandon(self) -> None:
-        """Close without caring for the rest."""
+        """Close without caring for the rest, and leave nothing behind."""
         with suppress(OSError):  # what is left in the buffer may not fit on the disk either
             self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+class _GrowingFile:
+    """See `GrowingBlob`. Closed when nobody holds it any more."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor: int | None = descriptor
+        self._length = 0
+        self._settled = -1  # the name is not on the disk yet either
+
+    @property
+    def is_full(self) -> bool:
+        """See `GrowingBlob.is_full`."""
+        return self._descriptor is None or self._length >= _LONGEST_GROWN
+
+    def write(self, data: bytes) -> int:
+        """See `GrowingBlob.write`."""
+        start = self._length
+        descriptor = self._held()
+        try:
+            written = os.write(descriptor, data)
+            while written < len(data):
+                written += os.write(descriptor, memoryview(data)[written:])
+        except OSError as error:
+            self.close()
+            raise _translate(error) from error
+        self._length += len(data)
+        if _START_WRITING is not None and len(data) >= _BUFFER_BYTES:
+            _START_WRITING(descriptor, start, len(data), _SYNC_FILE_RANGE_WRITE)
+        return start
+
+    def settle(self) -> None:
+        """See `GrowingBlob.settle`."""
+        length = self._length
+        if self._settled == length:
+            return
+        try:
+            os.fdatasync(self._held())
+            if self._settled < 0:
+                _sync(self._path.parent)
+        except OSError as error:
+            self.close()
+            raise _translate(error) from error
+        self._settled = length
+
+    def close(self) -> None:
+        """See `GrowingBlob.close`."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _held(self) -> int:
+        if self._descriptor is None:
+            raise Unavailable("nothing can be added to a blob that is closed")
+        return self._descriptor
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class _OpenFile:
@@ -97,25 +164,30 @@ class FileBlobs:
             descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=_DRAFT)
         except OSError as error:
             raise _translate(error) from error
-        writer = _FileWriter(descriptor)
+        writer = _FileWriter(Path(draft), descriptor)
         try:
             yield writer
             if is_unnamed:
-                writer.flush()
-                Path(draft).replace(path)  # before the flush, whose journal entry then holds the name too
+                writer.send()
+                writer.path = writer.path.replace(path)  # before the flush, whose journal entry then holds the name too
                 writer.finish()
             else:
                 writer.finish()
-                Path(draft).replace(path)
+                writer.path.replace(path)
             _sync(path.parent)
         except BaseException as error:
             writer.abandon()
-            Path(draft).unlink(missing_ok=True)
-            if is_unnamed:
-                path.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise _translate(error) from error
             raise
+
+    def growing(self, key: str) -> _GrowingFile:
+        """See `Blobs.growing`."""
+        path = self.path(key)
+        try:
+            return _GrowingFile(path, _opened(path, self._root))
+        except OSError as error:
+            raise _translate(error) from error
 
     def get(self, key: str, span: Span | None = None) -> bytes:
         """See `Blobs.get`."""
@@ -202,6 +274,16 @@ class FileBlobs:
         for draft in drafts:
             draft.unlink(missing_ok=True)
         return len(drafts)
+
+
+def _opened(path: Path, root: Path) -> int:
+    """A file that is written where it stays: whoever chose its name is the only one to know it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        _make_directories(path.parent, root)
+        return os.open(path, flags, 0o600)
 
 
 def _translate(error: OSError) -> Unavailable:

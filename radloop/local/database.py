@@ -1,10 +1,11 @@
 """One encrypted SQLite file: its schema, its readers, and its one writer with group commit."""
 
-import queue
+import fcntl
+import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +44,27 @@ Work = Callable[[apsw.Connection], Any]
 class Database:
     """The state of a home in one file, encrypted, WAL, flushed at every commit.
 
-    Reading goes through a connection a thread. Writing goes through one thread that takes all work waiting at the
-    moment into one transaction and flushes once for all of it; each piece has a savepoint of its own, so that one
-    that fails undoes only itself.
+    Reading goes through a connection a thread. Writing goes through one more: whoever comes to its turn takes all
+    work waiting at the moment into one transaction and flushes once for all of it; each piece has a savepoint of its
+    own, so that one that fails undoes only itself.
+
+    Processes that write to the same file queue at a lock beside it, which wakes the next one at once; at SQLite's own
+    lock they would look again every few milliseconds.
     """
 
     def __init__(self, path: Path, key: bytes, tables: tuple[Table, ...]) -> None:
         self._path = path
         self._key = key.hex()
         self._local = threading.local()
-        self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
+        self._waiting: deque[_Piece] = deque()
+        self._turn = threading.Lock()
+        self._is_closed = False
         self._connections: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()  # a thread that ends lets go of its own
         self._guard = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
-        writer = self._connect()
+        self._queue = os.open(path.with_name(f"{path.name}-queue"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._writer = writer = self._connect()
         _require_layout(writer)
         writer.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
         with writer:
@@ -65,8 +72,6 @@ class Database:
                 writer.execute(statement)
         self._watch = self._connect()  # its numbers cannot be compared with those of another connection
         self._watching = threading.Lock()
-        self._writer = threading.Thread(target=self._write, args=(writer,), name="database-writer", daemon=True)
-        self._writer.start()
 
     def read(self) -> apsw.Connection:
         """This thread's connection, for reading only."""
@@ -96,26 +101,35 @@ class Database:
             RadloopError: What `work` raised; its changes are undone.
             Unavailable: The database could not be written, or it is closed.
         """
-        if not self._writer.is_alive():
-            raise Unavailable("the database is closed")
-        future: Future[Any] = Future()
-        self._queue.put((work, future))
-        return future.result()
+        piece = _Piece(work)
+        self._waiting.append(piece)
+        with self._turn:
+            while not piece.is_done:
+                if self._is_closed:
+                    raise Unavailable("the database is closed")
+                self._commit([self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))])
+        return piece.told()
 
     def close(self) -> None:
         """Finish what is queued and close every connection."""
-        self._queue.put(None)
-        self._writer.join()
-        with self._guard:
-            for connection in list(self._connections):
-                connection.close()
-            self._connections.clear()
+        with self._turn:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            if self._waiting:
+                self._commit(list(self._waiting))
+            with self._guard:
+                for connection in list(self._connections):
+                    connection.close()
+                self._connections.clear()
+            os.close(self._queue)
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self._path))
         with self._guard:
             self._connections.add(connection)
         connection.set_busy_timeout(_BUSY_MS)
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else a statement is planned anew for each new value
         try:
             connection.pragma("cipher", "aegis")
             connection.pragma("key", f"raw:{self._key}")  # a whole key: no passphrase to stretch at every opening
@@ -125,21 +139,59 @@ class Database:
             raise Corrupt(f"{self._path.name} does not open: damaged, or encrypted under another key") from None
         return connection
 
-    def _write(self, connection: apsw.Connection) -> None:
-        while (first := self._queue.get()) is not None:
-            batch, stop = [first], False
-            while len(batch) < _BATCH:
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if item is None:
-                    stop = True
-                    break
-                batch.append(item)
-            _commit(connection, batch)
-            if stop:
-                return
+    def _commit(self, batch: list["_Piece"]) -> None:
+        """One transaction for the whole batch; nobody is told anything before the flush."""
+        connection = self._writer
+        fcntl.flock(self._queue, fcntl.LOCK_EX)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for piece in batch:
+                piece.attempt(connection)
+            connection.execute("COMMIT")
+        except BaseException as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            for piece in batch:
+                piece.error = Unavailable(f"the database could not be written: {type(error).__name__}")
+            if not isinstance(error, Exception):
+                raise  # whoever interrupts us is told, and so is everybody who waited
+        finally:
+            fcntl.flock(self._queue, fcntl.LOCK_UN)
+            for piece in batch:
+                piece.is_done = True
+
+
+class _Piece:
+    """Work of one caller in a transaction that may hold the work of others too."""
+
+    __slots__ = ("error", "is_done", "value", "work")
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.value: Any = None
+        self.error: Exception | None = None
+        self.is_done = False
+
+    def attempt(self, connection: apsw.Connection) -> None:
+        """Do the work; where it fails for a reason of its own, undo it alone."""
+        connection.execute("SAVEPOINT piece")
+        try:
+            self.value = self.work(connection)
+        except apsw.ConstraintError:
+            self.error = Conflict("a record of that name is there already")
+        except RadloopError as error:
+            self.error = error
+        else:
+            connection.execute("RELEASE piece")
+            return
+        connection.execute("ROLLBACK TO piece")
+        connection.execute("RELEASE piece")
+
+    def told(self) -> Any:
+        """What the work gave, once it is done."""
+        if self.error is not None:
+            raise self.error
+        return self.value
 
 
 def _require_layout(connection: apsw.Connection) -> None:
@@ -153,40 +205,6 @@ def _require_layout(connection: apsw.Connection) -> None:
             f"the home's index has layout {found}, this radloop reads {LAYOUT}: export its image sets with the version"
             " that wrote it, and ingest them into a new home"
         )
-
-
-def _commit(connection: apsw.Connection, batch: list[tuple[Work, Future[Any]]]) -> None:
-    """One transaction for the whole batch; futures are answered only after the flush."""
-    answers: list[Callable[[], None]] = []
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        for work, future in batch:
-            answers.append(_attempt(connection, work, future))
-        connection.execute("COMMIT")
-    except Exception as error:  # noqa: BLE001 — the writer must outlive any one batch; every waiter is told
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        for _, future in batch:
-            future.set_exception(Unavailable(f"the database could not be written: {type(error).__name__}"))
-        return
-    for answer in answers:
-        answer()
-
-
-def _attempt(connection: apsw.Connection, work: Work, future: Future[Any]) -> Callable[[], None]:
-    connection.execute("SAVEPOINT piece")
-    try:
-        value = work(connection)
-    except apsw.ConstraintError:
-        error: Exception = Conflict("a record of that name is there already")
-    except RadloopError as raised:
-        error = raised
-    else:
-        connection.execute("RELEASE piece")
-        return lambda: future.set_result(value)
-    connection.execute("ROLLBACK TO piece")
-    connection.execute("RELEASE piece")
-    return lambda: future.set_exception(error)
 
 
 def _table_schema(table: Table) -> str:

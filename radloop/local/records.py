@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import apsw
@@ -26,9 +27,8 @@ class SqliteRecords:
 
     def get(self, table: Table, key: str) -> Row | None:
         """See `Records.get`."""
-        query = f"SELECT {_selected(table)} FROM {table.name} WHERE key = ?"  # noqa: S608 — names are ours
-        found = self._database.read().execute(query, (key,)).fetchone()
-        return None if found is None else _row(table, found)
+        found = self._database.read().execute(_getting(table), (key,)).fetchone()
+        return None if found is None else _rows(table.columns, (found,))[0]
 
     def find(
         self,
@@ -46,11 +46,11 @@ class SqliteRecords:
             values.append(after)
         order = "DESC" if newest_first else "ASC"
         query = (
-            f"SELECT {_selected(table)} FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
+            f"SELECT {_selected(table.columns)} FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
             f" ORDER BY place {order} LIMIT ?"
         )
         values.append(-1 if limit is None else limit)
-        return [_row(table, found) for found in self._database.read().execute(query, values)]
+        return _rows(table.columns, self._database.read().execute(query, values))
 
     def count(self, table: Table, where: Mapping[str, str | int | None] | None = None) -> int:
         """See `Records.count`."""
@@ -63,6 +63,7 @@ class SqliteRecords:
         table: Table,
         terms: Sequence[Term] = (),
         *,
+        columns: tuple[str, ...] | None = None,
         order: str | None = None,
         descending: bool = False,
         limit: int | None = None,
@@ -70,24 +71,20 @@ class SqliteRecords:
         after: int = 0,
     ) -> list[Row]:
         """See `Records.search`."""
-        clause, values = _terms(table, terms)
+        shape, values = _terms(terms)
+        beyond = ""
         if after:
-            clause += f" AND place {'<' if descending else '>'} ?"
+            beyond = "<" if descending else ">"
             values.append(after)
-        way = "DESC" if descending else "ASC"
-        ordered = f"{_column(table, order)} {way}, place {way}" if order is not None else f"place {way}"
-        query = (
-            f"SELECT {_selected(table)} FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
-            f" ORDER BY {ordered} LIMIT ? OFFSET ?"
-        )
-        values += [-1 if limit is None else limit, offset]
-        return [_row(table, found) for found in self._database.read().execute(query, values)]
+        query = _searching(table, shape, columns, order, "DESC" if descending else "ASC", beyond)
+        values += (-1 if limit is None else limit, offset)
+        names = table.columns if columns is None else columns
+        return _rows(names, self._database.read().execute(query, values))
 
     def search_count(self, table: Table, terms: Sequence[Term] = ()) -> int:
         """See `Records.search_count`."""
-        clause, values = _terms(table, terms)
-        query = f"SELECT COUNT(*) FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
-        return int(self._database.read().execute(query, values).fetchone()[0])  # type: ignore[index]
+        shape, values = _terms(terms)
+        return int(self._database.read().execute(_counting(table, shape), values).fetchone()[0])  # type: ignore[index]
 
     def stamp(self) -> int:
         """See `Records.stamp`."""
@@ -110,6 +107,8 @@ class SqliteRecords:
             )
             insert_jobs(connection, change.jobs)
             append(connection, now.isoformat(), ((entry, 1) for entry in change.audit))
+            for need in change.needs:
+                need()
 
         self._database.write(work)
 
@@ -179,56 +178,87 @@ def _adjust(connection: apsw.Connection, write: Adjust) -> None:
         raise NotFound(f"no {write.table.name} record to adjust")
 
 
-def _terms(table: Table, terms: Sequence[Term]) -> tuple[str, list[Any]]:
-    """The WHERE clause of `terms`, and its values."""
-    clauses, values = ["1"], []
+# Statements: one is written once for all searches of its shape, which differ in nothing but the values
+
+
+_STATEMENTS = 1024
+_Shape = tuple[tuple[str, str], ...]
+_Clause = tuple[str, tuple[Any, ...]]
+
+
+@lru_cache(_STATEMENTS)
+def _getting(table: Table) -> str:
+    return f"SELECT {_selected(table.columns)} FROM {table.name} WHERE key = ?"  # noqa: S608 — names are ours
+
+
+@lru_cache(_STATEMENTS)
+def _searching(  # noqa: PLR0917 — a look into the cache with names costs twice as much
+    table: Table, shape: _Shape, columns: tuple[str, ...] | None, order: str | None, way: str, beyond: str
+) -> str:
+    clause = _clause(table, shape)
+    if beyond:
+        clause += f" AND place {beyond} ?"
+    ordered = f"{_column(table, order)} {way}, place {way}" if order is not None else f"place {way}"
+    names = table.columns if columns is None else tuple(_column(table, column) for column in columns)
+    return (
+        f"SELECT {_selected(names)} FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
+        f" ORDER BY {ordered} LIMIT ? OFFSET ?"
+    )
+
+
+@lru_cache(_STATEMENTS)
+def _counting(table: Table, shape: _Shape) -> str:
+    return f"SELECT COUNT(*) FROM {table.name} WHERE {_clause(table, shape)}"  # noqa: S608 — names are ours
+
+
+def _clause(table: Table, shape: _Shape) -> str:
+    return " AND ".join(["1", *(text.format(_column(table, column)) for column, text in shape)])
+
+
+def _terms(terms: Sequence[Term]) -> tuple[_Shape, list[Any]]:
+    """What the WHERE clause of `terms` says of which column, and the values for its question marks."""
+    shape: list[tuple[str, str]] = []
+    values: list[Any] = []
     for term in terms:
-        column = _column(table, term.column)
-        for clause, value in _RELATIONS[term.relation](column, term.values):
-            clauses.append(clause)
-            values += value
-    return " AND ".join(clauses), values
+        text, bound = _RELATIONS[term.relation](term.values)
+        shape.append((term.column, text))
+        values += bound
+    return tuple(shape), values
 
 
-_Clauses = list[tuple[str, list[Any]]]
+def _is(values: tuple[Any, ...]) -> _Clause:
+    return "{0} IS ?", values
 
 
-def _is(column: str, values: tuple[Any, ...]) -> _Clauses:
-    return [(f"{column} IS ?", [values[0]])]
+def _in(values: tuple[Any, ...]) -> _Clause:
+    return f"{{0}} IN ({', '.join('?' * len(values))})", values
 
 
-def _in(column: str, values: tuple[Any, ...]) -> _Clauses:
-    return [(f"{column} IN ({', '.join('?' * len(values))})", list(values))]
-
-
-def _between(column: str, values: tuple[Any, ...]) -> _Clauses:
+def _between(values: tuple[Any, ...]) -> _Clause:
     low, high = values
-    found: _Clauses = []
-    if low is not None:
-        found.append((f"{column} >= ?", [low]))
-    if high is not None:
-        found.append((f"{column} <= ?", [high]))
-    return found or [(f"{column} IS NOT NULL", [])]
+    if low is None:
+        return ("{0} IS NOT NULL", ()) if high is None else ("{0} <= ?", (high,))
+    return ("{0} >= ?", (low,)) if high is None else ("{0} >= ? AND {0} <= ?", values)
 
 
-def _prefix(column: str, values: tuple[Any, ...]) -> _Clauses:
+def _prefix(values: tuple[Any, ...]) -> _Clause:
     text = str(values[0])
-    return [(f"{column} >= ?", [text]), (f"{column} < ?", [text + _LAST])]
+    return "{0} >= ? AND {0} < ?", (text, text + _LAST)
 
 
-def _glob(column: str, values: tuple[Any, ...]) -> _Clauses:
+def _glob(values: tuple[Any, ...]) -> _Clause:
     """A pattern that begins with letters is also a prefix, which the index can look up."""
     pattern = str(values[0])
     begins = _WILD.split(pattern, maxsplit=1)[0]
-    narrowed = _prefix(column, (begins,)) if begins else []
-    return [*narrowed, (f"{column} GLOB ?", [pattern.replace("[", "[[]")])]
+    text, bound = _prefix((begins,)) if begins else ("1", ())
+    return f"{text} AND {{0}} GLOB ?", (*bound, pattern.replace("[", "[[]"))
 
 
-def _has(column: str, values: tuple[Any, ...]) -> _Clauses:
-    return [(f"instr({column}, ?) > 0", ["\\" + str(values[0]) + "\\"])]
+def _has(values: tuple[Any, ...]) -> _Clause:
+    return "instr({0}, ?) > 0", (f"\\{values[0]}\\",)
 
 
-_RELATIONS: Mapping[str, Callable[[str, tuple[Any, ...]], _Clauses]] = {
+_RELATIONS: Mapping[str, Callable[[tuple[Any, ...]], _Clause]] = {
     "is": _is,
     "in": _in,
     "between": _between,
@@ -245,8 +275,8 @@ def _column(table: Table, name: str) -> str:
     return name
 
 
-def _selected(table: Table) -> str:
-    return ", ".join(("key", "revision", "document", "place", *table.columns))
+def _selected(columns: tuple[str, ...]) -> str:
+    return ", ".join(("key", "revision", "document", "place", *columns))
 
 
 def _where(table: Table, where: Mapping[str, str | int | None] | None) -> tuple[str, list[Any]]:
@@ -257,14 +287,14 @@ def _where(table: Table, where: Mapping[str, str | int | None] | None) -> tuple[
     return " AND ".join(clauses), values
 
 
-def _row(table: Table, found: tuple[Any, ...]) -> Row:
-    return Row(
-        key=found[0],
-        revision=found[1],
-        document=orjson.loads(found[2]),
-        order=found[3],
-        columns=dict(zip(table.columns, found[4:], strict=True)),
-    )
+def _rows(names: tuple[str, ...], found: Iterable[tuple[Any, ...]]) -> list[Row]:
+    loads = orjson.loads
+    if not names:
+        return [Row(key, revision, loads(document), place) for key, revision, document, place in found]
+    return [
+        Row(one[0], one[1], loads(one[2]), one[3], dict(zip(names, one[4:], strict=True)))  # four stand before `names`
+        for one in found
+    ]
 
 
 def _json(value: Mapping[str, Any]) -> str:

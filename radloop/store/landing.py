@@ -44,7 +44,7 @@ from radloop.core.tables import (
 )
 from radloop.dicom.parse import Instance, parse
 from radloop.store.instances import StoredInstance, instance_of, put_instance, supersede
-from radloop.store.packs import PackWriter, new_pack, pack_key, put_pack
+from radloop.store.packs import GrowingPack, OpenPacks, PackWriter, put_pack
 from radloop.store.studies import Studies
 
 _TRIES = 20
@@ -54,6 +54,7 @@ _STRIPES = 64
 _NOTICES_KEPT = 20
 _TOGETHER_BYTES = 64 << 20
 _ASKED_AT_ONCE = 500
+_WORTH_A_THREAD = 128 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +83,22 @@ class _Sorted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """Arrivals in a flushed pack that no record names yet; `instances` by id."""
+    """Arrivals in a pack on its way to the disk, that no record names yet; `instances` by id."""
 
     image_set: str
+    version: int
     wrapped_key: bytes
-    name: str
+    pack: GrowingPack
     instances: Mapping[str, StoredInstance]
 
     def serves(self, image_set: ImageSet, wanted: Iterable[str]) -> bool:
-        """Whether instances `wanted` of `image_set` can be read from it; what else is in it does no harm."""
+        """Whether instances `wanted` of `image_set` can be read from it; what else is in it does no harm.
+
+        A pack that is named already may be dropped by whoever folds its version, which makes it useless for the next.
+        """
         is_its_own = (image_set.id, image_set.wrapped_key) == (self.image_set, self.wrapped_key)
-        return is_its_own and self.instances.keys() >= set(wanted)
+        is_safe = not self.pack.is_named or (not image_set.is_closed and image_set.version == self.version)
+        return is_its_own and is_safe and self.instances.keys() >= set(wanted)
 
 
 @dataclass(slots=True, eq=False)
@@ -117,13 +123,14 @@ class _Waiting:
 
 
 class Landings:
-    """Takes uploads in. Each batch writes one pack per series and commits once per series.
+    """Takes uploads in. Each batch adds to one pack per series and commits once per series.
 
-    Callers that wait for the same series are landed together by whichever of them comes to its turn: one pack, one
-    commit, two flushes for all of them.
+    Callers that wait for the same series are landed together by whichever of them comes to its turn: one commit, two
+    flushes for all of them. Who comes after them adds to the same pack: to make a file costs more than to seal one.
 
     Acknowledged means durable: the pack is flushed before the commit that names it, and the commit is flushed before
-    `land` returns. A crash in between leaves a pack nobody names, which the next start sweeps away.
+    `land` returns. While the pack is on its way to the disk the commit is made ready. A crash in between leaves a pack
+    nobody names, which the next start sweeps away.
 
     Other processes may land into the same series. Whoever commits second looks again and commits again, with the pack
     that is on the disk already; a record in it that somebody else has landed meanwhile is referred to by nobody.
@@ -138,6 +145,7 @@ class Landings:
         self._stripes = [threading.Lock() for _ in range(_STRIPES)]
         self._waiting: dict[tuple[str, str], list[_Waiting]] = {}  # by series and principal
         self._guard = threading.Lock()
+        self._open = OpenPacks()
         self._hashers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="hasher")
 
     def land(self, uploads: list[Upload], *, by: Principal, datastore: str = DEFAULT_DATASTORE) -> list[Landing]:
@@ -165,8 +173,8 @@ class Landings:
         return [landing for landing in landings if landing is not None]
 
     def _digests(self, uploads: list[Upload]) -> list[Callable[[], str]]:
-        """What gives the digest of each: computed beside parsing, but for a single one, which no thread is worth."""
-        if len(uploads) == 1:
+        """What gives the digest of each, computed beside parsing where the file is long enough to be worth a thread."""
+        if len(uploads) == 1 and len(uploads[0].data) < _WORTH_A_THREAD:
             return [partial(_digest, uploads[0].data)]
         return [self._hashers.submit(_digest, upload.data).result for upload in uploads]
 
@@ -233,7 +241,7 @@ class Landings:
                 image_set = image_set_of(found)
             landings, fresh, older = self._sort_out(image_set, arrivals, is_new=found is None, again=turn > 0)
             if packed is not None and not (fresh and packed.serves(image_set, fresh)):
-                self._blobs.delete(pack_key(packed.image_set, packed.name))
+                packed.pack.close()
                 packed = None
             if not fresh:
                 return landings
@@ -242,12 +250,10 @@ class Landings:
             stored = _newest_shown([packed.instances[identity] for identity in fresh])
             replaced = _replaced(stored, older)
             revision = 0 if found is None else found.revision
-            writes = [
-                *self._writes(key, image_set, stored, replaced, expected=revision),
-                put_pack(image_set.id, packed.name),
-            ]
+            grown, writes = self._writes(key, image_set, stored, replaced, expected=revision)
+            audit = [AuditEntry(by.id, "land", image_set.id)] * callers
             try:
-                self._records.commit(Change(writes=writes, audit=[AuditEntry(by.id, "land", image_set.id)] * callers))
+                self._record(grown, packed.pack, writes, audit)
             except Conflict:
                 continue  # another process landed into the same series: look again
             for identity in {new for _, new in replaced} | _doubled(stored):
@@ -255,16 +261,29 @@ class Landings:
                 landings[place] = replace(landings[place], is_replacement=True)
             return landings
         if packed is not None:
-            self._blobs.delete(pack_key(packed.image_set, packed.name))
+            packed.pack.close()
         raise Unavailable("the image set kept changing while files were landing")
 
     def _packed(self, image_set: ImageSet, fresh: Mapping[str, _Arrival]) -> _Packed:
-        """Seal arrivals into a pack; it is on the disk when this returns."""
-        with new_pack(self._blobs, self._keys.cipher(image_set.wrapped_key), image_set.id) as pack:
-            instances = {
-                identity: _landed(identity, image_set.id, arrival, pack) for identity, arrival in fresh.items()
-            }
-        return _Packed(image_set.id, image_set.wrapped_key, pack.name, instances)
+        """Seal arrivals into the open pack of an image set, or a new one; they are on their way when this returns."""
+        pack = None if image_set.is_closed else self._open.take(image_set.id, image_set.version)
+        if pack is None:
+            pack = GrowingPack(self._blobs, self._keys.cipher(image_set.wrapped_key), image_set.id)
+        instances = {identity: _landed(identity, image_set.id, arrival, pack) for identity, arrival in fresh.items()}
+        return _Packed(image_set.id, image_set.version, image_set.wrapped_key, pack, instances)
+
+    def _record(
+        self, grown: ImageSet, pack: GrowingPack, writes: list[Put | Adjust | Delete], audit: list[AuditEntry]
+    ) -> None:
+        """Commit once the pack is on the disk, and keep it for what lands next.
+
+        Raises:
+            Conflict: Somebody else has changed the image set.
+        """
+        naming = [] if pack.is_named else [put_pack(grown.id, pack.name)]
+        self._records.commit(Change(writes=[*writes, *naming], audit=audit, needs=[pack.settle]))
+        pack.is_named = True
+        self._open.give(grown.id, grown.version, pack)
 
     def _writes(
         self,
@@ -274,8 +293,8 @@ class Landings:
         replaced: list[tuple[StoredInstance, str]],
         *,
         expected: int,
-    ) -> list[Put | Adjust | Delete]:
-        """What records instances in an image set that stands at revision `expected`, 0 where it is opened with them."""
+    ) -> tuple[ImageSet, list[Put | Adjust | Delete]]:
+        """What records instances in an image set at revision `expected`, 0 where it is opened, and what it becomes."""
         hidden = [old for old, _ in replaced] + [one for one in stored if one.superseded_by is not None]
         grown = _grown(image_set, stored, hidden, replace_open=not expected, at=self._clock())
         more = grown.instances - image_set.instances
@@ -291,7 +310,7 @@ class Landings:
                 claims.append(primary_key(image_set.datastore, image_set.study_uid, image_set.series_uid))
             named = {"image_set": image_set.id}
             writes += [Put(SERIES, claim, named, named, expected=0) for claim in claims]
-        return writes
+        return grown, writes
 
     def _sort_out(self, image_set: ImageSet, arrivals: list[_Arrival], *, is_new: bool, again: bool) -> _Sorted:
         """Tell duplicates, here or within the batch itself, from what is new.

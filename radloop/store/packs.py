@@ -4,16 +4,21 @@ A record is one AES-256-GCM message under the image set's data key. Its context 
 index, so that no record opens in another's place.
 """
 
+import threading
+import time
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from radloop.core.errors import Corrupt
 from radloop.core.identity import new_id
-from radloop.core.ports import Blobs, BlobWriter, Cipher, Delete, Put, Span
+from radloop.core.ports import Blobs, BlobWriter, Cipher, Delete, GrowingBlob, Put, Span
 from radloop.core.tables import PACKS
 
 MAGIC = b"RLPACK1\n"
+_MOST_OPEN = 16
+_IDLE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ def drop_pack(image_set: str, pack: str) -> Delete:
 class PackWriter:
     """Appends sealed records to a pack that becomes visible when it is whole."""
 
-    def __init__(self, blob: BlobWriter, cipher: Cipher, image_set: str, pack: str) -> None:
+    def __init__(self, blob: BlobWriter | GrowingBlob, cipher: Cipher, image_set: str, pack: str) -> None:
         self._blob = blob
         self._cipher = cipher
         self._image_set = image_set
@@ -80,6 +85,86 @@ def new_pack(blobs: Blobs, cipher: Cipher, image_set: str) -> Iterator[PackWrite
     pack = new_id()
     with blobs.writer(pack_key(image_set, pack), is_unnamed=True) as blob:
         yield PackWriter(blob, cipher, image_set, pack)
+
+
+class GrowingPack(PackWriter):
+    """A pack that what lands is added to, a few records at a time.
+
+    Attributes:
+        is_named: A commit names it, so that it stays even if what was added last is not wanted.
+    """
+
+    def __init__(self, blobs: Blobs, cipher: Cipher, image_set: str) -> None:
+        name = new_id()
+        self._blobs = blobs
+        self._key = pack_key(image_set, name)
+        self._growing = blobs.growing(self._key)
+        self.is_named = False
+        super().__init__(self._growing, cipher, image_set, name)
+
+    @property
+    def is_full(self) -> bool:
+        """See `GrowingBlob.is_full`."""
+        return self._growing.is_full
+
+    def settle(self) -> None:
+        """See `GrowingBlob.settle`. No record of it may be committed before."""
+        self._growing.settle()
+
+    def close(self) -> None:
+        """Add nothing more; a pack that nobody names goes."""
+        self._growing.close()
+        if not self.is_named:
+            self._blobs.delete(self._key)
+
+
+class OpenPacks:
+    """Growing packs of image sets that are being landed into, each for as long as somebody lands.
+
+    A pack belongs to one version of one image set. Folding drops the packs of a version after it was closed, and what
+    lands after that makes the next version, which is not given an older one's pack.
+    """
+
+    def __init__(self) -> None:
+        self._packs: OrderedDict[tuple[str, int], tuple[GrowingPack, float]] = OrderedDict()
+        self._guard = threading.Lock()
+        self._closer: threading.Thread | None = None
+
+    def take(self, image_set: str, version: int) -> GrowingPack | None:
+        """The open pack of an image set, for this caller alone until it is given back; None where there is none."""
+        with self._guard:
+            pack, _ = self._packs.pop((image_set, version), (None, 0.0))
+        return pack
+
+    def give(self, image_set: str, version: int, pack: GrowingPack) -> None:
+        """Keep a pack for whoever lands next; one that cannot be kept is closed."""
+        others: list[GrowingPack] = [pack]
+        with self._guard:
+            if not pack.is_full and (image_set, version) not in self._packs:
+                others.clear()
+                self._packs[image_set, version] = (pack, time.monotonic())
+                if len(self._packs) > _MOST_OPEN:
+                    others.append(self._packs.popitem(last=False)[1][0])
+                if self._closer is None:
+                    self._closer = threading.Thread(target=self._close_idle, name="pack-closer", daemon=True)
+                    self._closer.start()
+        for other in others:
+            other.close()
+
+    def _close_idle(self) -> None:
+        """Close what nobody has added to for a while, so that a pack that is deleted gives its room back."""
+        while True:
+            time.sleep(_IDLE_S)
+            with self._guard:
+                before = time.monotonic() - _IDLE_S
+                idle = [key for key, (_, since) in self._packs.items() if since < before]
+                packs = [self._packs.pop(key)[0] for key in idle]
+                if not self._packs:
+                    self._closer = None
+            for pack in packs:
+                pack.close()
+            if self._closer is None:
+                return
 
 
 def read_record(blobs: Blobs, cipher: Cipher, image_set: str, ref: Ref) -> bytes:

@@ -5,10 +5,10 @@ gave. Where nothing is left, limit and offset are the index's too.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from radloop.core.errors import InvalidInput
 from radloop.core.ports import Records, Row, Table, Term
@@ -71,6 +71,12 @@ ATTRIBUTES: Mapping[str, Attribute] = {
 COUNTED = frozenset({"NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances"})
 """Attributes that are worked out from the index, shown and never searched by."""
 
+_SEARCHABLE = {
+    level: frozenset(
+        key for key, each in ATTRIBUTES.items() if each.level in LEVELS[: place + 1] and key not in COUNTED
+    )
+    for place, level in enumerate(LEVELS)
+}
 _OF_LEVEL = {
     level: tuple(key for key, each in ATTRIBUTES.items() if each.level == level and key not in COUNTED)
     for level in LEVELS
@@ -91,6 +97,13 @@ _PARTS = re.compile(r"[\^=\s,\-.]+")
 _WILD = re.compile(r"[*?]")
 _FIRST_PAGE, _PAGE = 64, 500
 _WIDEST_LIST = 500
+_ANYTHING = frozenset({"", "*"})
+_RANGES = frozenset({"prefix", "glob", "between"})
+_OF_STUDIES = frozenset({"patient", "study"})
+_SHOWN = {STUDIES.name: ("modalities", "series", "instances"), IMAGE_SETS.name: ("study",)}
+"""Columns that results are made of besides the document."""
+_NOT_EMPTY = Term("series", "between", (1, None))  # a study without any has been deleted
+_CURRENT = Term("storage", "in", ("landed", "folded", "kept"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +130,8 @@ class Search:
     patients: frozenset[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """One result.
+class Match(NamedTuple):
+    """One result; a tuple, because searches make thousands of them.
 
     Attributes:
         values: What the index knows of it and the levels above, by keyword.
@@ -149,8 +161,7 @@ class Found:
 
 def searchable_at(level: str) -> frozenset[str]:
     """Keywords that a search at `level` may name: those of the level and of all above."""
-    above = LEVELS[: LEVELS.index(level) + 1]
-    return frozenset(key for key, each in ATTRIBUTES.items() if each.level in above and key not in COUNTED)
+    return _SEARCHABLE[level]
 
 
 def find(search: Search, records: Records) -> Found:
@@ -160,17 +171,15 @@ def find(search: Search, records: Records) -> Found:
         InvalidInput: An attribute cannot be searched at this level, or a value is not written as its VR wants it.
     """
     plan = _plan(search)
-    wanted = None if search.limit is None else search.limit + 1
-    if plan.is_exact and search.level in {"study", "series"}:
-        rows = records.search(
-            plan.table, plan.terms, order=plan.order, descending=plan.descending, limit=wanted, offset=search.offset
-        )
-        matches = [_READ[search.level](row, records) for row in rows]
+    limit = search.limit
+    wanted = None if limit is None else limit + 1
+    if plan.is_exact and search.level in _READ:
+        matches = list(_READ[search.level](_page(plan, records, wanted, search.offset), records))
     else:
         stop = None if wanted is None else search.offset + wanted
         matches = list(islice(_WALK[search.level](plan, search, records), search.offset, stop))
-    is_cut = search.limit is not None and len(matches) > search.limit
-    return Found(tuple(matches[: search.limit]), is_cut=is_cut)
+    is_cut = limit is not None and len(matches) > limit
+    return Found(tuple(matches[:limit]), is_cut=is_cut)
 
 
 def count(search: Search, records: Records) -> int:
@@ -180,9 +189,12 @@ def count(search: Search, records: Records) -> int:
         InvalidInput: As `find`.
     """
     plan = _plan(search)
-    if plan.is_exact and search.level in {"study", "series"}:
+    if plan.is_exact and search.level in _READ:
         return records.search_count(plan.table, plan.terms)
-    return sum(1 for _ in _WALK[search.level](plan, search, records))
+    if plan.is_exact and search.level == "instance" and not _names_instances(search):
+        return sum(records.search_count(INSTANCES, _of_image_set(row.key)) for row in _rows(plan, records))
+    everything = replace(search, limit=None, offset=0)
+    return sum(1 for _ in _WALK[search.level](plan, everything, records))
 
 
 # Planning
@@ -191,11 +203,11 @@ def count(search: Search, records: Records) -> int:
 _Rule = Callable[[Values], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(NamedTuple):
     """Conditions for the index, and rules for what they let through."""
 
     table: Table
+    columns: tuple[str, ...]
     terms: tuple[Term, ...]
     order: str
     descending: bool
@@ -208,16 +220,15 @@ class _Plan:
 
 
 def _plan(search: Search) -> _Plan:
-    table = STUDIES if search.level in {"patient", "study"} else IMAGE_SETS
-    unknown = set(search.wanted) - searchable_at(search.level)
-    if unknown:
+    table = STUDIES if search.level in _OF_STUDIES else IMAGE_SETS
+    if not search.wanted.keys() <= _SEARCHABLE[search.level]:
         raise InvalidInput("the search names an attribute that cannot be searched at this level")
     terms: list[Term] = []
     above: list[_Rule] = []
     below: list[_Rule] = []
     for keyword, text in search.wanted.items():
-        if text in {"", "*"}:
-            continue
+        if text in _ANYTHING or (keyword == "SOPInstanceUID" and _names_instances(search)):
+            continue  # instances that are named are looked up
         of_instance = ATTRIBUTES[keyword].level == "instance"
         more, is_enough = ([], False) if of_instance else _terms(keyword, text, table, fuzzy=search.fuzzy)
         terms += more
@@ -228,14 +239,14 @@ def _plan(search: Search) -> _Plan:
     if search.patients is not None:
         terms.append(Term("patient_id", "in", tuple(sorted(search.patients))))
     if table is STUDIES:
-        terms.append(Term("series", "between", (1, None)))  # one without any has been deleted
+        terms.append(_NOT_EMPTY)
     order, descending = _order(terms)
-    return _Plan(table, tuple(terms), order, descending, tuple(above), tuple(below))
+    return _Plan(table, _SHOWN[table.name], tuple(terms), order, descending, tuple(above), tuple(below))
 
 
 def _order(terms: Sequence[Term]) -> tuple[str, bool]:
     """The order that the index which narrows the search has anyway."""
-    ranged = {term.column for term in terms if term.relation in {"prefix", "glob", "between"}}
+    ranged = {term.column for term in terms if term.relation in _RANGES}
     if "patient_name" in ranged:
         return "patient_name", False
     return ("study_date", True) if "study_date" in ranged else ("updated", True)
@@ -258,7 +269,8 @@ def _terms(keyword: str, text: str, table: Table, *, fuzzy: bool) -> tuple[list[
 
 def _exact_term(column: str, vr: str, text: str) -> Term:
     if vr == "UI":
-        return Term(column, "in", tuple(_uids(text)))
+        uids = _uids(text)
+        return Term(column, "is" if len(uids) == 1 else "in", tuple(uids))
     return Term(column, "glob" if _WILD.search(text) else "is", (text,))
 
 
@@ -276,7 +288,7 @@ def _name_terms(column: str, text: str, *, fuzzy: bool) -> tuple[list[Term], boo
 
 
 def _uids(text: str) -> list[str]:
-    uids = [uid.strip(" \0") for uid in re.split(r"[,\\]", text)]
+    uids = [uid.strip(" \0") for uid in text.replace(",", "\\").split("\\")]
     if len(uids) > _WIDEST_LIST:
         raise InvalidInput(f"a list of UIDs may hold at most {_WIDEST_LIST}")
     return uids
@@ -372,13 +384,24 @@ def _rows(plan: _Plan, records: Records) -> Iterator[Row]:
     """The rows the index gives, in pages that grow, because most searches need few."""
     offset, limit = 0, _FIRST_PAGE
     while True:
-        page = records.search(
-            plan.table, plan.terms, order=plan.order, descending=plan.descending, limit=limit, offset=offset
-        )
+        page = _page(plan, records, limit, offset)
         yield from page
         if len(page) < limit:
             return
         offset, limit = offset + limit, _PAGE
+
+
+def _page(plan: _Plan, records: Records, limit: int | None, offset: int) -> list[Row]:
+    """A page of the rows the index gives, in order."""
+    return records.search(
+        plan.table,
+        plan.terms,
+        columns=plan.columns,
+        order=plan.order,
+        descending=plan.descending,
+        limit=limit,
+        offset=offset,
+    )
 
 
 def _walk_patients(plan: _Plan, search: Search, records: Records) -> Iterator[Match]:
@@ -391,38 +414,55 @@ def _walk_patients(plan: _Plan, search: Search, records: Records) -> Iterator[Ma
 
 
 def _walk_studies(plan: _Plan, search: Search, records: Records) -> Iterator[Match]:  # noqa: ARG001 — one signature
-    for row in _rows(plan, records):
-        match = _study(row, records)
-        if all(rule(match.values) for rule in plan.above):
-            yield match
+    return _kept(plan, _studies(_rows(plan, records), records))
 
 
 def _walk_series(plan: _Plan, search: Search, records: Records) -> Iterator[Match]:  # noqa: ARG001 — one signature
-    for row in _rows(plan, records):
-        match = _series(row, records)
-        if all(rule(match.values) for rule in plan.above):
-            yield match
+    return _kept(plan, _series(_rows(plan, records), records))
+
+
+def _kept(plan: _Plan, matches: Iterator[Match]) -> Iterator[Match]:
+    """Those that meet every rule above the instance."""
+    rules = plan.above
+    return (match for match in matches if all(rule(match.values) for rule in rules)) if rules else matches
 
 
 def _walk_instances(plan: _Plan, search: Search, records: Records) -> Iterator[Match]:
+    rules = plan.below
     for above, row in _instance_rows(plan, search, records):
         values = {**above.values, **_instance_values(row.document)}
-        if all(rule(values) for rule in plan.below):
+        if not rules or all(rule(values) for rule in rules):
             yield Match(values, above.study, above.image_set, row.key)
 
 
 def _instance_rows(plan: _Plan, search: Search, records: Records) -> Iterator[tuple[Match, Row]]:
     """Instances that may match, each with its series; by their own UID where that is asked for."""
-    current = Term("storage", "in", ("landed", "folded", "kept"))
-    uids = search.wanted.get("SOPInstanceUID")
-    if not uids or _WILD.search(uids):
-        for above in _walk_series(plan, search, records):
-            terms = [Term("image_set", "is", (above.image_set,)), current]
-            for row in records.search(INSTANCES, terms, order="number"):
-                yield above, row
+    if _names_instances(search):
+        yield from _named_instances(plan, search, records)
         return
+    most = None if search.limit is None or plan.below else search.offset + search.limit + 1
+    for above in _walk_series(plan, search, records):
+        rows = records.search(INSTANCES, _of_image_set(above.image_set), columns=(), order="number", limit=most)
+        for row in rows:
+            yield above, row
+        if most is not None:
+            most -= len(rows)  # who needs no more than that asks for no more
+
+
+def _of_image_set(identity: str | None) -> tuple[Term, ...]:
+    return (Term("image_set", "is", (identity,)), _CURRENT)
+
+
+def _names_instances(search: Search) -> bool:
+    """Whether instances are asked for by their own UIDs."""
+    uids = search.wanted.get("SOPInstanceUID")
+    return bool(uids) and not _WILD.search(str(uids))
+
+
+def _named_instances(plan: _Plan, search: Search, records: Records) -> Iterator[tuple[Match, Row]]:
     known: dict[str, Match | None] = {}
-    for row in records.search(INSTANCES, [Term("sop_uid", "in", tuple(_uids(uids))), current]):
+    named = _exact_term("sop_uid", "UI", search.wanted["SOPInstanceUID"])
+    for row in records.search(INSTANCES, (named, _CURRENT), columns=()):
         name = str(row.document["image_set"])
         if name not in known:
             known[name] = _series_if_meant(name, plan, records)
@@ -436,7 +476,7 @@ def _series_if_meant(name: str, plan: _Plan, records: Records) -> Match | None:
     row = records.get(IMAGE_SETS, name)
     if row is None or not all(_meets(row.columns, term) for term in plan.terms):
         return None
-    match = _series(row, records)
+    (match,) = _series((row,), records)
     return match if all(rule(match.values) for rule in plan.above) else None
 
 
@@ -462,41 +502,51 @@ def _meets(columns: Mapping[str, Any], term: Term) -> bool:
 # What the index knows
 
 
-def _study(row: Row, records: Records) -> Match:  # noqa: ARG001 — one signature
-    document, columns = row.document, row.columns
-    attributes = document["attributes"]
-    values = {
-        **{key: attributes.get(key) for key in (*_OF_LEVEL["patient"], *_OF_LEVEL["study"])},
-        "PatientID": document["patient_id"],
-        "StudyInstanceUID": document["study_uid"],
-        "ModalitiesInStudy": [word for word in str(columns["modalities"]).split("\\") if word],
-        "NumberOfStudyRelatedSeries": columns["series"],
-        "NumberOfStudyRelatedInstances": columns["instances"],
-    }
-    return Match(values, study=row.key)
+def _studies(rows: Iterable[Row], records: Records) -> Iterator[Match]:  # noqa: ARG001 — one signature
+    keys = (*_OF_LEVEL["patient"], *_OF_LEVEL["study"])
+    for row in rows:
+        document, columns = row.document, row.columns
+        values = dict(zip(keys, map(document["attributes"].get, keys), strict=True))
+        values["PatientID"] = document["patient_id"]
+        values["StudyInstanceUID"] = document["study_uid"]
+        values["ModalitiesInStudy"] = _modalities(columns)
+        values["NumberOfStudyRelatedSeries"] = columns["series"]
+        values["NumberOfStudyRelatedInstances"] = columns["instances"]
+        yield Match(values, row.key)
 
 
-def _series(row: Row, records: Records) -> Match:
-    document = row.document
-    attributes = document["attributes"]
-    study = records.get(STUDIES, str(row.columns["study"]))
-    modality = attributes.get("Modality") or "OT"
-    values = {
-        **{key: attributes.get(key) for level in LEVELS[:3] for key in _OF_LEVEL[level]},
-        "PatientID": document["patient_id"],
-        "StudyInstanceUID": document["study_uid"],
-        "SeriesInstanceUID": document["series_uid"],
-        "Modality": modality,
-        "ModalitiesInStudy": [modality] if study is None else _study(study, records).values["ModalitiesInStudy"],
-        "NumberOfSeriesRelatedInstances": document["instances"],
-    }
-    return Match(values, study=str(row.columns["study"]), image_set=row.key)
+def _series(rows: Iterable[Row], records: Records) -> Iterator[Match]:
+    keys = tuple(key for level in LEVELS[:3] for key in _OF_LEVEL[level])
+    known: dict[str, list[str] | None] = {}
+    for row in rows:
+        document, identity = row.document, str(row.columns["study"])
+        attributes = document["attributes"]
+        if identity not in known:
+            study = records.get(STUDIES, identity)
+            known[identity] = None if study is None else _modalities(study.columns)
+        modalities = known[identity]
+        modality = attributes.get("Modality") or "OT"
+        values = dict(zip(keys, map(attributes.get, keys), strict=True))
+        values["PatientID"] = document["patient_id"]
+        values["StudyInstanceUID"] = document["study_uid"]
+        values["SeriesInstanceUID"] = document["series_uid"]
+        values["Modality"] = modality
+        values["ModalitiesInStudy"] = [modality] if modalities is None else modalities
+        values["NumberOfSeriesRelatedInstances"] = document["instances"]
+        yield Match(values, identity, row.key)
+
+
+def _modalities(columns: Mapping[str, Any]) -> list[str]:
+    return [word for word in str(columns["modalities"]).split("\\") if word]
 
 
 def _instance_values(document: Mapping[str, Any]) -> dict[str, Any]:
-    image, attributes = document["image"] or {}, document["attributes"]
+    image, attribute = document["image"] or {}, document["attributes"].get
     return {
-        **{key: attributes.get(key) for key in ("ImageType", "ContentDate", "ContentTime", "InstanceNumber")},
+        "ImageType": attribute("ImageType"),
+        "ContentDate": attribute("ContentDate"),
+        "ContentTime": attribute("ContentTime"),
+        "InstanceNumber": attribute("InstanceNumber"),
         "SOPClassUID": document["sop_class"],
         "SOPInstanceUID": document["sop_uid"],
         "NumberOfFrames": image.get("frames"),
@@ -506,7 +556,7 @@ def _instance_values(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_READ: Mapping[str, Callable[[Row, Records], Match]] = {"study": _study, "series": _series}
+_READ: Mapping[str, Callable[[Iterable[Row], Records], Iterator[Match]]] = {"study": _studies, "series": _series}
 _WALK: Mapping[str, Callable[[_Plan, Search, Records], Iterator[Match]]] = {
     "patient": _walk_patients,
     "study": _walk_studies,

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from radloop.core.errors import InvalidInput, NotFound
+from radloop.core.errors import InvalidInput, NotFound, Unavailable
 from radloop.core.ports import Blobs, Span
 
 
@@ -49,6 +49,31 @@ class BlobsContract:
             writer.write(b"new")
             raise ZeroDivisionError
         assert list(blobs.keys()) == ["fresh"]
+
+    def test_a_growing_value_is_read_up_to_where_it_has_settled(self, blobs: Blobs) -> None:
+        growing = blobs.growing("folder/pack")
+        long = bytes(range(256)) * 1024
+        assert [growing.write(b"abc"), growing.write(long)] == [0, 3]
+        growing.settle()
+        growing.settle()
+        assert blobs.get("folder/pack") == b"abc" + long
+        if not growing.is_full:
+            assert growing.write(b"more") == 3 + len(long)
+            growing.settle()
+            assert blobs.get("folder/pack", Span(3 + len(long), 1 << 30)) == b"more"
+        growing.close()
+        growing.close()
+        growing.settle()
+        with pytest.raises(Unavailable):
+            growing.write(b"too late")
+        assert blobs.get("folder/pack")[:3] == b"abc"
+
+    def test_a_growing_value_that_was_closed_too_early_does_not_settle(self, blobs: Blobs) -> None:
+        growing = blobs.growing("pack")
+        growing.write(b"abc")
+        growing.close()
+        with pytest.raises(Unavailable):
+            growing.settle()
 
     def test_what_is_given_at_once_is_what_one_gets(self, blobs: Blobs) -> None:
         blobs.put("a", b"0123456789")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from radloop.core.errors import Conflict, NotFound
+from radloop.core.errors import Conflict, NotFound, Unavailable
 from radloop.core.events import ImageQuarantined
 from radloop.core.ports import Adjust, Bus, Change, Delete, Job, Jobs, Put, Records, Term
 from radloop.core.tables import INSTANCES, QUARANTINE, STUDIES
@@ -75,6 +75,19 @@ class RecordsContract:
         assert bus.events() == []
         records.commit(Change(writes=[put("a", 2, expected=1)], events=[event]))
         assert [told.event for told in bus.events()] == [event]
+
+    def test_a_change_waits_for_what_it_needs_and_is_not_made_without(self, records: Records) -> None:
+        asked: list[str] = []
+
+        def refuse() -> None:
+            raise Unavailable("on purpose")
+
+        with pytest.raises(Unavailable, match="on purpose"):
+            records.commit(Change(writes=[put("a")], needs=[lambda: asked.append("a"), refuse]))
+        assert records.get(QUARANTINE, "a") is None
+        records.commit(Change(writes=[put("b")], needs=[lambda: asked.append("b")]))
+        assert records.get(QUARANTINE, "b") is not None
+        assert asked == ["a", "b"]
 
     def test_of_two_that_expect_the_same_revision_one_wins(self, records: Records) -> None:
         outcomes: list[str] = []

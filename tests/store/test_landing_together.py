@@ -14,6 +14,7 @@ from radloop.core.errors import Conflict, Unavailable
 from radloop.core.identity import OWNER
 from radloop.core.ports import Change, Landing, Upload
 from radloop.core.tables import IMAGE_SETS, INSTANCES, PACKS, SERIES
+from radloop.store.packs import PackWriter, Ref
 from radloop.store.revisions import Revisions
 from tests.store.house import House, now, open_house, phantom
 
@@ -84,38 +85,39 @@ def before_commits(house: House, monkeypatch: pytest.MonkeyPatch, happens: Itera
     monkeypatch.setattr(house.records, "commit", late)
 
 
-def counted_packs(house: House, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names under which the house begins to write."""
-    names: list[str] = []
-    writer = house.blobs.writer
+def counted_records(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Kinds of the records that this process seals from now on."""
+    kinds: list[str] = []
+    add = PackWriter.add
 
-    def counted(key: str, **options: Any) -> Any:
-        names.append(key)
-        return writer(key, **options)
+    def counted(pack: PackWriter, kind: str, data: bytes) -> Ref:
+        kinds.append(kind)
+        return add(pack, kind, data)
 
-    monkeypatch.setattr(house.blobs, "writer", counted)
-    return names
+    monkeypatch.setattr(PackWriter, "add", counted)
+    return kinds
 
 
-def test_a_pack_is_written_once_however_often_others_come_first(
+def test_a_file_is_sealed_once_however_often_others_come_first(
     house: House, other: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = house.land_one_set(FILES[0])
-    names = counted_packs(house, monkeypatch)
-    before_commits(house, monkeypatch, (other.land(file) for file in FILES[1:4]))
+    other.land(*FILES[1:4])
+    before_commits(house, monkeypatch, (other.land(file) for file in FILES[5:8]))
+    sealed = counted_records(monkeypatch)
     assert house.land(FILES[4])[0].outcome == "ingested"
-    assert len(names) == 1
-    assert (house.images.get(name).instances, len(packs_on_disk(house))) == (5, 5)
+    assert len(sealed) == 1 + 3
+    assert (house.images.get(name).instances, len(packs_on_disk(house))) == (8, 2)
 
 
 def test_what_became_known_meanwhile_is_a_duplicate_and_the_rest_is_served_from_the_same_pack(
     house: House, other: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = house.land_one_set(FILES[0])
-    names = counted_packs(house, monkeypatch)
+    sealed = counted_records(monkeypatch)
     before_commits(house, monkeypatch, (other.land(file) for file in FILES[1:2]))
     assert [landing.outcome for landing in house.land(*FILES[1:3])] == ["duplicate", "ingested"]
-    assert len(names) == 1
+    assert len(sealed) == 2 + 1
     assert sorted(house.images.export(each) for each in house.images.instances(name)) == sorted(FILES[:3])
 
 
