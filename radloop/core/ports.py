@@ -102,8 +102,11 @@ class Blobs(Protocol):
         """
         ...
 
-    def at_once(self, key: str, span: Span) -> bytes | bytearray | None:
-        """What `get` gives, if that needs no waiting for a disk or a network; else None, which is always allowed."""
+    def at_once(self, key: str, span: Span) -> bytes | bytearray | memoryview | None:
+        """What `get` gives, if that needs no waiting for a disk or a network; else None, which is always allowed.
+
+        The next call from the same thread may write over it.
+        """
         ...
 
     def keys(self, prefix: str = "") -> Iterator[str]:
@@ -301,8 +304,7 @@ class Noted:
     hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     r"""One condition of a search on a column.
 
     Attributes:
@@ -335,8 +337,8 @@ class Change:
 class Records(Protocol):
     """Documents with searchable columns, committed together with the events they announce."""
 
-    def get(self, table: Table, key: str) -> Row | None:
-        """The record under `key`, or None."""
+    def get(self, table: Table, key: str, *, columns: tuple[str, ...] | None = None) -> Row | None:
+        """The record under `key`, or None; `columns` are those it is wanted with, None for all."""
         ...
 
     def find(
@@ -389,12 +391,35 @@ class Records(Protocol):
         """
         ...
 
+    def each(
+        self,
+        table: Table,
+        terms: Sequence[Term] = (),
+        *,
+        columns: tuple[str, ...] | None = None,
+        order: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+        after: int = 0,
+    ) -> Iterator[Row]:
+        """The rows of `search` as they stand at the call; each document is read when its turn comes."""
+        ...
+
     def search_count(self, table: Table, terms: Sequence[Term] = ()) -> int:
         """How many records meet all `terms`."""
         ...
 
     def stamp(self) -> int:
         """A number that is another one whenever anybody has committed anything since it was last asked for."""
+        ...
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Ask others to wait with what they commit while the block runs, so that what is read in it stays true.
+
+        It saves trying again where many change the same record; a change still names the revisions it expects, for a
+        store need not be able to make others wait.
+        """
         ...
 
     def commit(self, change: Change) -> None:
@@ -509,7 +534,7 @@ class Cipher(Protocol):
         """Encrypted and authenticated bytes."""
         ...
 
-    def open(self, sealed: bytes | bytearray, context: bytes) -> bytes:
+    def open(self, sealed: bytes | bytearray | memoryview, context: bytes) -> bytes:
         """The bytes that were sealed.
 
         Raises:

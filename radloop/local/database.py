@@ -5,7 +5,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ class Database:
         self._key = key.hex()
         self._local = threading.local()
         self._waiting: deque[_Piece] = deque()
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
+        self._depth = 0
         self._is_closed = False
         self._connections: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()  # a thread that ends lets go of its own
         self._guard = threading.Lock()
@@ -107,8 +109,23 @@ class Database:
             while not piece.is_done:
                 if self._is_closed:
                     raise Unavailable("the database is closed")
-                self._commit([self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))])
+                with self.alone():
+                    self._commit([self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))])
         return piece.told()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let nobody else write, in this process or another, while the block runs."""
+        with self._turn:
+            if not self._depth:
+                fcntl.flock(self._queue, fcntl.LOCK_EX)
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if not self._depth:
+                    fcntl.flock(self._queue, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Finish what is queued and close every connection."""
@@ -117,7 +134,8 @@ class Database:
                 return
             self._is_closed = True
             if self._waiting:
-                self._commit(list(self._waiting))
+                with self.alone():
+                    self._commit(list(self._waiting))
             with self._guard:
                 for connection in list(self._connections):
                     connection.close()
@@ -142,7 +160,6 @@ class Database:
     def _commit(self, batch: list["_Piece"]) -> None:
         """One transaction for the whole batch; nobody is told anything before the flush."""
         connection = self._writer
-        fcntl.flock(self._queue, fcntl.LOCK_EX)
         try:
             connection.execute("BEGIN IMMEDIATE")
             for piece in batch:
@@ -156,7 +173,6 @@ class Database:
             if not isinstance(error, Exception):
                 raise  # whoever interrupts us is told, and so is everybody who waited
         finally:
-            fcntl.flock(self._queue, fcntl.LOCK_UN)
             for piece in batch:
                 piece.is_done = True
 

@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
@@ -25,10 +26,11 @@ class SqliteRecords:
         self._database = database
         self._clock = clock
 
-    def get(self, table: Table, key: str) -> Row | None:
+    def get(self, table: Table, key: str, *, columns: tuple[str, ...] | None = None) -> Row | None:
         """See `Records.get`."""
-        found = self._database.read().execute(_getting(table), (key,)).fetchone()
-        return None if found is None else _rows(table.columns, (found,))[0]
+        names = table.columns if columns is None else columns
+        found = self._database.read().execute(_getting(table, names), (key,)).fetchone()
+        return None if found is None else next(_rows(names, (found,)))
 
     def find(
         self,
@@ -46,11 +48,11 @@ class SqliteRecords:
             values.append(after)
         order = "DESC" if newest_first else "ASC"
         query = (
-            f"SELECT {_selected(table.columns)} FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
+            f"SELECT {_selected(table, table.columns)} FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
             f" ORDER BY place {order} LIMIT ?"
         )
         values.append(-1 if limit is None else limit)
-        return _rows(table.columns, self._database.read().execute(query, values))
+        return list(_rows(table.columns, self._database.read().execute(query, values)))
 
     def count(self, table: Table, where: Mapping[str, str | int | None] | None = None) -> int:
         """See `Records.count`."""
@@ -71,15 +73,41 @@ class SqliteRecords:
         after: int = 0,
     ) -> list[Row]:
         """See `Records.search`."""
+        return list(
+            self.each(
+                table,
+                terms,
+                columns=columns,
+                order=order,
+                descending=descending,
+                limit=limit,
+                offset=offset,
+                after=after,
+            )
+        )
+
+    def each(
+        self,
+        table: Table,
+        terms: Sequence[Term] = (),
+        *,
+        columns: tuple[str, ...] | None = None,
+        order: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+        after: int = 0,
+    ) -> Iterator[Row]:
+        """See `Records.each`."""
         shape, values = _terms(terms)
         beyond = ""
         if after:
             beyond = "<" if descending else ">"
             values.append(after)
-        query = _searching(table, shape, columns, order, "DESC" if descending else "ASC", beyond)
-        values += (-1 if limit is None else limit, offset)
         names = table.columns if columns is None else columns
-        return _rows(names, self._database.read().execute(query, values))
+        query = _searching(table, shape, names, order, "DESC" if descending else "ASC", beyond)
+        values += (-1 if limit is None else limit, offset)
+        return _rows(names, self._database.read().execute(query, values).fetchall())
 
     def search_count(self, table: Table, terms: Sequence[Term] = ()) -> int:
         """See `Records.search_count`."""
@@ -89,6 +117,10 @@ class SqliteRecords:
     def stamp(self) -> int:
         """See `Records.stamp`."""
         return self._database.stamp()
+
+    def alone(self) -> AbstractContextManager[None]:
+        """See `Records.alone`."""
+        return self._database.alone()
 
     def commit(self, change: Change) -> None:
         """See `Records.commit`."""
@@ -187,21 +219,20 @@ _Clause = tuple[str, tuple[Any, ...]]
 
 
 @lru_cache(_STATEMENTS)
-def _getting(table: Table) -> str:
-    return f"SELECT {_selected(table.columns)} FROM {table.name} WHERE key = ?"  # noqa: S608 — names are ours
+def _getting(table: Table, columns: tuple[str, ...]) -> str:
+    return f"SELECT {_selected(table, columns)} FROM {table.name} WHERE key = ?"  # noqa: S608 — names are ours
 
 
 @lru_cache(_STATEMENTS)
 def _searching(  # noqa: PLR0917 — a look into the cache with names costs twice as much
-    table: Table, shape: _Shape, columns: tuple[str, ...] | None, order: str | None, way: str, beyond: str
+    table: Table, shape: _Shape, columns: tuple[str, ...], order: str | None, way: str, beyond: str
 ) -> str:
     clause = _clause(table, shape)
     if beyond:
         clause += f" AND place {beyond} ?"
     ordered = f"{_column(table, order)} {way}, place {way}" if order is not None else f"place {way}"
-    names = table.columns if columns is None else tuple(_column(table, column) for column in columns)
     return (
-        f"SELECT {_selected(names)} FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
+        f"SELECT {_selected(table, columns)} FROM {table.name} WHERE {clause}"  # noqa: S608 — names are ours
         f" ORDER BY {ordered} LIMIT ? OFFSET ?"
     )
 
@@ -275,8 +306,8 @@ def _column(table: Table, name: str) -> str:
     return name
 
 
-def _selected(columns: tuple[str, ...]) -> str:
-    return ", ".join(("key", "revision", "document", "place", *columns))
+def _selected(table: Table, columns: tuple[str, ...]) -> str:
+    return ", ".join(("key", "revision", "document", "place", *(_column(table, column) for column in columns)))
 
 
 def _where(table: Table, where: Mapping[str, str | int | None] | None) -> tuple[str, list[Any]]:
@@ -287,14 +318,14 @@ def _where(table: Table, where: Mapping[str, str | int | None] | None) -> tuple[
     return " AND ".join(clauses), values
 
 
-def _rows(names: tuple[str, ...], found: Iterable[tuple[Any, ...]]) -> list[Row]:
+def _rows(names: tuple[str, ...], found: Iterable[tuple[Any, ...]]) -> Iterator[Row]:
     loads = orjson.loads
     if not names:
-        return [Row(key, revision, loads(document), place) for key, revision, document, place in found]
-    return [
+        return (Row(key, revision, loads(document), place) for key, revision, document, place in found)
+    return (
         Row(one[0], one[1], loads(one[2]), one[3], dict(zip(names, one[4:], strict=True)))  # four stand before `names`
         for one in found
-    ]
+    )
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -29,7 +30,6 @@ from radloop.core.ports import (
     Landing,
     Put,
     Records,
-    Row,
     Term,
     Upload,
 )
@@ -45,6 +45,7 @@ from radloop.core.tables import (
 from radloop.dicom.parse import Instance, parse
 from radloop.store.instances import StoredInstance, instance_of, put_instance, supersede
 from radloop.store.packs import GrowingPack, OpenPacks, PackWriter, put_pack
+from radloop.store.recent import Recent, Standing
 from radloop.store.studies import Studies
 
 _TRIES = 20
@@ -102,6 +103,20 @@ class _Packed:
 
 
 @dataclass(slots=True, eq=False)
+class _Held:
+    """What is kept from one try to the next: arrivals that are sealed already, and the image set opened for them."""
+
+    packed: _Packed | None = None
+    opened: ImageSet | None = None
+
+    def let_go(self) -> None:
+        """Of what was sealed: it is of no use any more."""
+        if self.packed is not None:
+            self.packed.pack.close()
+            self.packed = None
+
+
+@dataclass(slots=True, eq=False)
 class _Waiting:
     """Arrivals of one series and one caller, and what became of them."""
 
@@ -132,8 +147,9 @@ class Landings:
     `land` returns. While the pack is on its way to the disk the commit is made ready. A crash in between leaves a pack
     nobody names, which the next start sweeps away.
 
-    Other processes may land into the same series. Whoever commits second looks again and commits again, with the pack
-    that is on the disk already; a record in it that somebody else has landed meanwhile is referred to by nobody.
+    Other processes may land into the same series. Whoever commits second looks again while the others wait and commits
+    again, with the pack that is on its way already; a record in it that somebody else has landed meanwhile is referred
+    to by nobody.
     """
 
     def __init__(self, blobs: Blobs, records: Records, keys: Keys, clock: Clock) -> None:
@@ -146,6 +162,7 @@ class Landings:
         self._waiting: dict[tuple[str, str], list[_Waiting]] = {}  # by series and principal
         self._guard = threading.Lock()
         self._open = OpenPacks()
+        self._recent = Recent(records)
         self._hashers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="hasher")
 
     def land(self, uploads: list[Upload], *, by: Principal, datastore: str = DEFAULT_DATASTORE) -> list[Landing]:
@@ -229,40 +246,90 @@ class Landings:
         Raises:
             Unavailable: Others were faster every time.
         """
-        packed: _Packed | None = None
-        opened: ImageSet | None = None
+        held = _Held(self._sealed_ahead(key, arrivals))
         for turn in range(_TRIES):
-            if turn:
+            if turn > 1:  # the store cannot make others wait
                 time.sleep(random.uniform(0.0, min(_PAUSE_S * turn, _LONGEST_PAUSE_S)))  # noqa: S311 — nothing secret
-            found = self._image_set(key)
-            if found is None:
-                image_set = opened = self._opened(arrivals[0].parsed, datastore, again=opened)
-            else:
-                image_set = image_set_of(found)
-            landings, fresh, older = self._sort_out(image_set, arrivals, is_new=found is None, again=turn > 0)
-            if packed is not None and not (fresh and packed.serves(image_set, fresh)):
-                packed.pack.close()
-                packed = None
-            if not fresh:
-                return landings
-            if packed is None:
-                packed = self._packed(image_set, fresh)
-            stored = _newest_shown([packed.instances[identity] for identity in fresh])
-            replaced = _replaced(stored, older)
-            revision = 0 if found is None else found.revision
-            grown, writes = self._writes(key, image_set, stored, replaced, expected=revision)
-            audit = [AuditEntry(by.id, "land", image_set.id)] * callers
+            is_alone = turn > 0 or held.packed is not None
             try:
-                self._record(grown, packed.pack, writes, audit)
+                with self._records.alone() if is_alone else nullcontext():
+                    landings, standing = self._tried(
+                        key, arrivals, by, datastore, held, again=turn > 0, callers=callers
+                    )
+                    standing.stamp = self._records.stamp() if is_alone else None
+                    self._recent.keep(key, standing)
+                    return landings
             except Conflict:
-                continue  # another process landed into the same series: look again
-            for identity in {new for _, new in replaced} | _doubled(stored):
-                place = fresh[identity].place
-                landings[place] = replace(landings[place], is_replacement=True)
-            return landings
-        if packed is not None:
-            packed.pack.close()
+                self._recent.forget(key)  # another process landed into the same series: look again
+            except BaseException:
+                self._recent.forget(key)
+                held.let_go()
+                raise
+        held.let_go()
         raise Unavailable("the image set kept changing while files were landing")
+
+    def _sealed_ahead(self, key: str, arrivals: list[_Arrival]) -> _Packed | None:
+        """Arrivals in the open pack of the image set they most likely go to, before others are made to wait.
+
+        None where that set is not known, or where what arrived is known to it.
+        """
+        recent = self._recent.get(key)
+        if recent is None or recent.image_set.is_closed:
+            return None
+        fresh = {instance_id(recent.image_set.id, one.parsed.sop_uid, one.digest): one for one in arrivals}
+        if recent.uids is not None:
+            is_known = not recent.uids.isdisjoint(one.parsed.sop_uid for one in arrivals)
+        else:
+            is_known = any(self._records.get(INSTANCES, identity) is not None for identity in fresh)
+        return None if is_known else self._packed(recent.image_set, fresh)
+
+    def _tried(
+        self,
+        key: str,
+        arrivals: list[_Arrival],
+        by: Principal,
+        datastore: str,
+        held: _Held,
+        *,
+        again: bool,
+        callers: int,
+    ) -> tuple[dict[int, Landing], Standing]:
+        """Commit as the image set stands now; what became of the arrivals, and of the image set.
+
+        Raises:
+            Conflict: Somebody else has changed it in between.
+        """
+        standing = self._standing(key, arrivals[0].parsed, datastore, held)
+        image_set = standing.image_set
+        landings, fresh, older = self._sort_out(standing, arrivals, again=again)
+        if held.packed is not None and not (fresh and held.packed.serves(image_set, fresh)):
+            held.let_go()
+        if not fresh:
+            return landings, standing
+        if held.packed is None:
+            held.packed = self._packed(image_set, fresh)
+        stored = _newest_shown([held.packed.instances[identity] for identity in fresh])
+        replaced = _replaced(stored, older)
+        grown, writes = self._writes(key, image_set, stored, replaced, expected=standing.revision)
+        self._record(grown, held.packed.pack, writes, [AuditEntry(by.id, "land", image_set.id)] * callers)
+        for identity in {new for _, new in replaced} | _doubled(stored):
+            place = fresh[identity].place
+            landings[place] = replace(landings[place], is_replacement=True)
+        if standing.uids is not None:
+            standing.uids.update(one.sop_uid for one in stored)
+        return landings, Standing(grown, standing.revision + 1, standing.uids)
+
+    def _standing(self, key: str, parsed: Instance, datastore: str, held: _Held) -> Standing:
+        """The image set that a series lands into: as remembered, as read, or opened."""
+        recent = self._recent.now(key)
+        if recent is not None:
+            return recent
+        series = self._records.get(SERIES, key)
+        row = None if series is None else self._records.get(IMAGE_SETS, series.document["image_set"])
+        if row is not None:
+            return Standing(image_set_of(row), row.revision)
+        held.opened = self._opened(parsed, datastore, again=held.opened)
+        return Standing(held.opened, 0, set())
 
     def _packed(self, image_set: ImageSet, fresh: Mapping[str, _Arrival]) -> _Packed:
         """Seal arrivals into the open pack of an image set, or a new one; they are on their way when this returns."""
@@ -312,13 +379,16 @@ class Landings:
             writes += [Put(SERIES, claim, named, named, expected=0) for claim in claims]
         return grown, writes
 
-    def _sort_out(self, image_set: ImageSet, arrivals: list[_Arrival], *, is_new: bool, again: bool) -> _Sorted:
+    def _sort_out(self, standing: Standing, arrivals: list[_Arrival], *, again: bool) -> _Sorted:
         """Tell duplicates, here or within the batch itself, from what is new.
 
         An instance whose SOP instance UID was edited stands under another one than it came with. The commit finds
         that it is there already, and it is looked for by its id when this is done `again`.
         """
-        uids = [] if is_new else list({arrival.parsed.sop_uid for arrival in arrivals})
+        image_set = standing.image_set
+        uids = list({arrival.parsed.sop_uid for arrival in arrivals})
+        if standing.uids is not None:
+            uids = [uid for uid in uids if uid in standing.uids]
         rows = [
             row
             for first in range(0, len(uids), _ASKED_AT_ONCE)
@@ -347,10 +417,6 @@ class Landings:
             if not known:
                 fresh[identity] = arrival
         return _Sorted(landings, fresh, [one for one in map(instance_of, rows) if one.superseded_by is None])
-
-    def _image_set(self, key: str) -> Row | None:
-        series = self._records.get(SERIES, key)
-        return None if series is None else self._records.get(IMAGE_SETS, series.document["image_set"])
 
     def _opened(self, parsed: Instance, datastore: str, *, again: ImageSet | None) -> ImageSet:
         """The image set of a series that has none; the one of the try before, where that opened one in vain."""

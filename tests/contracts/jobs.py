@@ -68,6 +68,30 @@ class JobsContract:
         with pytest.raises(NotFound):
             jobs.replay("a")
 
+    def test_a_discarded_dead_letter_is_never_done(self, records: Records, jobs: Jobs) -> None:
+        ask(records, "a", "b")
+        for _ in range(4):
+            jobs.failed(next_claim(jobs), "broken")
+        for _ in range(2):
+            jobs.discard("a")
+        assert [letter.job.id for letter in jobs.dead_letters()] == ["b"]
+        ask(records, "a")
+        assert jobs.claim("events") is None
+        assert jobs.pending() == 0
+        for name in ("a", "none"):
+            with pytest.raises(NotFound):
+                jobs.replay(name)
+        with pytest.raises(NotFound):
+            jobs.discard("none")
+
+    def test_only_a_dead_letter_can_be_discarded(self, records: Records, jobs: Jobs) -> None:
+        ask(records, "a")
+        with pytest.raises(NotFound):
+            jobs.discard("a")
+        jobs.done(next_claim(jobs))
+        with pytest.raises(NotFound):
+            jobs.discard("a")
+
     def test_a_worker_that_died_does_not_use_up_a_try(self, records: Records, jobs: Jobs) -> None:
         ask(records, "a")
         for _ in range(5):

@@ -1,6 +1,7 @@
 """What every Records must do. Subclass it and provide the `records` and `bus` fixtures."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -106,6 +107,22 @@ class RecordsContract:
             thread.join()
         assert sorted(outcomes) == ["lost"] * 15 + ["won"]
 
+    def test_what_is_read_alone_is_still_so_at_the_commit_and_others_follow(self, records: Records) -> None:
+        records.commit(Change(writes=[put("a", 0)]))
+
+        def add(_: int) -> None:
+            with records.alone():
+                row = records.get(QUARANTINE, "a")
+                assert row is not None
+                records.commit(Change(writes=[put("a", row.document["value"] + 1, expected=row.revision)]))
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(add, range(40)))
+        assert records.get(QUARANTINE, "a").document == {"value": 40}
+        with pytest.raises(ZeroDivisionError), records.alone():
+            raise ZeroDivisionError
+        records.commit(Change(writes=[put("b")]))
+
     def test_many_threads_lose_no_increment(self, records: Records) -> None:
         records.commit(Change(writes=[put("n", 0)]))
 
@@ -168,6 +185,49 @@ class RecordsContract:
         assert [row.key for row in records.search(QUARANTINE, after=second.order)] == ["c", "d"]
         assert [row.key for row in records.search(QUARANTINE, after=second.order, descending=True)] == ["a"]
         assert records.search_count(QUARANTINE, [Term("reason", "is", ("2",))]) == 2
+
+    def test_rows_come_with_the_columns_that_were_asked_for(self, records: Records) -> None:
+        records.commit(Change(writes=[Put(QUARANTINE, "a", {"value": 1}, {"reason": "r", "digest": "d"})]))
+        for columns, told in (
+            (None, {"reason": "r", "digest": "d"}),
+            (("digest",), {"digest": "d"}),
+            (("digest", "reason"), {"digest": "d", "reason": "r"}),
+            ((), {}),
+        ):
+            (row,) = records.search(QUARANTINE, [Term("reason", "is", ("r",))], columns=columns)
+            assert (row.key, row.document, row.revision, row.columns) == ("a", {"value": 1}, 1, told)
+            assert records.get(QUARANTINE, "a", columns=columns) == row
+        assert records.get(QUARANTINE, "z", columns=()) is None
+        with pytest.raises(KeyError):
+            records.search(QUARANTINE, columns=("document",))
+        with pytest.raises(KeyError):
+            records.get(QUARANTINE, "a", columns=("key, revision",))
+
+    def test_searches_of_one_shape_do_not_mix_up_their_values(self, records: Records) -> None:
+        words = {f"{n}": f"r{n}" for n in range(6)}
+        records.commit(Change(writes=[Put(QUARANTINE, k, {}, {"reason": v, "digest": k}) for k, v in words.items()]))
+
+        def keys(*terms: Term, limit: int | None = None, offset: int = 0) -> str:
+            return "".join(row.key for row in records.search(QUARANTINE, terms, limit=limit, offset=offset))
+
+        for n in range(6):
+            assert keys(Term("reason", "is", (f"r{n}",))) == f"{n}"
+            assert keys(Term("digest", "in", (f"{n}", "0"))) == "".join(sorted({f"{n}", "0"}))
+            assert keys(Term("digest", "between", (f"{n}", None))) == "012345"[n:]
+            assert keys(Term("digest", "between", (None, f"{n}"))) == "012345"[: n + 1]
+            assert keys(Term("digest", "between", ("1", f"{n}"))) == "012345"[1 : n + 1]
+            assert keys(Term("reason", "prefix", (f"r{n}",)), Term("digest", "glob", (f"?{'*' * n}",))) == f"{n}"
+            assert keys(limit=n, offset=1) == "12345"[:n]
+            assert records.search_count(QUARANTINE, [Term("digest", "between", (f"{n}", None))]) == 6 - n
+
+    def test_rows_that_come_one_by_one_are_those_of_the_moment_they_were_asked_for(self, records: Records) -> None:
+        records.commit(Change(writes=[put(f"{n}", n) for n in range(5)]))
+        asked = records.each(QUARANTINE, order="reason", descending=True, limit=3, offset=1, columns=("digest",))
+        wanted = records.search(QUARANTINE, order="reason", descending=True, limit=3, offset=1, columns=("digest",))
+        first = next(asked)
+        records.commit(Change(writes=[put("2", 9), put("x"), Delete(QUARANTINE, "1")]))
+        assert [first, *asked] == wanted
+        assert [row.document["value"] for row in wanted] == [3, 2, 1]
 
     def test_numbers_that_many_add_to_lose_nothing(self, records: Records) -> None:
         records.commit(Change(writes=[Put(STUDIES, "s", {"name": "kept"}, {"instances": 0, "series": 1})]))

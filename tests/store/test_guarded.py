@@ -33,6 +33,7 @@ LOOKS: dict[str, Callable[[GuardedImages, str, Any], object]] = {
     "instances": lambda images, name, _: images.instances(name),
     "frames": lambda images, name, _: images.frames(name),
     "frame": lambda images, name, _: images.frame(name, 0),
+    "frame_as": lambda images, name, _: images.frame_as(name, 0, "1.2.840.10008.1.2.1"),
     "preview": lambda images, name, _: images.preview(name, 0),
     "pixels": lambda images, name, _: images.pixels(name, 0),
     "thumbnail": lambda images, name, _: images.thumbnail(name),
@@ -42,7 +43,7 @@ LOOKS: dict[str, Callable[[GuardedImages, str, Any], object]] = {
     "complete": lambda images, name, _: images.complete(name),
     "exported": lambda images, name, _: images.exported(name),
 }
-READS = ("look", "frame", "preview", "pixels", "thumbnail", "volume", "export", "document")
+READS = ("look", "frame", "frame_as", "preview", "pixels", "thumbnail", "volume", "export", "document")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,12 @@ def packs_on_disk(house: House) -> set[str]:
 
 
 def before_commits(house: House, monkeypatch: pytest.MonkeyPatch, happens: Iterator[Any]) -> None:
-    """Before each commit of the house, let the next of these happen, as long as there are any."""
+    """Before each commit of the house, let the next of these happen, as long as there are any.
+
+    As with a store that cannot make others wait.
+    """
     commit = house.records.commit
+    monkeypatch.setattr(house.records, "alone", nullcontext)
 
     def late(change: Change) -> None:
         next(happens, None)
@@ -163,6 +168,20 @@ def test_other_bytes_that_came_first_under_the_same_uid_stand_behind_what_comes_
     assert (landing.outcome, landing.is_replacement) == ("ingested", True)
     assert house.images.get(name).instances == 2
     assert bytes(changed) in {house.images.export(each) for each in house.images.instances(name)}
+
+
+def test_who_remembers_how_a_series_stood_sees_what_another_process_did_to_it(house: House, other: House) -> None:
+    name = house.land_one_set(FILES[0])
+    changed = bytearray(FILES[1])
+    changed[-1] ^= 1  # one pixel
+    assert other.land(FILES[1])[0].outcome == "ingested"
+    (landing,) = house.land(bytes(changed))
+    assert (landing.outcome, landing.is_replacement) == ("ingested", True)
+    assert other.land(FILES[1])[0].outcome == "duplicate"
+    assert [landing.outcome for landing in house.land(*FILES[:3])] == ["duplicate", "duplicate", "ingested"]
+    assert house.images.get(name).instances == 3
+    Revisions(other.blobs, other.records, now, other.images).delete(name, by=OWNER)
+    assert house.land_one_set(FILES[0]) != name
 
 
 def test_who_is_too_late_every_time_is_told_to_come_again_and_leaves_nothing(

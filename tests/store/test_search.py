@@ -140,6 +140,36 @@ def test_pages_follow_each_other_without_gap_or_overlap(house: House, level: str
     assert count(Search(level, wanted, limit=1, offset=3), house.records) == len(everything.rows)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "number"),
+    [
+        ({"StudyInstanceUID": "1.2.1"}, 6),
+        ({"StudyInstanceUID": "1.2.1", "InstanceNumber": "2"}, 2),
+        ({"Modality": "CT"}, 9),
+        ({"SOPInstanceUID": "1.2.1.2.3\\1.2.2.1.1,1.2.9"}, 2),
+        ({"SOPInstanceUID": "1.2.1.2.*"}, 0),
+        ({"StudyInstanceUID": "1.2.1", "SOPInstanceUID": "1.2.2.1.1"}, 0),
+    ],
+)
+def test_instances_are_counted_whatever_the_page(house: House, wanted: dict[str, str], number: int) -> None:
+    for limit, offset in ((None, 0), (1, 0), (2, 1), (0, 0), (5, 20)):
+        search = Search("instance", wanted, limit=limit, offset=offset)
+        assert count(search, house.records) == number
+        shown = find(search, house.records)
+        assert len(shown.matches) == max(0, min(number - offset, number if limit is None else limit))
+        assert shown.is_cut == (limit is not None and number > offset + limit)
+
+
+def test_instances_come_by_their_number_whatever_order_they_landed_in(tmp_path: Path) -> None:
+    with open_house(tmp_path) as house:
+        for instance in (4, 0, 3, 1, 2):
+            house.land(person(0, instance=instance))
+        everything = find(Search("instance", {}), house.records).rows
+        assert [row["InstanceNumber"] for row in everything] == [1, 2, 3, 4, 5]
+        pages = [find(Search("instance", {}, limit=2, offset=n), house.records).rows for n in (0, 2, 4)]
+        assert [row for page in pages for row in page] == everything
+
+
 @pytest.mark.parametrize("level", ["patient", "study", "series", "instance"])
 def test_patients_out_of_scope_are_neither_found_nor_counted(house: House, level: str) -> None:
     scope = frozenset({"P2", "P9"})
