@@ -18,14 +18,31 @@ from radloop.dicom.parse import parse
 BOUNDARY = "bench-boundary"
 _READY_S = 0.3
 _LUA = """
-local requests, at = {}, 0
+local ffi = require("ffi")
+ffi.cdef("typedef struct { long s; long us; } moment; int gettimeofday(moment *, void *);")
+local now = function()
+  local moment = ffi.new("moment")
+  ffi.C.gettimeofday(moment, nil)
+  return tonumber(moment.s) * 1e6 + tonumber(moment.us)
+end
+local begun
+local requests, at, answered = {}, 0, 0
 init = function(args)
+  if args[3] then response = once end
+  begun = now()
   local headers = {["Accept"] = args[2]}
   for line in io.lines(args[1]) do requests[#requests + 1] = wrk.format("GET", line, headers) end
 end
 request = function()
   at = at % #requests + 1
   return requests[at]
+end
+once = function()
+  answered = answered + 1
+  if answered == #requests then
+    io.write(string.format("ONCE %d\\n", now() - begun))
+    wrk.thread:stop()
+  end
 end
 done = function(summary, latency, _)
   local errors = summary.errors
@@ -137,15 +154,15 @@ def store_together(peer: Peer, folders: Sequence[Path]) -> float:
 
 
 def wrk(  # noqa: PLR0917 — one line of what is asked how
-    peer: Peer, paths: Sequence[str], accept: str, connections: int, seconds: int, scratch: Path
+    peer: Peer, paths: Sequence[str], accept: str, connections: int, seconds: int, scratch: Path, *, once: bool = False
 ) -> Load:
-    """Ask for `paths` in turn over so many connections."""
+    """Ask for `paths` in turn over so many connections; until each was answered where that is to be `once`."""
     script, list_ = scratch / "frames.lua", scratch / "paths.txt"
     script.write_text(_LUA)
     list_.write_text("".join(f"{path}\n" for path in paths))
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(script)]
     told = subprocess.run(
-        [*command, f"http://{peer.address}", "--", str(list_), accept],
+        [*command, f"http://{peer.address}", "--", str(list_), accept, *(["once"] if once else [])],
         capture_output=True,
         text=True,
         check=True,
@@ -157,7 +174,12 @@ def wrk(  # noqa: PLR0917 — one line of what is asked how
     requests, microseconds, size, errors, p99 = map(int, found.groups())
     if errors:
         print(f"  {peer.name}: {errors} of {requests} requests failed, which do not count", file=sys.stderr)
-    good = max(0, requests - errors)
+    stopped = re.search(r"ONCE (\d+)", told)
+    if once and not stopped:
+        raise SystemExit(f"wrk was not answered {len(paths)} times in {seconds} s")
+    if stopped:
+        microseconds = int(stopped.group(1))  # wrk itself waits until its time is over
+    good = max(0, (len(paths) if once else requests) - errors)
     return Load(good / (microseconds / 1e6), size / max(1, requests), p99 / 1000)
 
 

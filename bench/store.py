@@ -29,9 +29,9 @@ from radloop.core.tables import TABLES
 from radloop.dicom.parse import parse
 from radloop.local.blobs import FileBlobs
 from radloop.local.database import Database
+from radloop.local.folders import folding_processes
 from radloop.local.keys import open_keyring
 from radloop.local.records import SqliteRecords
-from radloop.local.worker import folding_processes
 from radloop.store.folding import pixels_of
 from radloop.store.images import ImageStore
 

@@ -1,13 +1,11 @@
-"""The DIMSE door of one home, as a process of its own beside the HTTP doors and the worker."""
+"""The DIMSE door of one home: a child of `radloop up`, beside the HTTP doors and the worker.
 
-import logging
-import os
+The port stays bound in the parent: who calls while the child is started again waits, and is not refused.
+"""
+
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +13,18 @@ from pathlib import Path
 
 from radloop.core.errors import InvalidInput, Unavailable
 from radloop.core.settings import Settings
-from radloop.dimse.peers import Peer, Peers, peer_of, title_of
+from radloop.dimse.peers import Peers, peer_of, title_of
 from radloop.dimse.server import Server
-from radloop.local.processes import die_with_parent
+from radloop.local.processes import give_back_memory, keep_freed_memory
+from radloop.monitoring.associations import AssociationMeter
 from radloop.monitoring.logs import log_to_stderr
-from radloop.wiring import open_local
+from radloop.monitoring.metrics import load_metrics
+from radloop.wiring import contracts, open_local
 
 DEFAULT_PORT = 11112
 """The registered port of DICOM without root's rights."""
 
 _LAST_PORT = 65535
-_YOUNG_S = 10.0
-_GRACE_S = 8.0
-_LOG = logging.getLogger("radloop.up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,43 +66,23 @@ def entity_of(
     return Entity(ours, known, is_open, _bound(host, port))
 
 
-def keep(root: Path, entity: Entity, stopping: threading.Event) -> None:
-    """Run the process, and again whenever it dies, until `stopping`; the thread that calls this must live as long.
-
-    The port stays bound meanwhile: who calls while the process starts again waits, and is not refused.
-    """
-    descriptor = entity.listener.fileno()
-    command = [sys.executable, "-m", "radloop.associations", str(root), str(os.getpid()), str(descriptor)]
-    command += [str(int(entity.is_open)), entity.title, *entity.peers]
-    while not stopping.is_set():
-        started = time.monotonic()
-        process = subprocess.Popen(command, pass_fds=(descriptor,), stdin=subprocess.DEVNULL)  # noqa: S603 — it is ours
-        while process.poll() is None:
-            if stopping.wait(0.1):
-                process.terminate()
-                try:
-                    process.wait(timeout=_GRACE_S)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-                return
-        _LOG.error("the DIMSE process ended with status %d and is started again", process.returncode)
-        stopping.wait(0.0 if time.monotonic() - started > _YOUNG_S else 1.0)
-
-
-def associate(root: Path, listener: socket.socket, title: str, peers: Sequence[Peer], *, is_open: bool) -> None:
-    """Serve associations of the home `root` until a signal ends it."""
+def associate(root: Path, entity: Entity) -> None:
+    """Serve associations of the home `root` until SIGTERM."""
+    log_to_stderr()
+    warnings.simplefilter("ignore")  # libraries warn of values, and values are patients'
+    keep_freed_memory()
+    give_back_memory()
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with open_local(root) as installation:
         server = Server(
-            title,
+            entity.title,
             platform=installation.platform,
             images=installation.images,
-            peers=Peers(peers, is_open=is_open),
-            listener=listener,
+            peers=Peers([peer_of(peer) for peer in entity.peers], is_open=entity.is_open),
+            listener=entity.listener,
+            meter=AssociationMeter(load_metrics((contracts() / "metrics.json").read_text())),
         )
-        ended = threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: ended.set())
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=server.serve, name="dimse-accept", daemon=True).start()
         ended.wait()
         server.stop()
@@ -126,17 +103,3 @@ def _bound(host: str, port: int) -> socket.socket:
             f"port {port} is in use; choose another with --dimse-port, or leave DIMSE out with --no-dimse"
         ) from None
     return listener
-
-
-def main(arguments: Sequence[str]) -> None:
-    """The process: ROOT PARENT DESCRIPTOR OPEN TITLE PEER..."""
-    root, parent, descriptor, is_open, title, *peers = arguments
-    die_with_parent(int(parent))
-    log_to_stderr()
-    warnings.simplefilter("ignore")  # libraries warn of values, and values are patients'
-    listener = socket.socket(fileno=int(descriptor))
-    associate(Path(root), listener, title, [peer_of(peer) for peer in peers], is_open=is_open == "1")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -23,6 +23,8 @@ from radloop.commands.conform import conform_command
 from radloop.commands.credentials import credentials
 from radloop.commands.fsck import fsck_command
 from radloop.commands.ingest import send_in
+from radloop.commands.jobs import jobs
+from radloop.commands.quarantine import quarantine
 from radloop.commands.users import users
 from radloop.core.errors import Conflict, InvalidInput, RadloopError, Unavailable
 from radloop.core.images import SITES, Confidence
@@ -162,7 +164,7 @@ def phantom(out: Path, studies: int, slices: int, size: int, seed: int) -> None:
             for place, data in enumerate(study.files, 1):
                 (folder / f"{place:04d}.dcm").write_bytes(data)
             advance(1)
-    print(f"{studies} studies of {slices} slices in {out}")  # noqa: T201 — the answer
+    print(f"{studies} {'study' if studies == 1 else 'studies'} of {slices} slices in {out}")  # noqa: T201 — the answer
 
 
 @main.command(short_help="Write image sets back as they came in.")
@@ -297,6 +299,8 @@ def demo_command(
 main.add_command(users)
 main.add_command(audit)
 main.add_command(credentials)
+main.add_command(quarantine)
+main.add_command(jobs)
 main.add_command(fsck_command)
 main.add_command(conform_command)
 
@@ -448,6 +452,10 @@ def _all_image_sets(client: Client) -> Iterator[dict[str, Any]]:
                 break
 
 
+def _image_sets(count: int) -> str:
+    return "1 image set" if count == 1 else f"{count} image sets"
+
+
 def _print_report(report: dict[str, Any], as_json: bool) -> None:
     facts = {key: value for key, value in report.items() if key != "files"}
     if as_json:
@@ -455,7 +463,7 @@ def _print_report(report: dict[str, Any], as_json: bool) -> None:
         return
     print(  # noqa: T201 — the answer
         f"{facts['ingested']} ingested, {facts['duplicates']} known already, {facts['quarantined']} quarantined,"
-        f" {len(facts['image_sets'])} image sets" + (f", {facts['verified']} verified" if "verified" in facts else "")
+        f" {_image_sets(len(facts['image_sets']))}" + (f", {facts['verified']} verified" if "verified" in facts else "")
     )
     if "resent_bytes" in facts:
         print(  # noqa: T201 — the answer

@@ -2,58 +2,60 @@
 
 TLS and sign-in are the default; each can be left out on the loopback only.
 
-This process owns the home and runs granian; the worker is its child. Both kinds of children ask the kernel to be
-killed when this process goes, so that even `kill -9` leaves nobody serving or training.
+This process owns the home, loads what all need, and then only watches its children: doors, one a core, the worker,
+and the DIMSE door. They are forked from it, so that they share what is loaded, and ask the kernel to be killed when it
+goes, so that even `kill -9` leaves nobody serving or training.
 """
 
+import asyncio
 import gc
 import ipaddress
+import json
 import logging
 import os
 import shutil
 import signal
 import socket
 import ssl
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import httpx
-from granian import Granian
 from granian.constants import Interfaces, SSLProtocols
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
 from starlette.applications import Starlette
 
-from radloop.api.app import create_app
-from radloop.associations import Entity, entity_of, keep
+from radloop.api.app import create_app, operation_names
+from radloop.associations import Entity, associate, entity_of
 from radloop.core.errors import InvalidInput, Unavailable
 from radloop.core.identity import OWNER
+from radloop.local.family import Family, Member
+from radloop.local.folders import Nursery
 from radloop.local.home import Home
 from radloop.local.keys import renew_token
-from radloop.local.processes import die_with_parent, keep_freed_memory
+from radloop.local.processes import give_back_memory, keep_freed_memory
 from radloop.monitoring.logs import log_to_stderr
 from radloop.monitoring.metrics import COUNTED_IN
 from radloop.security.authority import Certificates, certificates
-from radloop.security.identities import new_password
+from radloop.security.passwords import new_password
 from radloop.wiring import open_local
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 STATIC = Path(__file__).parent / "viewer" / "static"
 FIRST_USER = "admin"
-_HOME = "RADLOOP_HOME"
-_PARENT = "RADLOOP_PARENT"
-_OPEN = "RADLOOP_OPEN"
-_NAMES = "RADLOOP_NAMES"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 — asked for by the caller; a client goes to the loopback
 _READY_S = 60.0
+_FOREVER_S, _CALL_S = 3600.0, 5.0
+_BACKLOG = 1024
 _MOST_DOORS = 4  # from there on flushes and the clients are what waits
-_COLLECTED_EVERY = (50_000, 20, 50)  # by default, one answer of many rows in ten waits for a look at every object
+COLLECTED_EVERY = (50_000, 20, 50)  # by default, one answer of many rows in ten waits for a look at every object
+_READ_AHEAD = 1 << 20  # each piece of a body wakes the event loop, so it should come in few
 _CERTIFICATE_CHECK_S = 6 * 3600.0
 _LOG = logging.getLogger("radloop.up")
 
@@ -122,9 +124,6 @@ def serve(
         entity = None if dimse is None else _entity(home, host, dimse, is_open=is_open)
         shown = _certificates(home, names) if has_tls else None
         url = f"{'https' if has_tls else 'http'}://{_bracketed(_WILDCARDS.get(host, host))}:{port}"
-        os.environ.update(
-            {_HOME: str(home.root), _PARENT: str(os.getpid()), _OPEN: str(int(is_open)), _NAMES: ",".join(names)}
-        )
         shutil.rmtree(home.shared, ignore_errors=True)
         (home.shared / "metrics").mkdir(parents=True, mode=0o700)
         os.environ[COUNTED_IN] = str(home.shared / "metrics")
@@ -138,56 +137,71 @@ def serve(
             dimse=None if entity is None else f"{entity.title}@{_bracketed(host)}:{entity.port}",
         )
         home.announce(url, dimse_port=None if entity is None else entity.port)
-        stopping = threading.Event()
-        keepers = [threading.Thread(target=_keep_worker, args=(home.root, stopping), name="worker-keeper", daemon=True)]
-        if entity is not None:
-            keepers.append(threading.Thread(target=keep, args=(home.root, entity, stopping), daemon=True))
-        for keeper in keepers:
-            keeper.start()
-        threading.Thread(target=_wait_ready, args=(started, needs_user, token, ready), daemon=True).start()
-        server = Granian(
-            "radloop.up:application",
-            address=host,
-            port=port,
-            interface=Interfaces.ASGI,
-            factory=True,
-            workers=_door_processes(home.settings().door_processes),
-            log_enabled=False,
-            respawn_failed_workers=True,
-            **_tls_options(shown),
+        doors = _Doors(
+            home, host, port, names, shown, is_open=is_open, among=_door_processes(home.settings().door_processes)
         )
-        if shown is not None:
-            renewer = (home, names, server.signal_handler_reload, stopping)
-            threading.Thread(target=_renew_certificates, args=renewer, daemon=True).start()
-        try:
-            server.serve()
-        finally:
-            stopping.set()
-            for keeper in keepers:
-                keeper.join(timeout=10)
+        members = [
+            Member(f"radloop-door-{number}", doors.serve, is_renewed=True) for number in range(1, doors.among + 1)
+        ]
+        members.append(Member("radloop-worker", lambda: work(home.root), grace_s=4.0))
+        if entity is not None:
+            members.append(Member("radloop-dimse", lambda: associate(home.root, entity)))
+        log_to_stderr()
+        operation_names()  # reads the model of HealthImaging, for all doors
+        family = Family(members)
+        waiting = _Waiting(started, needs_user, token, ready)
+        renewal = None if shown is None else _Renewal(home, names, family.renew)
+
+        def beside() -> float:
+            return min(waiting.look(), _FOREVER_S if renewal is None else renewal.look())
+
+        family.run(beside)
 
 
 def _door_processes(wanted: int) -> int:
     return wanted or min(os.cpu_count() or 1, _MOST_DOORS)
 
 
-def application() -> Starlette:
-    """The HTTP doors of the home named in the environment; granian calls this in its own process."""
-    die_with_parent(int(os.environ[_PARENT]))
-    keep_freed_memory()
-    log_to_stderr()
-    held = ExitStack()
-    installation = held.enter_context(open_local(Path(os.environ[_HOME])))
-    is_open = os.environ[_OPEN] == "1"
-    if not is_open:
-        installation.identities.trust(installation.home.owner_token.read_text(), OWNER)
-    hosts = frozenset(os.environ[_NAMES].split(",")) - {""}
-    static = STATIC if STATIC.is_dir() else None
-    app = create_app(installation.doors(static, hosts=hosts, is_open=is_open))
-    gc.freeze()  # what is there now stays, and need not be looked through again and again
-    gc.set_threshold(*_COLLECTED_EVERY)
-    app.state.held = held  # what nobody holds is closed; this stays open for the life of the process
-    return app
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """What a process of the HTTP doors is told; each binds the port for itself, and the kernel deals out callers."""
+
+    home: Home
+    host: str
+    port: int
+    names: tuple[str, ...]
+    shown: Certificates | None
+    is_open: bool
+    among: int
+
+    def serve(self) -> None:
+        """Serve until SIGTERM."""
+        keep_freed_memory()
+        log_to_stderr()
+        give_back_memory()
+        with open_local(self.home.root) as installation:
+            if not self.is_open:
+                installation.identities.trust(self.home.owner_token.read_text(), OWNER)
+            static = STATIC if STATIC.is_dir() else None
+            app = create_app(installation.doors(static, hosts=frozenset(self.names), is_open=self.is_open))
+            gc.freeze()  # what is there now stays, and need not be looked through again and again
+            gc.set_threshold(*COLLECTED_EVERY)
+            asyncio.run(self._serve(app))
+
+    async def _serve(self, app: Starlette) -> None:
+        server = Server(
+            app,
+            address=self.host,
+            port=self.port,
+            interface=Interfaces.ASGI,
+            backlog=_BACKLOG,
+            backpressure=max(1, _BACKLOG // self.among),
+            http1_settings=HTTP1Settings(max_buffer_size=_READ_AHEAD),
+            log_enabled=False,
+            **_tls_options(self.shown),
+        )
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
+        await server.serve()
 
 
 def trust(authority: Path | None) -> ssl.SSLContext | bool:
@@ -195,59 +209,81 @@ def trust(authority: Path | None) -> ssl.SSLContext | bool:
     return True if authority is None else ssl.create_default_context(cafile=authority)
 
 
-def work(root: Path, parent: int) -> None:
+def work(root: Path) -> None:
     """The worker process."""
-    die_with_parent(parent)
-    keep_freed_memory()
     log_to_stderr()
-    with open_local(root) as installation:
-        worker = installation.worker()
-        signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        installation.platform.jobs.release_abandoned()
-        worker.run()
-
-
-def _keep_worker(root: Path, stopping: threading.Event) -> None:
-    """Start the worker, and again whenever it dies; this thread must live as long as the process does."""
-    command = [sys.executable, "-m", "radloop.up", str(root), str(os.getpid())]
-    while not stopping.is_set():
-        started = time.monotonic()
-        worker = subprocess.Popen(command)  # noqa: S603 — the command is ours
-        while worker.poll() is None:
-            if stopping.wait(0.1):
-                worker.terminate()
-                try:
-                    worker.wait(timeout=4)
-                except subprocess.TimeoutExpired:
-                    worker.kill()
-                return
-        _LOG.error("the worker ended with status %d and is started again", worker.returncode)
-        stopping.wait(0.0 if time.monotonic() - started > 10 else 1.0)  # noqa: PLR2004 — a worker that dies young waits
+    with Nursery.forked() as nursery:
+        keep_freed_memory()
+        give_back_memory()
+        with open_local(root) as installation:
+            worker = installation.worker(nursery)
+            signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+            installation.platform.jobs.release_abandoned()
+            worker.run()
 
 
 def _entity(home: Home, host: str, dimse: Dimse, *, is_open: bool) -> Entity:
     return entity_of(home.settings(), host, dimse.port, title=dimse.title, peers=dimse.peers, is_open=is_open)
 
 
-def _wait_ready(started: Started, needs_user: bool, token: str, ready: Callable[[Started], None]) -> None:
-    """Wait until the doors answer; where nobody can sign in yet, have them make the first user."""
-    deadline = time.monotonic() + _READY_S
-    with httpx.Client(base_url=started.url, timeout=5, verify=trust(started.authority)) as client:
-        while time.monotonic() < deadline:
-            try:
-                if client.get("/healthz").is_success:
-                    ready(_with_first_user(started, client, token) if needs_user else started)
-                    return
-            except httpx.HTTPError:
-                time.sleep(0.1)
+@dataclass(slots=True)
+class _Waiting:
+    """Waits until the doors answer; where nobody can sign in yet, has them make the first user."""
 
+    started: Started
+    needs_user: bool
+    token: str
+    ready: Callable[[Started], None]
+    is_over: bool = False
+    deadline: float = field(default_factory=lambda: time.monotonic() + _READY_S)
 
-def _with_first_user(started: Started, client: httpx.Client, token: str) -> Started:
-    password = new_password()
-    body = {"name": FIRST_USER, "password": password, "roles": ["admin"]}
-    client.post("/api/v1/users", json=body, headers={"Authorization": f"Bearer {token}"}).raise_for_status()
-    return replace(started, first_user=FIRST_USER, password=password)
+    def look(self) -> float:
+        """Look once; gives the seconds until it wants to look again."""
+        if self.is_over:
+            return _FOREVER_S
+        self.is_over = self._is_answered() or time.monotonic() > self.deadline
+        return 0.1
+
+    def _is_answered(self) -> bool:
+        try:
+            self._call("GET", "/healthz")
+            if self.needs_user:
+                self._make_first_user()
+        except (OSError, HTTPException):
+            return False
+        self.ready(self.started)
+        return True
+
+    def _make_first_user(self) -> None:
+        password = new_password()
+        self._call("POST", "/api/v1/users", {"name": FIRST_USER, "password": password, "roles": ["admin"]})
+        self.started = replace(self.started, first_user=FIRST_USER, password=password)
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> None:
+        """Call a door, which must answer that all is well.
+
+        Raises:
+            OSError: Nobody answers yet, or not under our certificate.
+            HTTPException: The answer is another.
+        """
+        connection = self._connection()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"} if body else {}
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status >= 300:  # noqa: PLR2004 — 2xx is success
+                raise HTTPException(f"{path} was answered with {answer.status}")
+        finally:
+            connection.close()
+
+    def _connection(self) -> HTTPConnection:
+        place = urlsplit(self.started.url).netloc
+        if self.started.authority is None:
+            return HTTPConnection(place, timeout=_CALL_S)
+        return HTTPSConnection(
+            place, timeout=_CALL_S, context=ssl.create_default_context(cafile=self.started.authority)
+        )
 
 
 def _renewed_owner_token(home: Home, *, is_open: bool) -> str:
@@ -264,14 +300,23 @@ def _certificates(home: Home, names: tuple[str, ...]) -> Certificates:
     return certificates(home.keys, (*names, *twins), datetime.now(UTC))
 
 
-def _renew_certificates(
-    home: Home, names: tuple[str, ...], reload: Callable[[], None], stopping: threading.Event
-) -> None:
-    """Look at the certificate now and then, and have the doors take a new one in good time."""
-    while not stopping.wait(_CERTIFICATE_CHECK_S):
-        if _certificates(home, names).is_new:
-            _LOG.warning("the certificate was made anew, and the doors start again with it")
-            reload()
+@dataclass(slots=True)
+class _Renewal:
+    """Looks at the certificate now and then, and has the doors take a new one in good time."""
+
+    home: Home
+    names: tuple[str, ...]
+    renew: Callable[[], None]
+    due: float = field(default_factory=lambda: time.monotonic() + _CERTIFICATE_CHECK_S)
+
+    def look(self) -> float:
+        """Look if it is time to; gives the seconds until it is."""
+        if time.monotonic() >= self.due:
+            self.due = time.monotonic() + _CERTIFICATE_CHECK_S
+            if _certificates(self.home, self.names).is_new:
+                _LOG.warning("the certificate was made anew, and the doors start again with it")
+                self.renew()
+        return self.due - time.monotonic()
 
 
 def _tls_options(shown: Certificates | None) -> dict[str, Any]:
@@ -316,7 +361,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-if __name__ == "__main__":
-    work(Path(sys.argv[1]), int(sys.argv[2]))

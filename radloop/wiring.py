@@ -25,6 +25,7 @@ from radloop.local.blobs import FileBlobs
 from radloop.local.buckets import FileBuckets
 from radloop.local.bus import SqliteBus
 from radloop.local.database import Database
+from radloop.local.folders import Nursery
 from radloop.local.home import Home
 from radloop.local.jobs import SqliteJobs
 from radloop.local.keys import open_keyring
@@ -32,6 +33,7 @@ from radloop.local.models import RecordModels
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.records import SqliteRecords
 from radloop.local.shared import SharedNotes
+from radloop.local.shelf import FileShelf
 from radloop.local.worker import Worker
 from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
@@ -57,9 +59,9 @@ class Installation:
     audit: SqliteAudit
     identities: Identities
 
-    def worker(self) -> Worker:
-        """The worker of this home; the caller holds its lock."""
-        return Worker(self.platform, self.images, self.pipelines, self.home.inbox)
+    def worker(self, nursery: Nursery | None = None) -> Worker:
+        """The worker of this home; the caller holds its lock. Folding processes come from `nursery`."""
+        return Worker(self.platform, self.images, self.pipelines, self.home.inbox, nursery)
 
     def doors(self, static: Path | None = None, *, hosts: frozenset[str] = frozenset(), is_open: bool = False) -> Doors:
         """What the HTTP doors need.
@@ -69,11 +71,13 @@ class Installation:
             hosts: Names the server answers to besides those of the loopback.
             is_open: Whether every caller is the owner; only for a loopback address, or within this process.
         """
+        notes = SharedNotes(self.home.shared / "notes.sqlite")
+        self.identities.count_failures_in(notes)
         return Doors(
             platform=self.platform,
             images=self.images,
             champion=self.champion,
-            notes=SharedNotes(self.home.shared / "notes.sqlite"),
+            notes=notes,
             meter=Meter(load_metrics((contracts() / "metrics.json").read_text()), operation_names()),
             static=static,
             hosts=hosts,
@@ -128,7 +132,7 @@ def open_local(root: Path) -> Iterator[Installation]:
         home.inbox.mkdir(parents=True, exist_ok=True)
         records = SqliteRecords(database, now)
         recipe = {**recipe_for(os.cpu_count() or 1, gpu=False), **settings.training}
-        images = ImageStore(blobs, records, keyring, now)
+        images = ImageStore(blobs, records, keyring, now, FileShelf(home.kept, int(settings.kept_gigabytes * 1e9)))
         models = RecordModels(records, now)
         policy = RolePolicy(load_roles((contracts() / "roles.json").read_text()))
         identities = Identities(records, keyring, now, roles=policy.roles, session_hours=settings.session_hours)

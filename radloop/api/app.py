@@ -15,10 +15,11 @@ from radloop.api.doors import Doors
 from radloop.api.errors import answer_to
 from radloop.api.frames_first import FramesFirst
 from radloop.api.gate import Gate
-from radloop.api.healthimaging.routes import healthimaging_routes
+from radloop.api.healthimaging.routes import HealthImaging
 from radloop.api.healthimaging.routes import operation_names as healthimaging_names
 from radloop.api.openapi import OPERATIONS, PREFIX
 from radloop.api.operations import as_json
+from radloop.api.plain_paths import PlainPaths
 from radloop.api.principal import permitted
 from radloop.api.viewer import ViewerFiles
 from radloop.core.errors import NotFound, RadloopError
@@ -29,7 +30,8 @@ __all__ = ["Doors", "create_app", "operation_names"]
 
 def create_app(doors: Doors) -> Starlette:
     """The application on `doors`; it holds nothing else, so that any number may run beside each other."""
-    frames_of_healthimaging, *other_healthimaging = healthimaging_routes(doors)
+    healthimaging = HealthImaging(doors)
+    frames_of_healthimaging, *other_healthimaging = healthimaging.routes()
     routes: list[BaseRoute] = [
         frames_of_healthimaging,
         Route("/healthz", _healthy, name="healthz"),
@@ -43,7 +45,11 @@ def create_app(doors: Doors) -> Starlette:
         routes.append(Mount("/app", ViewerFiles(directory=doors.static, html=True), name="viewer"))
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Gate, doors=doors), Middleware(FramesFirst, doors=doors)],
+        middleware=[
+            Middleware(Gate, doors=doors),
+            Middleware(FramesFirst, doors=doors, healthimaging=healthimaging),
+            Middleware(PlainPaths, routes=routes),
+        ],
         exception_handlers={HTTPException: _refused, RadloopError: _refused},
     )
     app.state.doors = doors

@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
+from starlette.types import Message
 
 _SHARED = re.compile(r"/dicomweb(/.*)?|/datastore/[^/]+/(studies|series|instances)(/.*)?")
 _METHODS = "GET, HEAD, POST, OPTIONS"
@@ -27,7 +28,7 @@ def is_shared(path: str) -> bool:
 
 def allowed_origin(path: str, headers: Headers, origins: Collection[str]) -> str | None:
     """The origin of a request, where it is another's and is let in at this address."""
-    origin = headers.get("origin")
+    origin = headers.get("origin") if origins else None
     return origin if origin is not None and origin in origins and is_shared(path) else None
 
 
@@ -43,12 +44,15 @@ def preflight(method: str, headers: Headers, origin: str | None) -> Response | N
     return Response(status_code=204, headers=told)
 
 
-def share(path: str, origin: str | None, answer: MutableHeaders) -> None:
-    """Tell in an answer whether the page that asked may read it."""
+def share(path: str, origin: str | None, start: Message) -> None:
+    """Tell in the start of an answer whether the page that asked may read it."""
     if not is_shared(path):
         return
-    answer.add_vary_header("Origin")
+    vary = [value for name, value in start["headers"] if name == b"vary"]
+    start["headers"] = [header for header in start["headers"] if header[0] != b"vary"]
+    start["headers"].append((b"vary", b", ".join([*vary, b"Origin"])))
     if origin is not None:
+        answer = MutableHeaders(scope=start)
         answer["Access-Control-Allow-Origin"] = origin
         answer["Access-Control-Expose-Headers"] = _EXPOSED
         answer["Cross-Origin-Resource-Policy"] = "cross-origin"

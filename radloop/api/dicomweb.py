@@ -15,13 +15,14 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from radloop.api import wado
-from radloop.api.dicom_json import dicom_json_answer, require_json
+from radloop.api.dicom_json import DICOM_JSON, require_json, written_answer
 from radloop.api.doors import Doors
 from radloop.api.errors import refusal
 from radloop.api.gate import OPERATION
 from radloop.api.metadata import Documents
 from radloop.api.principal import permitted
-from radloop.api.qido import page, query_of
+from radloop.api.qido import Answers, page, query_of
+from radloop.api.removal import DELETE, remove
 from radloop.api.rendered import rendered
 from radloop.api.stow import Destination, store
 from radloop.core.errors import InvalidInput, PixelDataMismatch, UnsupportedPixels
@@ -29,6 +30,7 @@ from radloop.core.identity import Principal
 from radloop.core.tables import DEFAULT_DATASTORE
 from radloop.dicom.values import is_uid
 from radloop.store.datastores import Datastores
+from radloop.store.revisions import Revisions
 
 PREFIX = "/dicomweb"
 SCOPED = "/datastore/{datastore}"
@@ -50,6 +52,7 @@ class Call:
     doors: Doors
     principal: Principal
     documents: Documents
+    answers: Answers
 
     @property
     def datastore(self) -> str:
@@ -124,10 +127,13 @@ class Operation:
 
 def dicomweb_routes(doors: Doors) -> list[BaseRoute]:
     """Every address of the service, one route each, whatever methods it knows."""
-    documents = Documents()
+    documents, answers = Documents(), Answers()
     return [
         Route(
-            prefix + path, _endpoint(operations, doors, documents), methods=[*operations, "OPTIONS"], name=prefix + path
+            prefix + path,
+            _endpoint(operations, doors, documents, answers),
+            methods=[*operations, "OPTIONS"],
+            name=prefix + path,
         )
         for prefix in (PREFIX, SCOPED)
         for path, operations in _ADDRESSES.items()
@@ -142,7 +148,7 @@ def origin_of(request: Request, public_url: str) -> str:
     """
     if public_url:
         return public_url.rstrip("/")
-    scheme, host = request.url.scheme, request.headers["host"]
+    scheme, host = request.scope["scheme"], request.headers["host"]
     server = request.scope.get("server")
     try:
         has_port = urlsplit(f"//{host}").port is not None
@@ -154,7 +160,7 @@ def origin_of(request: Request, public_url: str) -> str:
 
 
 def _endpoint(
-    operations: Mapping[str, Operation], doors: Doors, documents: Documents
+    operations: Mapping[str, Operation], doors: Doors, documents: Documents, answers: Answers
 ) -> Callable[[Request], Awaitable[Response]]:
     allow = ", ".join(sorted({*operations, "HEAD", "OPTIONS"} if "GET" in operations else {*operations, "OPTIONS"}))
 
@@ -167,7 +173,7 @@ def _endpoint(
             principal = permitted(request, operation.action)  # nothing to look up
         else:
             principal = await run_in_threadpool(permitted, request, operation.action)
-        call = Call(request, doors, principal, documents)
+        call = Call(request, doors, principal, documents, answers)
         try:
             if operation.answer is _store:
                 return await _store(call)
@@ -179,7 +185,8 @@ def _endpoint(
 
 
 async def _store(call: Call) -> Response:
-    require_json(call.headers)
+    if call.request.scope["query_string"] or call.request.headers.get("accept") != DICOM_JSON:
+        require_json(call.headers)
     is_default = "datastore" not in call.request.path_params  # which needs no look, and so no thread
     datastore = DEFAULT_DATASTORE if is_default else await run_in_threadpool(lambda: call.datastore)
     destination = Destination(datastore, call.uids.get("StudyInstanceUID"), call.base)
@@ -194,15 +201,17 @@ def _search(level: str) -> Answer:
         query = query_of(
             level, call.request.query_params, call.uids, datastore=call.datastore, patients=images.patients
         )
-        found = page(query, images, call.doors.images, call.doors.platform.records, call.base)
+        records = call.doors.platform.records
+        base = call.base
+        found = call.answers.get(query, base, records, lambda: page(query, images, call.doors.images, records, base))
         headers = {"Vary": "Accept"}
         if found.total is not None:
             headers["X-Total-Count"] = str(found.total)
         if found.is_cut:
             headers["Warning"] = '299 radloop "There are more results; ask for them with offset."'
-        if not found.documents:
+        if not found.body:
             return Response(status_code=204, headers=headers)
-        return dicom_json_answer(found.documents, headers=headers)
+        return written_answer(found.body, headers=headers)
 
     return answer
 
@@ -232,6 +241,13 @@ def _thumbnail(call: Call) -> Response:
     return rendered(call.visit, call.request.query_params, numbers, is_thumbnail=True)
 
 
+def _remove(call: Call) -> Response:
+    platform = call.doors.platform
+    revisions = Revisions(platform.blobs, platform.records, platform.clock, call.doors.images)
+    remove(call.visit, call.doors.images, revisions, platform.audit)
+    return Response(status_code=204)
+
+
 def _require_datastore(identity: str, doors: Doors) -> None:
     """Go on only where there is such a data store.
 
@@ -251,11 +267,15 @@ _RENDERED = Operation("retrieveRendered", READ, _rendered)
 _THUMBNAIL = Operation("retrieveThumbnail", READ, _thumbnail)
 _RETRIEVED = Operation("retrieveInstances", EXPORT, _files)
 
+_STUDY_DELETED = Operation("deleteStudy", DELETE, _remove)
+_SERIES_DELETED = Operation("deleteSeries", DELETE, _remove)
+_INSTANCE_DELETED = Operation("deleteInstance", DELETE, _remove)
+
 _ADDRESSES: Mapping[str, Mapping[str, Operation]] = {
     "/studies": {"GET": _STUDIES, "POST": _STORE},
     "/series": {"GET": _SERIES_FOUND},
     "/instances": {"GET": _INSTANCES_FOUND},
-    _STUDY: {"GET": _RETRIEVED, "POST": _STORE},
+    _STUDY: {"GET": _RETRIEVED, "POST": _STORE, "DELETE": _STUDY_DELETED},
     f"{_STUDY}/series": {"GET": _SERIES_FOUND},
     f"{_STUDY}/instances": {"GET": _INSTANCES_FOUND},
     f"{_SERIES}/instances": {"GET": _INSTANCES_FOUND},
@@ -272,8 +292,8 @@ _ADDRESSES: Mapping[str, Mapping[str, Operation]] = {
     f"{_FRAMES}/thumbnail": {"GET": _THUMBNAIL},
     _FRAMES: {"GET": Operation("retrieveFrames", READ, _frames)},
     f"{_INSTANCE}/bulkdata/{{path:path}}": {"GET": Operation("retrieveBulkData", READ, _bulk)},
-    _SERIES: {"GET": _RETRIEVED},
-    _INSTANCE: {"GET": _RETRIEVED},
+    _SERIES: {"GET": _RETRIEVED, "DELETE": _SERIES_DELETED},
+    _INSTANCE: {"GET": _RETRIEVED, "DELETE": _INSTANCE_DELETED},
 }
 
 OPERATION_NAMES = tuple(dict.fromkeys(each.name for address in _ADDRESSES.values() for each in address.values()))

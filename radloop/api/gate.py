@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,6 +37,8 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _RAW_HEADERS = tuple((name.lower().encode(), value.encode()) for name, value in _HEADERS.items())
+_RAW_NAMES = frozenset(name.lower().encode() for name in (*_HEADERS, "Strict-Transport-Security"))
+_RAW_SECURE = (*_RAW_HEADERS, (b"strict-transport-security", b"max-age=31536000"))
 
 
 class Gate:
@@ -59,10 +61,10 @@ class Gate:
             nonlocal has_started, sent
             if message["type"] == "http.response.start":
                 has_started = True
-                told = MutableHeaders(scope=message)
-                _finish(told, is_secure=scope.get("scheme") == "https")
-                share(scope["path"], origin, told)
-            sent += len(message.get("body", b""))
+                _finish(message, is_secure=scope.get("scheme") == "https")
+                share(scope["path"], origin, message)
+            else:
+                sent += len(message.get("body", b""))
             await send(message)
 
         why = objection(scope["method"], asked, self._doors.hosts, is_welcome=origin is not None)
@@ -122,13 +124,16 @@ def _is_known(host: str, hosts: frozenset[str]) -> bool:
         return False
 
 
-def _finish(headers: MutableHeaders, *, is_secure: bool) -> None:
-    here = {name for name, _ in headers.raw}
-    for name, value in _RAW_HEADERS:
-        if name in here:
-            headers[name.decode()] = value.decode()
-        else:
-            headers.raw.append((name, value))  # to look for it again in every header costs more than a small frame
-    if is_secure:
-        headers["Strict-Transport-Security"] = "max-age=31536000"
-    headers.setdefault("Cache-Control", "no-store")
+def _finish(message: Message, *, is_secure: bool) -> None:
+    """Put what every answer carries into the headers of this one; what it says itself of these counts less.
+
+    They are looked through once, as bytes: to search for each name anew costs more than a small frame.
+    """
+    raw = list(message["headers"])
+    here = {name for name, _ in raw}
+    if not here.isdisjoint(_RAW_NAMES):
+        raw = [(name, value) for name, value in raw if name not in _RAW_NAMES]
+    raw += _RAW_SECURE if is_secure else _RAW_HEADERS
+    if b"cache-control" not in here:
+        raw.append((b"cache-control", b"no-store"))
+    message["headers"] = raw

@@ -12,7 +12,8 @@ from radloop.api.operations import Ask, as_json, json_body
 from radloop.api.principal import cookie_name, is_secure, session_of
 from radloop.core.errors import InvalidInput, Unavailable
 from radloop.core.identity import Principal
-from radloop.security.identities import Credential, Identities, Session, User
+from radloop.security.accounts import Credential, Session, User
+from radloop.security.identities import Identities
 
 MOST_PATIENTS = 10_000
 LONGEST_PASSWORD = 1024

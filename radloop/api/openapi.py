@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from radloop import __version__
-from radloop.api import identities, image_sets, loop, resumable, studies, uploads
+from radloop.api import identities, image_sets, loop, quarantine, resumable, studies, uploads
 from radloop.api.operations import Ask, Header, Operation, Query, as_json
 from radloop.api.principal import ANYBODY, SIGNED_IN
 from radloop.api.schemas import SCHEMAS
@@ -45,12 +45,16 @@ def _limit(most: int) -> Query:
 _HEAD = Query("head", {"type": "string", "pattern": "^[0-9a-f]{64}$"}, "A head kept before, which the chain must hold.")
 _COMPLETE = Query("complete", {"enum": ["0", "1"]}, "1 closes the image sets that were touched.")
 _STATE = Query("state", {"enum": ["INGESTED", "VERIFIED", "REJECTED"]}, "Only image sets in this state.")
+_IMAGES = Query("images", {"enum": ["0", "1"]}, "1: with state INGESTED, only image sets that have images.")
 _NEXT = Query("after", {"type": "string"}, "`next` of the page before.")
 _SEQUENCE = Query("after", {"type": "integer", "minimum": 0}, "Events behind this one; without it the newest first.")
 _BEFORE = Query("before", {"type": "integer", "minimum": 0}, "Only entries before this one.")
 _PRINCIPAL = Query("principal", {"type": "string"}, "Only what this principal did.")
 _ACTION = Query("action", {"type": "string"}, "Only this action.")
 _SUBJECT = Query("subject", {"type": "string"}, "Only what was done to this.")
+_CODE = Query("code", {"type": "string"}, "Only what was put aside for this reason.")
+_ENTRY = Query("after", {"type": "string"}, "Id of the last entry of the page before.")
+_DATASTORE = Query("datastore", {"type": "string"}, "The data store to land in; without it the default one.")
 _FILES = ("multipart/form-data", "application/dicom")
 _BYTES = {"type": "integer", "minimum": 0}
 _TUS = Header("Tus-Resumable", "The version of tus that is spoken.", {"const": resumable.VERSION}, required=True)
@@ -75,7 +79,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Image sets, newest first",
         "Worklist",
         image_sets.list_image_sets,
-        query=(_STATE, _limit(500), _NEXT),
+        query=(_STATE, _IMAGES, _limit(500), _NEXT),
         action="image.search",
     ),
     Operation(
@@ -277,6 +281,26 @@ OPERATIONS: tuple[Operation, ...] = (
         action="job.read",
     ),
     Operation(
+        "getDeadLetter",
+        "GET",
+        "/jobs/dead-letters/{id}",
+        "One job that was given up on",
+        "DeadLetter",
+        loop.get_dead_letter,
+        refusals=(404,),
+        action="job.read",
+    ),
+    Operation(
+        "deleteDeadLetter",
+        "DELETE",
+        "/jobs/dead-letters/{id}",
+        "Forget a dead letter",
+        "DiscardedJob",
+        loop.discard_dead_letter,
+        refusals=(404,),
+        action="job.replay",
+    ),
+    Operation(
         "replayJob",
         "POST",
         "/jobs/{id}/replay",
@@ -409,9 +433,51 @@ OPERATIONS: tuple[Operation, ...] = (
         "/quarantine",
         "What could not be accepted, newest first",
         "Quarantine",
-        image_sets.list_quarantine,
-        query=(_limit(1000),),
+        quarantine.list_quarantine,
+        query=(_limit(1000), _CODE, _ENTRY),
+        refusals=(404,),
         action="quarantine.read",
+    ),
+    Operation(
+        "getQuarantined",
+        "GET",
+        "/quarantine/{id}",
+        "One file that could not be accepted, also one that has left quarantine",
+        "Quarantined",
+        quarantine.get_entry,
+        refusals=(404,),
+        action="quarantine.read",
+    ),
+    Operation(
+        "getQuarantinedFile",
+        "GET",
+        "/quarantine/{id}/file",
+        "The bytes as they arrived",
+        "application/octet-stream",
+        quarantine.get_file,
+        refusals=(404, 409),
+        action="quarantine.manage",
+    ),
+    Operation(
+        "releaseQuarantined",
+        "POST",
+        "/quarantine/{id}/release",
+        "Land a quarantined file again; what is refused again stays",
+        "QuarantineRelease",
+        quarantine.release,
+        query=(_DATASTORE,),
+        refusals=(404, 409, 503),
+        action="quarantine.manage",
+    ),
+    Operation(
+        "deleteQuarantined",
+        "DELETE",
+        "/quarantine/{id}",
+        "Delete the bytes of a quarantined file for good",
+        "Quarantined",
+        quarantine.discard,
+        refusals=(404, 409),
+        action="quarantine.manage",
     ),
     Operation(
         "predict",

@@ -1,10 +1,13 @@
 """QIDO-RS: what a query asks for, and the results as DICOM JSON (PS3.18 §10.6). `store.search` finds them."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
+import orjson
 from starlette.datastructures import QueryParams
 
 from radloop.api.dicom_json import Document, element
@@ -47,7 +50,23 @@ _COUNTED_FAST = frozenset(
 )
 _NARROW = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
-_RETRIEVE_URL, _AVAILABILITY = "00081190", "00080056"
+_OF_DOOR = {"InstanceAvailability": ("00080056", "CS"), "RetrieveURL": ("00081190", "UR")}
+_TOLD = tuple(
+    sorted(
+        (tag, vr, keyword)
+        for keyword, (tag, vr) in {**{key: (each.tag, each.vr) for key, each in ATTRIBUTES.items()}, **_OF_DOOR}.items()
+    )
+)
+"""Tag, VR and keyword of all that results may tell, in the order of the tags."""
+_OWN = tuple(each for each in _TOLD if each[2] in {"SOPInstanceUID", "ContentTime", "InstanceNumber", "RetrieveURL"})
+"""What seldom two instances of a series have in common."""
+_SHARED = tuple(
+    each for each in ATTRIBUTES if ATTRIBUTES[each].level == "instance" and each not in {k for *_, k in _OWN}
+)
+_SLOT = b"\0"  # which never stands in JSON
+_ROOM_BYTES = 8 << 20
+_SMALLEST_KEPT = 8192
+_SEARCH_FIELDS = tuple(each.name for each in fields(Search) if each.name != "wanted")
 _BULK = ("00080005", "7FE00010", "7FE00008", "7FE00009")
 
 
@@ -65,14 +84,72 @@ class Query:
     fields: tuple[str, ...]
     is_full: bool
 
+    @property
+    def shows_headers(self) -> bool:
+        """Whether results hold more than the index knows."""
+        return self.is_full or bool(self.fields)
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Results as they are told; `total` is None where counting would cost more than it tells."""
+    """Results as they are told.
 
-    documents: list[Document]
+    Attributes:
+        body: A JSON array; empty where nothing was found.
+        is_cut: There are more.
+        total: How many there are; None where counting would cost more than it tells.
+    """
+
+    body: bytes
     is_cut: bool
     total: int | None
+
+
+class Answers:
+    """Pages that were told lately, for as long as nobody has committed anything since; small ones are made faster.
+
+    A page stands under everything it depends on: the whole search, with its data store and the patients the caller may
+    know of, and the address that results are retrieved from. The stamp of the index is taken before the search, so
+    that a page never counts as newer than what it was made of. What shows headers is never kept: reading those is
+    audited.
+    """
+
+    def __init__(self, room_bytes: int = _ROOM_BYTES) -> None:
+        self._room = room_bytes
+        self._held = 0
+        self._pages: OrderedDict[Hashable, tuple[int, Page]] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def get(self, query: "Query", base: str, records: Records, make: Callable[[], Page]) -> Page:
+        """The page of `query`; `make` makes it where it is not here or may have changed."""
+        if query.shows_headers:
+            return make()
+        key, stamp = (_key(query.search), base), records.stamp()
+        with self._guard:
+            kept = self._pages.get(key)
+            if kept is not None and kept[0] == stamp:
+                self._pages.move_to_end(key)
+                return kept[1]
+        made = make()
+        with self._guard:
+            self._drop(key)
+            if _SMALLEST_KEPT <= len(made.body) <= self._room:
+                self._pages[key] = stamp, made
+                self._held += len(made.body)
+            while self._held > self._room:
+                self._drop(next(iter(self._pages)))
+        return made
+
+    def _drop(self, key: Hashable) -> None:
+        dropped = self._pages.pop(key, None)
+        if dropped is not None:
+            self._held -= len(dropped[1].body)
+
+
+def _key(search: Search) -> Hashable:
+    """Everything that a search depends on."""
+    rest = tuple(getattr(search, each) for each in _SEARCH_FIELDS)
+    return tuple(search.wanted.items()), rest
 
 
 def query_of(
@@ -96,10 +173,10 @@ def query_of(
         InvalidInput: An attribute we do not know or not at this level, or a control that makes no sense.
     """
     wanted: dict[str, str] = {}
-    fields: list[str] = []
+    shown: list[str] = []
     for name, value in query.multi_items():
         if name == "includefield":
-            fields += [_field(field.strip()) for field in value.split(",") if field.strip()]
+            shown += [_field(field.strip()) for field in value.split(",") if field.strip()]
         if name in _CONTROLS:
             continue
         keyword = _BY_TAG.get(name.upper(), name)
@@ -119,8 +196,8 @@ def query_of(
         datastore=datastore,
         patients=patients,
     )
-    known = tuple(dict.fromkeys(field for field in fields if field != ALL and field not in _BY_TAG))
-    return Query(search, known, is_full=ALL in fields and level == "instance")
+    known = tuple(dict.fromkeys(field for field in shown if field != ALL and field not in _BY_TAG))
+    return Query(search, known, is_full=ALL in shown and level == "instance")
 
 
 def page(query: Query, images: GuardedImages, store: ImageStore, records: Records, base: str) -> Page:
@@ -136,7 +213,8 @@ def page(query: Query, images: GuardedImages, store: ImageStore, records: Record
     found = find(query.search, records)
     documents = _Documents(query, images, store, base)
     shown = [documents.of(match) for match in found.matches]
-    return Page(shown, found.is_cut, _total(query.search, len(shown), records, is_cut=found.is_cut))
+    body = b"[%s]" % b",".join(shown) if shown else b""
+    return Page(body, found.is_cut, _total(query.search, len(shown), records, is_cut=found.is_cut))
 
 
 class _Documents:
@@ -147,26 +225,38 @@ class _Documents:
         self._images = images
         self._store = store
         self._base = base
-        self._above: dict[str, Document] = {}
+        self._pieces: dict[tuple[str | None, bytes], list[bytes]] = {}
         self._instances: dict[str, dict[str, StoredInstance]] = {}
 
-    def of(self, match: Match) -> Document:
-        """One result, its tags ascending."""
-        values = match.values
+    def of(self, match: Match) -> bytes:
+        """One result as JSON, its tags ascending."""
+        if self._query.shows_headers:
+            return orjson.dumps(dict(sorted({**self._header(match), **self._document(match)}.items())))
         if match.instance is None:
-            document = _elements(values, ATTRIBUTES)
-        else:
-            shared = self._above.get(str(match.image_set))
-            if shared is None:
-                above = {key: value for key, value in values.items() if ATTRIBUTES[key].level != "instance"}
-                shared = self._above[str(match.image_set)] = _elements(above, ATTRIBUTES)
-            own = {key: value for key, value in values.items() if ATTRIBUTES[key].level == "instance"}
-            document = {**shared, **_elements(own, ATTRIBUTES)}
-        document[_AVAILABILITY] = {"vr": "CS", "Value": ["ONLINE"]}
-        document[_RETRIEVE_URL] = {"vr": "UR", "Value": [_address(values, self._base)]}
-        if self._query.fields or self._query.is_full:
-            document = {**self._header(match), **document}
-        return dict(sorted(document.items()))
+            return orjson.dumps(self._document(match))
+        return self._instance(match)
+
+    def _document(self, match: Match) -> Document:
+        values = self._told(match)
+        return {tag: element(vr, values[key]) for tag, vr, key in _TOLD if key in values}
+
+    def _told(self, match: Match) -> dict[str, Any]:
+        """What the index knows and what only a door does."""
+        return {**match.values, "InstanceAvailability": "ONLINE", "RetrieveURL": _address(match.values, self._base)}
+
+    def _instance(self, match: Match) -> bytes:
+        """One instance: what is its own between the pieces of text that others of its series have too."""
+        values = match.values
+        shared = match.image_set, orjson.dumps([values[key] for key in _SHARED])
+        pieces = self._pieces.get(shared)
+        if pieces is None:
+            slots = {tag: orjson.Fragment(_SLOT) for tag, _, _ in _OWN}
+            pieces = self._pieces[shared] = orjson.dumps({**self._document(match), **slots}).split(_SLOT)
+        text = [pieces[0]]
+        for (_, vr, key), piece in zip(_OWN, pieces[1:], strict=True):
+            value = _address(values, self._base) if key == "RetrieveURL" else values[key]
+            text += (orjson.dumps(element(vr, value)), piece)
+        return b"".join(text)
 
     def _header(self, match: Match) -> Document:
         """What the header of the instance, or of one of the series or study, says of the fields asked for."""
@@ -185,10 +275,6 @@ class _Documents:
         if self._query.is_full:
             return {tag: entry for tag, entry in header.items() if tag not in _BULK}
         return {tag: header[tag] for tag in self._query.fields if tag in header and tag not in _BULK}
-
-
-def _elements(values: Mapping[str, Any], attributes: Mapping[str, Any]) -> Document:
-    return {attributes[key].tag: element(attributes[key].vr, value) for key, value in values.items()}
 
 
 def _total(search: Search, shown: int, records: Records, *, is_cut: bool) -> int | None:

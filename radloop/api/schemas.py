@@ -67,6 +67,28 @@ _CREDENTIAL: Mapping[str, Schema] = {
     "expires_at": _TIME_OR_NONE,
     "revoked_at": _TIME_OR_NONE,
 }
+_LETTER: Mapping[str, Schema] = {
+    "id": _TEXT,
+    "lane": _TEXT,
+    "kind": _TEXT,
+    "tries": _COUNT,
+    "error": _TEXT,
+    "trace": _TEXT,
+}
+_QUARANTINED: Mapping[str, Schema] = {
+    "id": _ID,
+    "code": _TEXT,
+    "sentence": _TEXT,
+    "size_bytes": _COUNT,
+    "sha256": _TEXT,
+    "time": _TIME,
+}
+_LEFT: Mapping[str, Schema] = {
+    "state": {"enum": ["kept", "released", "discarded"]},
+    "left_at": _TIME_OR_NONE,
+    "left_by": _WORD,
+    "image_set": {**_WORD, "description": "Where it went when it was released."},
+}
 _SUMMARY: Mapping[str, Schema] = {
     "id": _ID,
     "version": {"type": "integer", "minimum": 1},
@@ -118,6 +140,7 @@ SCHEMAS: Mapping[str, Schema] = {
         items=_list(_ref("Summary")),
         next={**_WORD, "description": "Hand it back as `after` for what follows; null at the end."},
         counts=_object(**{str(each): _COUNT for each in State}),
+        reports={**_COUNT, "description": "Of those that are INGESTED, how many have no images."},
         landed={**_COUNT, "description": "Instances that wait to be folded."},
     ),
     "Geometry": _object(
@@ -208,9 +231,9 @@ SCHEMAS: Mapping[str, Schema] = {
     "Event": _object(seq=_COUNT, id=_ID, time=_TIME, source=_TEXT, detail_type=_TEXT, detail={"type": "object"}),
     "Events": _object(items=_list(_ref("Event"))),
     "Replayed": _object(deliveries=_COUNT),
-    "DeadLetters": _object(
-        items=_list(_object(id=_TEXT, lane=_TEXT, kind=_TEXT, tries=_COUNT, error=_TEXT, trace=_TEXT))
-    ),
+    "DeadLetters": _object(items=_list(_object(**_LETTER))),
+    "DeadLetter": _object(**_LETTER, payload={"type": "object", "description": "Ids of ours, and plain values."}),
+    "DiscardedJob": _object(id=_TEXT, discarded=_FLAG),
     "Report": _object(
         ingested=_COUNT,
         duplicates=_COUNT,
@@ -250,7 +273,14 @@ SCHEMAS: Mapping[str, Schema] = {
         created_at=_TIME,
         expires_at=_TIME_OR_NONE,
     ),
-    "Quarantine": _list(_object(id=_ID, code=_TEXT, sentence=_TEXT, size_bytes=_COUNT, time=_TIME)),
+    "Quarantine": _list(_object(**_QUARANTINED)),
+    "Quarantined": _object(**_QUARANTINED, **_LEFT),
+    "QuarantineRelease": _object(
+        **_QUARANTINED,
+        **_LEFT,
+        outcome={"enum": ["ingested", "duplicate", "quarantined", "released"]},
+        same_reason={**_FLAG, "description": "It was refused again, for the very reason it was put aside for."},
+    ),
     "Ask": _object(image_set=_ID),
     "Prediction": _object(
         probability={**_NUMBER, "minimum": 0, "maximum": 1},

@@ -10,8 +10,8 @@ from radloop.core.ports import Execution, ModelVersion, Records, Told
 from radloop.core.tables import INSTANCES, study_key
 from radloop.dicom.image import ImageDescription
 from radloop.security.sealing import OVERHEAD_BYTES
-from radloop.store.images import FrameAddress
 from radloop.store.instances import StoredInstance, instance_of
+from radloop.store.opened import FrameAddress
 
 _LOOKED_AT = 8
 

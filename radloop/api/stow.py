@@ -12,7 +12,7 @@ from radloop.api.dicom_json import Document, dicom_json_answer, element
 from radloop.api.doors import Doors
 from radloop.api.media import media_type
 from radloop.api.multipart import parts_of
-from radloop.api.uploads import LONGEST_FILE, MOST_FILES, land, whole
+from radloop.api.uploads import LONGEST_FILE, MOST_FILES, body_of, land, whole
 from radloop.core.errors import InvalidInput
 from radloop.core.identity import Principal
 from radloop.core.ports import Landing, Upload
@@ -117,15 +117,16 @@ async def store(request: Request, doors: Doors, principal: Principal, destinatio
 async def _files(request: Request) -> AsyncIterator[Upload]:
     kind = media_type(request.headers.get("content-type", ""))
     if kind.name == _DICOM:
-        data = await whole(request.stream(), LONGEST_FILE)
+        data = await whole(body_of(request), LONGEST_FILE)
         if data:
             yield Upload(data)
         return
     if kind.name != "multipart/related" or kind.parameters.get("type", _DICOM).lower() != _DICOM:
         raise HTTPException(415, 'Send instances as multipart/related; type="application/dicom".')
     boundary = kind.parameters.get("boundary", "")
-    async for part in parts_of(request.stream(), boundary, longest_part=LONGEST_FILE, most_parts=MOST_FILES):
-        if media_type(part.headers.get("content-type", _DICOM)).name != _DICOM:
+    async for part in parts_of(body_of(request), boundary, longest_part=LONGEST_FILE, most_parts=MOST_FILES):
+        stated = part.headers.get("content-type", _DICOM)
+        if stated != _DICOM and media_type(stated).name != _DICOM:
             raise HTTPException(415, "Every part must be application/dicom.")
         yield Upload(part.data)
 

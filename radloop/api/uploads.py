@@ -1,17 +1,20 @@
 """Files on their way in: read from the request, landed in batches, told of one by one."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from radloop.api.doors import Doors
 from radloop.api.media import media_type
-from radloop.api.multipart import parts_of
+from radloop.api.multipart import gathered, parts_of
 from radloop.core.errors import InvalidInput
 from radloop.core.identity import Principal
 from radloop.core.ports import Landing, Upload
@@ -25,6 +28,8 @@ LONGEST_FILE = 2 << 30
 MOST_FILES = 100_000
 
 _DICOM = "application/dicom"
+_LANDERS = ThreadPoolExecutor(32, "lander")
+"""To hand a batch to one of these and be told takes 50 µs, to the framework's threads 85."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +49,44 @@ async def form_files(request: Request) -> AsyncIterator[Upload]:
     """
     kind = media_type(request.headers.get("content-type", ""))
     if kind.name == _DICOM:
-        yield Upload(await whole(request.stream(), LONGEST_FILE))
+        yield Upload(await whole(body_of(request), LONGEST_FILE))
         return
     if kind.name != "multipart/form-data":
         raise HTTPException(415, "Send files as multipart/form-data, or one file as application/dicom.")
     boundary = kind.parameters.get("boundary", "")
-    async for part in parts_of(request.stream(), boundary, longest_part=LONGEST_FILE, most_parts=MOST_FILES):
+    async for part in parts_of(body_of(request), boundary, longest_part=LONGEST_FILE, most_parts=MOST_FILES):
         if part.file_name is not None and (part.file_name or part.data):  # an empty file input sends neither
             yield Upload(part.data, part.file_name)
+
+
+async def body_of(request: Request) -> AsyncIterator[bytes]:
+    """The body as it arrives.
+
+    Where its length is known it ends with its last byte: the server says once more that it is over, and to wake up for
+    that costs as much as some 50 KB of body.
+
+    Raises:
+        ClientDisconnect: It broke off.
+    """
+    left = _length(request)
+    while left is None or left > 0:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece = message.get("body", b"")
+        if piece:
+            yield piece
+        if not message.get("more_body", False):
+            return
+        left = None if left is None else left - len(piece)
+
+
+def _length(request: Request) -> int | None:
+    """How many bytes the body has, where that is certain: HTTP/2 marks the end of a body of any length."""
+    if request.scope["http_version"] not in {"1.0", "1.1"} or "transfer-encoding" in request.headers:
+        return None
+    said = request.headers.get("content-length", "")
+    return int(said) if said.isascii() and said.isdecimal() else None
 
 
 async def whole(stream: AsyncIterable[bytes], longest: int) -> bytes:
@@ -60,12 +95,14 @@ async def whole(stream: AsyncIterable[bytes], longest: int) -> bytes:
     Raises:
         HTTPException: 413, it has more than `longest` bytes.
     """
-    body = bytearray()
-    async for piece in stream:
-        if len(body) + len(piece) > longest:
+    body: list[bytes] = []
+    length = 0
+    async for pieces in gathered(stream):
+        length += sum(map(len, pieces))
+        if length > longest:
             raise HTTPException(413, "The body is longer than this address takes.")
-        body += piece
-    return bytes(body)
+        body.append(b"".join(pieces))
+    return b"".join(body)
 
 
 async def land(
@@ -87,7 +124,8 @@ async def land(
 
 
 async def _land(batch: list[Upload], doors: Doors, principal: Principal, datastore: str) -> list[Landed]:
-    landings = await run_in_threadpool(ingest, batch, doors.platform, by=principal, datastore=datastore)
+    work = partial(ingest, batch, doors.platform, by=principal, datastore=datastore)
+    landings = await asyncio.get_running_loop().run_in_executor(_LANDERS, work)
     return [Landed(file.name, landing) for file, landing in zip(batch, landings, strict=True)]
 
 

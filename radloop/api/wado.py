@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
@@ -37,10 +35,9 @@ from radloop.core.tables import IMAGE_SETS, INSTANCES, TOMBSTONES
 from radloop.dicom.document import bulk_value
 from radloop.dicom.parse import parse
 from radloop.dicom.pixels import StoredFrames, frames_encapsulated
-from radloop.store.folding import native_bytes
 from radloop.store.guarded import GuardedImages
 from radloop.store.instances import StoredInstance, instance_of
-from radloop.store.transcoding import NATIVE, encoded_frame, transcoded
+from radloop.store.transcoding import NATIVE, transcoded
 
 READ, EXPORT = "image.read", "image.export"
 PRIVATE = "private, no-cache"
@@ -87,8 +84,12 @@ class Visit:
     headers: Headers
     base: str
 
-    def image_sets(self, action: str = READ) -> list[Held]:
+    def image_sets(self, action: str = READ, *, is_whole: bool = False) -> list[Held]:
         """The image sets at the place that the caller may know of, oldest first.
+
+        Args:
+            action: What they are wanted for.
+            is_whole: Those that are not the primary one of their series, too.
 
         Raises:
             NotFound: There are none.
@@ -105,7 +106,7 @@ class Visit:
                 found.append(Held(self.images.get(row.key, action), row.revision))
             except NotFound:
                 continue  # of a patient out of scope
-        if self.place.image_set is None:
+        if self.place.image_set is None and not is_whole:
             found = [held for held in found if held.image_set.is_primary] or found
         if not found:
             self._refuse_what_is_gone()
@@ -325,12 +326,6 @@ def multipart(
     return Response(b"".join(written), headers=told) if is_short else StreamingResponse(written, headers=told)
 
 
-def explicit_le(instance: StoredInstance, pixels: NDArray[np.generic]) -> bytes:
-    """A decoded frame of an instance as Explicit VR Little Endian pixel data, planes as they came."""
-    planar = int((instance.image or {}).get("planar", 0)) if instance.transfer_syntax in NATIVE else 0
-    return native_bytes(pixels, planar)
-
-
 class _Frames:
     """The frames of one instance, in any form; what was read for one serves the next."""
 
@@ -343,16 +338,12 @@ class _Frames:
         instance = self._instance
         if form.is_original and instance.transfer_syntax not in NATIVE:
             return self._codestreams[number - 1]
-        if form.syntax == EXPLICIT_LE:
-            if instance.transfer_syntax in NATIVE and instance.storage is not Storage.FOLDED:
-                return self._stored.frame(number - 1)[0]
-            return explicit_le(instance, self._pixels(number))
+        is_landed = instance.transfer_syntax in NATIVE and instance.storage is not Storage.FOLDED
+        if form.syntax == EXPLICIT_LE and is_landed:
+            return self._stored.frame(number - 1)[0]
         if form.syntax in {HTJ2K, HTJ2K_RPCL}:
             return self._images.frame(instance.image_set, self._places[number - 1])[0]
-        return encoded_frame(self._pixels(number), instance, form.syntax)
-
-    def _pixels(self, number: int) -> NDArray[np.generic]:
-        return self._images.pixels(self._instance.image_set, self._places[number - 1])
+        return self._images.frame_as(instance.image_set, self._places[number - 1], form.syntax)
 
     @cached_property
     def _places(self) -> dict[int, int]:

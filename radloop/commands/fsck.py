@@ -27,27 +27,31 @@ def fsck_command(home: Path | None, deep: bool, as_json: bool) -> None:
     root = home or Path("radloop-home")
     if not (root / "index.sqlite").exists():
         raise NotFound(f"{root} is no home: it has no index.sqlite")
-    report = _inspected(root, deep)
+    report, dead = _inspected(root, deep)
     if as_json:
         print_facts(report.plain(), as_json)
     else:
         _print(report)
+        if dead:
+            click.echo(f"{dead} {'job was' if dead == 1 else 'jobs were'} given up on: radloop jobs list")
     if not report.is_clean:
         sys.exit(DAMAGED)
 
 
-def _inspected(root: Path, deep: bool) -> Report:
+def _inspected(root: Path, deep: bool) -> tuple[Report, int]:
+    """The report, and how many jobs were given up on."""
     try:
         with open_local(root) as installation:
             damaged = installation.database.damage()
             if damaged:
-                return _of_index(deep, damaged)
+                return _of_index(deep, damaged), 0
             platform = installation.platform
             inspection = Inspection(platform.blobs, platform.records, platform.keys, deep=deep)
             with bar("checking", inspection.size(), in_bytes=True) as advance:
-                return inspection.run(SqliteJobs(installation.database).unfinished, told=advance)
+                report = inspection.run(SqliteJobs(installation.database).unfinished, told=advance)
+            return report, len(platform.jobs.dead_letters())
     except Corrupt as error:
-        return _of_index(deep, [str(error)])
+        return _of_index(deep, [str(error)]), 0
 
 
 def _of_index(deep: bool, damaged: list[str]) -> Report:

@@ -10,7 +10,7 @@ import click
 from radloop.client import Client, reach
 from radloop.commands.credentials import named
 from radloop.core.errors import NotFound
-from radloop.security.identities import new_password
+from radloop.security.passwords import new_password
 from radloop.terminal import ERRORS, home_option, json_option, print_facts, print_items, server_option
 
 stdin_option = click.option("--stdin", "from_stdin", is_flag=True, help="Read the password's one line from there.")

@@ -13,6 +13,7 @@
     │   │   └── DoesNotDecode           there is a codec, and it refuses the frame or dies of it
     │   ├── InvalidPattern          an event pattern EventBridge would refuse
     │   ├── TooLarge                more than this installation takes
+    │   ├── TooManyElements         a file, or one data set in it, holds more elements than are read
     │   ├── ChecksumMismatch        bytes arrived other than they were sent
     │   ├── BrokenArchive           a zip that contradicts itself, or is none
     │   └── BrokenMember            a file in a zip that cannot be taken out of it
@@ -121,6 +122,21 @@ class TooLarge(InvalidInput):
     """It is more than this installation takes, or says that it will be."""
 
     code = "too-large"
+
+
+class TooManyElements(InvalidInput):
+    """A file, or one data set in it, holds more elements than are read.
+
+    Args:
+        where: What holds them.
+        limit: How many it may hold; it holds more, and nobody has counted how many.
+    """
+
+    code = "too-many-elements"
+
+    def __init__(self, where: str, limit: int) -> None:
+        told = f"expected {limit} at most, found {limit + 1} and more"
+        super().__init__(f"{where} holds more than {limit} elements: {told}")
 
 
 class ChecksumMismatch(InvalidInput):

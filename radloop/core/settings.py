@@ -29,6 +29,7 @@ class Settings:
         session_hours: Hours after which a sign-in ends.
         throttle: Calls a second that the HealthImaging door allows, by operation name; none by default.
         upload_gigabytes: Greatest resumable upload, in units of 10^9 bytes.
+        kept_gigabytes: Room for frames in other transfer syntaxes than they are stored in; 0 to keep none.
         uploads_at_once: Unfinished resumable uploads that one caller may have.
         upload_hours: Hours without a new byte after which an unfinished upload is removed; reports are kept as long.
         s3_endpoint: Address of the S3 server for buckets that are not ours; empty for AWS.
@@ -55,6 +56,7 @@ class Settings:
     session_hours: float = 12.0
     throttle: Mapping[str, float] = field(default_factory=dict)
     upload_gigabytes: float = 64.0
+    kept_gigabytes: float = 2.0
     uploads_at_once: int = 32
     upload_hours: float = 72.0
     s3_endpoint: str = ""

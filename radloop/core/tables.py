@@ -12,6 +12,9 @@ from radloop.core.ports import Put, Row, Table
 DEFAULT_DATASTORE = derived_id("datastore", "default")
 """The data store that every home has from the start, where all doors put what names no other."""
 
+WITHOUT_IMAGES = "INGESTED without images"
+"""What the column `state` of an image set holds while there is nothing to verify in it, such as a report."""
+
 IMAGE_SETS = Table(
     "image_sets",
     (
@@ -56,6 +59,7 @@ IMPORTS = Table("imports", ("datastore",), facts=("status",))
 CLIENT_TOKENS = Table("client_tokens", ("at",))
 TAGS = Table("tags")
 QUARANTINE = Table("quarantine", ("reason", "digest"))
+QUARANTINE_LEFT = Table("quarantine_left", ("state",))
 EXECUTIONS = Table("executions", ("state",))
 STEPS = Table("steps", ("execution",))
 LEDGER = Table("model_ledger", ("version", "execution", "action"))
@@ -81,6 +85,7 @@ TABLES = (
     CLIENT_TOKENS,
     TAGS,
     QUARANTINE,
+    QUARANTINE_LEFT,
     EXECUTIONS,
     STEPS,
     LEDGER,
@@ -129,7 +134,7 @@ def put_image_set(value: ImageSet, *, expected: int | None) -> Put:
         key=value.id,
         document=_document(value),
         columns={
-            "state": str(value.state),
+            "state": WITHOUT_IMAGES if value.state is State.INGESTED and not value.frames else str(value.state),
             "is_closed": int(value.is_closed),
             "patient_id": value.patient_id,
             "study_uid": value.study_uid,

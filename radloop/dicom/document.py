@@ -32,6 +32,11 @@ from radloop.dicom.values import (
 INLINE_LIMIT = 1024
 """Bytes of a binary value that still stand in the document."""
 
+DOCUMENT_LIMIT = 1_000_000
+"""Entries inside sequences that a document of a file may hold; one that repeats another of the file counts half."""
+
+REPEATED_ITEMS_BYTES, REMEMBERED_SEQUENCES = 4096, 1 << 12
+_REPEATED_BYTES, _REMEMBERED = 64, 1 << 16
 _LONGEST = 1 << 20
 """Bytes of any other value that still do; only an implicit encoding, or a lie, has longer ones."""
 
@@ -60,7 +65,8 @@ def dicom_json(data: bytes, bulk_uri: BulkUri | None = None) -> Document:
 
     Returns:
         Tags of eight hexadecimal digits, ascending, to `{"vr": ..., "Value" | "InlineBinary" | "BulkDataURI": ...}`.
-        The character set is told as UTF-8, which is what JSON is in.
+        The character set is told as UTF-8, which is what JSON is in. Entries inside sequences that are the same may be
+        one object: change none in place. Sequences that go beyond `DOCUMENT_LIMIT` are left out.
 
     Raises:
         InvalidInput: What `read_part10` raises of the file; a value that cannot be read is a null, never an error.
@@ -109,13 +115,25 @@ def _index(text: str) -> int:
     return int(text)
 
 
+class Full(Exception):
+    """The document holds as much as it may."""
+
+
 class _DocumentWriter:
-    """Writes one file's document; knows what items inherit from the data set around them."""
+    """Writes one file's document; knows what items inherit from the data set around them.
+
+    Tens of thousands of frames say much the same in their functional groups: what repeats is written once, and stands
+    in every place.
+    """
 
     def __init__(self, part: Part10, bulk_uri: BulkUri | None) -> None:
         self.part = part
         self.bulk_uri = bulk_uri
         self.is_signed = unsigned(part, part.elements, _REPRESENTATION) == 1
+        self._left = 2 * DOCUMENT_LIMIT
+        self._addressed = 0  # entries so far that depend on their path
+        self._entries: dict[tuple[int, str, Sequence[str], bytes], Document] = {}
+        self._sequences: dict[tuple[str, Sequence[str], bytes], list[Any]] = {}
 
     def data_set(self, elements: Elements, prefix: str, encodings: Sequence[str]) -> Document:
         """One data set or item; `prefix` is the path that leads to it."""
@@ -126,30 +144,78 @@ class _DocumentWriter:
                 continue  # group lengths say nothing about a document (PS3.18 F.2.2)
             element = elements[tag]
             vr = resolved_vr(self.part, elements, tag, element, is_signed=self.is_signed)
-            entry = self.entry(tag, vr, element, f"{prefix}{tag:08X}", encodings)
+            name = _name_of(tag)
+            if prefix:
+                entry = self.nested(tag, vr, element, prefix, encodings)
+            else:
+                try:
+                    entry = self.entry(tag, vr, element, name, encodings)
+                except Full:
+                    continue
             if entry is not None:
-                document[f"{tag:08X}"] = entry
+                document[name] = entry
         return document
 
+    def nested(self, tag: int, vr: str, element: Element, prefix: str, encodings: Sequence[str]) -> Document | None:
+        """An element of an item; the same again where the same stood before.
+
+        Raises:
+            Full: There would be too many of them.
+        """
+        is_short = element.length <= _REPEATED_BYTES and vr != "SQ" and tag not in _PIXELS and not element.fragments
+        if is_short:
+            value = self.part.data[element.start : element.start + element.length]
+            key = (tag, vr, encodings, value)
+            known = self._entries.get(key)
+            if known is not None:
+                self._left -= 1
+                if self._left < 0:
+                    raise Full
+                return known
+        self._left -= 2
+        if self._left < 0:
+            raise Full
+        entry = self.entry(tag, vr, element, f"{prefix}{_name_of(tag)}", encodings)
+        if is_short and entry is not None and len(self._entries) < _REMEMBERED:
+            self._entries[key] = entry
+        return entry
+
     def entry(self, tag: int, vr: str, element: Element, path: str, encodings: Sequence[str]) -> Document | None:
-        """One element, or None for a bulk value nobody can be pointed to."""
+        """One element, or None for a bulk value nobody can be pointed to.
+
+        Raises:
+            Full: It is a sequence with too many entries.
+        """
         if vr in _BINARY or (element.length > _LONGEST and vr != "SQ"):
             return self.binary(tag, vr, element, path)
         if vr == "SQ":
-            values: list[Any] = [
-                self.data_set(item, f"{path}/{index}/", encodings) for index, item in enumerate(element.items or ())
-            ]
+            values = self.items(element, path, encodings)
         elif tag == _CHARACTER_SET:
             values = ["ISO_IR 192"]
         else:
             values = _values(self.part, vr, element, encodings)
         return {"vr": vr, "Value": values} if values else {"vr": vr}
 
+    def items(self, element: Element, path: str, encodings: Sequence[str]) -> list[Any]:
+        """The items of a sequence; the same again where the same bytes stood before, but for what tells its path."""
+        key = None
+        if element.length <= REPEATED_ITEMS_BYTES:
+            value = self.part.data[element.start : element.start + element.length]
+            key = (element.vr, encodings, value)
+            if key in self._sequences:
+                return self._sequences[key]
+        before = self._addressed
+        values = [self.data_set(item, f"{path}/{index}/", encodings) for index, item in enumerate(element.items or ())]
+        if key is not None and self._addressed == before and len(self._sequences) < REMEMBERED_SEQUENCES:
+            self._sequences[key] = values
+        return values
+
     def binary(self, tag: int, vr: str, element: Element, path: str) -> Document | None:
         """Bytes in place, or where to fetch them."""
         if not element.length:
             return {"vr": vr}
         if element.length > INLINE_LIMIT or tag in _PIXELS or element.fragments is not None:
+            self._addressed += 1
             return {"vr": vr, "BulkDataURI": self.bulk_uri(path)} if self.bulk_uri else None
         value = little_endian(self.part, element, vr)
         return {"vr": vr, "InlineBinary": base64.b64encode(value).decode("ascii")}
@@ -169,6 +235,11 @@ def resolved_vr(part: Part10, elements: Elements, tag: int, element: Element, *,
     if " or " in vr:
         return "OB" if element.fragments is not None else "OW"
     return "UN" if vr == "SQ" else vr
+
+
+@lru_cache(maxsize=1 << 16)
+def _name_of(tag: int) -> str:
+    return f"{tag:08X}"
 
 
 @lru_cache(maxsize=8192)

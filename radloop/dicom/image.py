@@ -1,8 +1,8 @@
 """How the pixels of an instance are laid out, and where in the patient they lie."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Self, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple, Self, TypeVar, overload
 
 from radloop.core.errors import PixelDataMismatch
 from radloop.core.images import Notice
@@ -33,6 +33,8 @@ _INTERCEPT, _SLOPE, _CENTER, _WIDTH = 0x00281052, 0x00281053, 0x00281050, 0x0028
 _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
 _PLANE_POSITION, _PLANE_ORIENTATION, _PIXEL_MEASURES = 0x00209113, 0x00209116, 0x00289110
 _VALUE_TRANSFORMATION, _FRAME_VOI_LUT = 0x00289145, 0x00289132
+_GROUPS = (_PLANE_POSITION, _PLANE_ORIENTATION, _PIXEL_MEASURES, _VALUE_TRANSFORMATION, _FRAME_VOI_LUT)
+_REPEATED, _REPEATED_BYTES = 1024, 1024
 _FLOAT_BITS = {FLOAT_PIXEL_DATA: 32, DOUBLE_PIXEL_DATA: 64}
 
 
@@ -45,6 +47,86 @@ class FrameDescription(NamedTuple):
     slope: float | None
     intercept: float | None
     window: Pair | None
+
+
+_NOTHING = FrameDescription(None, None, None, None, None, None)
+
+
+class FrameTable(Sequence[FrameDescription]):
+    """What functional groups say of every frame, a column for each field of `FrameDescription`.
+
+    Columns in which all frames agree hold their value once. An enhanced image has tens of thousands of frames; what
+    is said of one is put together when it is asked for.
+
+    Args:
+        count: Frames.
+        columns: For each field one value, or as many as there are frames.
+    """
+
+    __slots__ = ("_count", "columns")
+
+    def __init__(self, count: int = 0, columns: Sequence[Sequence[Any]] = ()) -> None:
+        self._count = count
+        self.columns = columns
+
+    @classmethod
+    def of(cls, frames: Sequence[FrameDescription]) -> Self:
+        """A table of frames described one by one."""
+        return cls.of_columns(len(frames), list(zip(*frames, strict=True)))
+
+    @classmethod
+    def of_columns(cls, count: int, columns: Sequence[Sequence[Any]]) -> Self:
+        """A table of columns that hold a value per frame; each is kept once where all are the same."""
+        return cls(count, [column[:1] if _is_one(column) else column for column in columns])
+
+    @classmethod
+    def from_plain(cls, values: Any) -> Self:
+        """What `plain` gave, read back; also a list of frames, as it was kept before there were tables."""
+        if isinstance(values, list):
+            return cls.of([FrameDescription._make(map(_tupled, frame)) for frame in values])
+        return cls(values["count"], values["columns"])
+
+    def plain(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {"count": self._count, "columns": [list(map(_listed, column)) for column in self.columns]}
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> FrameDescription: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[FrameDescription]: ...
+    def __getitem__(self, index: int | slice) -> FrameDescription | Sequence[FrameDescription]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(index)
+        return FrameDescription._make(
+            _tupled(column[0] if len(column) == 1 else column[index]) for column in self.columns
+        )
+
+    def __iter__(self) -> Iterator[FrameDescription]:
+        return (self[index] for index in range(self._count))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Sequence) and len(self) == len(other) and all(map(FrameDescription.__eq__, self, other))
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _is_one(column: Sequence[Any]) -> bool:
+    return all(value is column[0] or value == column[0] for value in column)
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +170,7 @@ class ImageDescription:
     spacing_mm: Pair | None = None
     spacing_at_detector: bool = False
     slice_thickness_mm: float | None = None
-    per_frame: tuple[FrameDescription, ...] = ()
+    per_frame: FrameTable = field(default_factory=FrameTable)
     is_float: bool = False
     sop_uid: str = ""
 
@@ -100,21 +182,14 @@ class ImageDescription:
 
     def plain(self) -> dict[str, Any]:
         """The same as JSON values."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        values["per_frame"] = [list(frame) for frame in self.per_frame]
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        values = {each.name: _listed(getattr(self, each.name)) for each in fields(self)}
+        return {**values, "per_frame": self.per_frame.plain()}
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Self:
         """What `plain` gave, read back."""
-        read: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-        }
-        read["per_frame"] = tuple(
-            FrameDescription._make(tuple(value) if isinstance(value, list) else value for value in frame)
-            for frame in values["per_frame"]
-        )
-        return cls(**read)
+        read = {name: _tupled(value) for name, value in values.items()}
+        return cls(**{**read, "per_frame": FrameTable.from_plain(values["per_frame"])})
 
 
 def pixel_element(elements: Elements) -> tuple[int, Element] | None:
@@ -139,12 +214,12 @@ def describe(part: Part10, tag: int, *, sop_uid: str) -> tuple[ImageDescription,
         high_bit = stored - 1
     spacing, at_detector = _spacing(part, elements)
     window = _window(part, elements)
-    first = FrameDescription(None, None, None, None, None, None)
+    first = _NOTHING
     per_frame = _functional_groups(part, elements)
     frames = _frame_count(part, elements)
     if per_frame and len(per_frame) != frames:
         notices.append(Notice("functional-groups", f"{len(per_frame)} functional groups describe {frames} frames"))
-        per_frame = ()
+        per_frame = FrameTable()
     elif per_frame:
         first = per_frame[0]
     window = window or first.window
@@ -240,30 +315,72 @@ def _window(part: Part10, elements: Elements) -> Pair | None:
     return (center, width) if center is not None and width is not None and width > 0 else None
 
 
-def _functional_groups(part: Part10, elements: Elements) -> tuple[FrameDescription, ...]:
-    """One description per frame: its own group where it has one, else the shared group."""
+def _functional_groups(part: Part10, elements: Elements) -> FrameTable:
+    """What is said of each frame: by its own group where it has one, else by the shared group."""
     frames = elements.get(_FRAME_GROUPS)
-    if frames is None or not frames.items:
-        return ()
+    if frames is None or frames.items is None or not frames.items:
+        return FrameTable()
     shared = _first_item(elements, _SHARED_GROUPS)
-    return tuple(_functional_group(part, frame, shared) for frame in frames.items)
+    said = [_said(part, tag, _first_item(shared, tag)) for tag in _GROUPS]
+    reader = _GroupReader(part, said)
+    columns: list[list[Any]] = [[] for _ in _GROUPS]
+    for span in frames.items.spans:
+        own = frames.items.wanted(span, _GROUPS) if span[0] < span[1] else None
+        values = reader.values(own) if own else said
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+    return _table(len(frames.items), columns)
+
+
+def _table(count: int, columns: list[list[Any]]) -> FrameTable:
+    """The table of what the groups say, in which slope and intercept are columns of their own."""
+    *place, rescale, window = FrameTable.of_columns(count, columns).columns
+    return FrameTable(count, [*place, [pair[0] for pair in rescale], [pair[1] for pair in rescale], window])
+
+
+class _GroupReader:
+    """Reads functional groups frame after frame; remembers those that say the same in the same bytes."""
+
+    def __init__(self, part: Part10, shared: Sequence[Any]) -> None:
+        self._part = part
+        self._shared = shared
+        self._known: dict[tuple[int, str, bytes], Any] = {}
+
+    def values(self, own: Elements) -> list[Any]:
+        """What is said of a frame by its own groups, else by the shared ones, in the order of `_GROUPS`."""
+        return [
+            self._value(tag, own[tag], shared) if tag in own else shared
+            for tag, shared in zip(_GROUPS, self._shared, strict=True)
+        ]
+
+    def _value(self, tag: int, element: Element, shared: Any) -> Any:
+        if element.length > _REPEATED_BYTES:
+            return self._read(tag, element, shared)
+        key = (tag, element.vr, self._part.data[element.start : element.start + element.length])
+        if key not in self._known:
+            if len(self._known) >= _REPEATED:
+                self._known.clear()
+            self._known[key] = self._read(tag, element, shared)
+        return self._known[key]
+
+    def _read(self, tag: int, element: Element, shared: Any) -> Any:
+        group = element.items[0] if element.items else None
+        return _said(self._part, tag, group) if group else shared
+
+
+def _said(part: Part10, tag: int, group: Elements) -> Any:
+    """What a functional group of this kind says: position, orientation, spacing, slope and intercept, or window."""
+    if tag == _PLANE_POSITION:
+        return _position(part, group)
+    if tag == _PLANE_ORIENTATION:
+        return _orientation(part, group)
+    if tag == _PIXEL_MEASURES:
+        return _pair(part, group, _SPACING)
+    if tag == _VALUE_TRANSFORMATION:
+        return _single(part, group, _SLOPE), _single(part, group, _INTERCEPT)
+    return _window(part, group)
 
 
 def _first_item(elements: Elements, tag: int) -> Elements:
     element = elements.get(tag)
     return element.items[0] if element is not None and element.items else {}
-
-
-def _functional_group(part: Part10, frame: Elements, shared: Elements) -> FrameDescription:
-    def group(tag: int) -> Elements:
-        return _first_item(frame, tag) or _first_item(shared, tag)
-
-    transformation = group(_VALUE_TRANSFORMATION)
-    return FrameDescription(
-        position_mm=_position(part, group(_PLANE_POSITION)),
-        orientation=_orientation(part, group(_PLANE_ORIENTATION)),
-        spacing_mm=_pair(part, group(_PIXEL_MEASURES), _SPACING),
-        slope=_single(part, transformation, _SLOPE),
-        intercept=_single(part, transformation, _INTERCEPT),
-        window=_window(part, group(_FRAME_VOI_LUT)),
-    )

@@ -6,6 +6,7 @@ instance, and tells in `warnings` what can be kept but should be known. No messa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from pydicom._uid_dict import UID_dictionary
 
@@ -77,6 +78,8 @@ _IDENTITY = {
 _NUMBERS = frozenset({"SeriesNumber", "InstanceNumber"})
 _NAMES = frozenset({"ReferringPhysicianName", "PatientName"})
 _LISTS = frozenset({"ImageType"})
+_OF_OTHER_KINDS = _NUMBERS | _LISTS
+
 _BIG_ENDIAN_PIXELS = "1.2.840.113619.5.2"
 _NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE, _BIG_ENDIAN_PIXELS})
 _ONE_STREAM = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
@@ -157,7 +160,8 @@ def parse(data: bytes) -> Instance:
         MissingAttribute: SOPInstanceUID, SOPClassUID, StudyInstanceUID, SeriesInstanceUID or TransferSyntaxUID.
         InvalidIdentity: One of them is no legal UID; trailing spaces and zeros are not held against it.
         PixelDataMismatch: Rows, columns, samples, bits and frames do not give the length of the pixel data.
-        InvalidInput: A deflated file is damaged or expands beyond reason; too many elements.
+        TooManyElements: It holds more elements than are read.
+        InvalidInput: A deflated file is damaged or expands beyond reason.
     """
     return instance_of(read_part10(data))
 
@@ -213,10 +217,17 @@ def _attributes(part: Part10, encodings: Sequence[str]) -> tuple[dict[str, Value
     """The hot attributes that are there, and what is wrong with them."""
     attributes: dict[str, Value] = {}
     notices: list[Notice] = []
+    elements, data = part.elements, part.data
     for keyword, tag in HOT.items():
-        element = part.elements.get(tag)
-        if element is not None:
-            attributes[keyword] = _hot_value(part, keyword, element, encodings, notices)
+        element = elements.get(tag)
+        if element is None:
+            continue
+        if element.length <= VALUE_LIMIT and keyword not in _OF_OTHER_KINDS:
+            value = data[element.start : element.start + element.length]
+            if value.isascii() and b"\\" not in value and b"\x1b" not in value:  # nearly all of them
+                attributes[keyword] = value.decode("ascii").strip(" \0") or None
+                continue
+        attributes[keyword] = _hot_value(part, keyword, element, encodings, notices)
     return attributes, notices
 
 
@@ -302,18 +313,24 @@ def _is_lossy(part: Part10) -> bool:
 
 def _missing(part: Part10, sop_class: str, image: ImageDescription | None) -> list[Notice]:
     """Type 1 attributes of the main modules that are absent or empty, identity apart."""
-    wanted: dict[str, int] = {"Modality": 0x00080060}
-    if image is not None:
-        if not image.is_float:
-            wanted |= _IMAGE_TYPE_1
-        if image.samples > 1:
-            wanted["PlanarConfiguration"] = 0x00280006
-        wanted |= _CLASS_TYPE_1.get(sop_class, {})
+    kind = (None, None) if image is None else (image.is_float, image.samples > 1)
+    elements = part.elements
     return [
         Notice("missing-type-1", f"{keyword} is required and is absent or empty")
-        for keyword, tag in wanted.items()
-        if _is_empty(part.elements, tag)
+        for keyword, tag in _required(sop_class if sop_class in _CLASS_TYPE_1 else "", *kind)
+        if _is_empty(elements, tag)
     ]
+
+
+@lru_cache(maxsize=64)
+def _required(sop_class: str, is_float: bool | None, is_colour: bool | None) -> tuple[tuple[str, int], ...]:
+    """Keywords and tags of what such an instance must have; no colour and no numbers where it has no pixels."""
+    wanted = {"Modality": 0x00080060}
+    if is_float is not None:
+        wanted |= {} if is_float else _IMAGE_TYPE_1
+        wanted |= {"PlanarConfiguration": 0x00280006} if is_colour else {}
+        wanted |= _CLASS_TYPE_1.get(sop_class, {})
+    return tuple(wanted.items())
 
 
 def _refuse_a_lost_image(part: Part10, sop_class: str) -> None:
@@ -327,4 +344,5 @@ def _refuse_a_lost_image(part: Part10, sop_class: str) -> None:
 
 
 def _is_empty(elements: Elements, tag: int) -> bool:
-    return tag not in elements or not elements[tag].length
+    element = elements.get(tag)
+    return element is None or not element.length

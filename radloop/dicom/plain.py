@@ -17,7 +17,14 @@ from typing import Any
 from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag, tag_for_keyword
 
 from radloop.core.errors import InvalidInput
-from radloop.dicom.document import little_endian, resolved_vr
+from radloop.dicom.document import (
+    DOCUMENT_LIMIT,
+    REMEMBERED_SEQUENCES,
+    REPEATED_ITEMS_BYTES,
+    Full,
+    little_endian,
+    resolved_vr,
+)
 from radloop.dicom.elements import (
     DOUBLE_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
@@ -56,7 +63,8 @@ def plain_values(data: bytes) -> tuple[Plain, dict[str, str]]:
     """Every attribute of a Part 10 file but its pixels, file meta information included.
 
     Returns:
-        Values by keyword, and the VRs of those that stand under their tag.
+        Values by keyword, and the VRs of those that stand under their tag. Values inside sequences that are the same
+        may be one object: change none in place. Sequences that go beyond `DOCUMENT_LIMIT` are left out.
 
     Raises:
         InvalidInput: What `read_part10` raises of the file.
@@ -76,9 +84,15 @@ class _Writer:
         self.part = part
         self.vrs: dict[str, str] = {}
         self.is_signed = unsigned(part, part.elements, _REPRESENTATION) == 1
+        self._left = DOCUMENT_LIMIT
+        self._sequences: dict[tuple[str, Sequence[str], bytes], list[Plain]] = {}
 
-    def data_set(self, elements: Elements, encodings: Sequence[str]) -> Plain:
-        """One data set or item."""
+    def data_set(self, elements: Elements, encodings: Sequence[str], *, is_item: bool = False) -> Plain:
+        """One data set or item.
+
+        Raises:
+            Full: An item, and there would be too many values.
+        """
         encodings = encodings_of(self.part, elements, encodings)
         values: Plain = {}
         for tag in sorted(elements):
@@ -86,17 +100,41 @@ class _Writer:
                 continue  # lengths of groups say nothing about a document
             element = elements[tag]
             vr = resolved_vr(self.part, elements, tag, element, is_signed=self.is_signed)
-            keyword, is_list = _named(tag)
-            if keyword == f"{tag:08X}":
+            keyword, is_list, is_tag = _named(tag)
+            if is_item:
+                self._left -= 1
+                if self._left < 0:
+                    raise Full
+            if is_tag:
                 self.vrs[keyword] = vr
-            values[keyword] = self.value(tag, vr, element, encodings, is_list=is_list)
+            try:
+                values[keyword] = self.value(tag, vr, element, encodings, is_list=is_list)
+            except Full:
+                if is_item:
+                    raise
         return values
 
     def value(self, tag: int, vr: str, element: Element, encodings: Sequence[str], *, is_list: bool) -> Any:
-        """One value, a list of them, or None."""
+        """One value, a list of them, or None.
+
+        Raises:
+            Full: It is a sequence with too many values.
+        """
         if vr == "SQ":
-            return [self.data_set(item, encodings) for item in element.items or ()]
+            return self._items(element, encodings)
         return self._simple(tag, vr, element, encodings, is_list=is_list) if element.length else None
+
+    def _items(self, element: Element, encodings: Sequence[str]) -> list[Plain]:
+        """The items of a sequence; the same again where the same bytes stood before."""
+        if element.length > REPEATED_ITEMS_BYTES:
+            return [self.data_set(item, encodings, is_item=True) for item in element.items or ()]
+        key = (element.vr, encodings, value_bytes(self.part, element))
+        known = self._sequences.get(key)
+        if known is None:
+            known = [self.data_set(item, encodings, is_item=True) for item in element.items or ()]
+            if len(self._sequences) < REMEMBERED_SEQUENCES:
+                self._sequences[key] = known
+        return known
 
     def _simple(self, tag: int, vr: str, element: Element, encodings: Sequence[str], *, is_list: bool) -> Any:
         if vr in _BINARY:
@@ -127,13 +165,13 @@ def _listed(values: list[Any], *, is_list: bool) -> Any:
     return values if is_list or len(values) > 1 else next(iter(values), None)
 
 
-@lru_cache(maxsize=8192)
-def _named(tag: int) -> tuple[str, bool]:
-    """The name a value stands under, and whether it is always a list."""
+@lru_cache(maxsize=1 << 16)
+def _named(tag: int) -> tuple[str, bool, bool]:
+    """The name a value stands under, whether it is always a list, and whether its name is its tag."""
     keyword = keyword_for_tag(tag)
     if not keyword or tag >> 16 & 1:
-        return f"{tag:08X}", False
-    return keyword, dictionary_VM(tag) != "1"
+        return f"{tag:08X}", False, True
+    return keyword, dictionary_VM(tag) != "1", False
 
 
 def is_keyword(keyword: str) -> bool:

@@ -8,13 +8,16 @@ import re
 import struct
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
 from radloop.dicom.elements import Element, Elements, Part10
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_DECIMAL = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBER = re.compile(_DECIMAL)
+_NUMBERS = re.compile(rf"[ \0]*{_DECIMAL}[ \0]*(?:\\[ \0]*{_DECIMAL}[ \0]*)*")
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _UID_LIMIT = 64
 _READ_LIMIT = 1 << 16
@@ -57,7 +60,12 @@ def encodings_of(part: Part10, elements: Elements, inherited: Sequence[str] = ("
     element = elements.get(_SPECIFIC_CHARACTER_SET)
     if element is None:
         return inherited
-    terms = [term.strip(" \0") for term in value_bytes(part, _short(element)).decode("latin-1").split("\\")]
+    return _encodings(value_bytes(part, _short(element)))
+
+
+@lru_cache(maxsize=64)
+def _encodings(value: bytes) -> Sequence[str]:
+    terms = [term.strip(" \0") for term in value.decode("latin-1").split("\\")]
     if any(term not in python_encoding for term in terms):
         return ("iso8859",)
     with warnings.catch_warnings():
@@ -79,8 +87,14 @@ def decoded(value: bytes, encodings: Sequence[str], *, is_name: bool = False) ->
 
 def texts(part: Part10, element: Element, encodings: Sequence[str], *, is_name: bool = False) -> list[str]:
     """Values of a text element, without the padding that means nothing (PS3.5 §6.2)."""
-    text = decoded(value_bytes(part, element), encodings, is_name=is_name)
-    return [value.strip(" \0") for value in text.split("\\")]
+    value = part.data[element.start : element.start + element.length]
+    if value.isascii() and _ESCAPE not in value:
+        text = value.decode("ascii")
+    else:
+        text = decoded(value, encodings, is_name=is_name)
+    if "\\" not in text:
+        return [text.strip(" \0")]
+    return [single.strip(" \0") for single in text.split("\\")]
 
 
 def text(part: Part10, elements: Elements, tag: int, encodings: Sequence[str] = ("iso8859",)) -> str:
@@ -120,11 +134,13 @@ def decimals(part: Part10, elements: Elements, tag: int) -> tuple[float, ...] | 
     if element is None or not 0 < element.length <= _READ_LIMIT:
         return None
     if element.vr in {"FD", "FL"}:
-        numbers: list[float | None] = [float(number) for number in binary_numbers(part, element, element.vr)]
+        numbers = tuple(map(float, binary_numbers(part, element, element.vr)))
     else:
-        numbers = [decimal(value) for value in value_bytes(part, element).decode("latin-1").split("\\")]
-    found = tuple(number for number in numbers if number is not None and math.isfinite(number))
-    return found if found and len(found) == len(numbers) else None
+        text = part.data[element.start : element.start + element.length].decode("latin-1")
+        if not _NUMBERS.fullmatch(text):
+            return None
+        numbers = tuple(map(float, text.replace("\0", " ").split("\\")))
+    return numbers if numbers and all(map(math.isfinite, numbers)) else None
 
 
 def binary_numbers(part: Part10, element: Element, vr: str) -> tuple[int | float, ...]:

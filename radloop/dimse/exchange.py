@@ -10,9 +10,31 @@ from pynetdicom.presentation import PresentationContext
 
 from radloop.core.identity import Principal
 from radloop.core.platform import Platform
-from radloop.dimse.wire import PeerAssociation
+from radloop.dimse.association import PeerAssociation
+from radloop.monitoring.associations import AssociationMeter
 from radloop.store.guarded import GuardedImages
 from radloop.store.images import ImageStore
+
+_PENDING = frozenset({0xFF00, 0xFF01})
+_CANCELLED, _NOT_AUTHORIZED = 0xFE00, 0x0124
+_WARNINGS, _REFUSALS = (0xB000, 0xBFFF), (0xA700, 0xA7FF)
+
+
+def outcome_of(status: int | None) -> str:
+    """How a request ended, in a word, by the status of its last response (PS3.7 Annex C); None where there was none.
+
+    >>> [outcome_of(status) for status in (0x0000, 0xB007, 0xFE00, 0x0124, 0xA900, None)]
+    ['success', 'warning', 'cancelled', 'refused', 'failed', 'cut-off']
+    """
+    if status is None:
+        return "cut-off"
+    if status in {0x0000, 0x0001}:
+        return "warning" if status else "success"
+    if _WARNINGS[0] <= status <= _WARNINGS[1]:
+        return "warning"
+    if status == _CANCELLED:
+        return "cancelled"
+    return "refused" if status == _NOT_AUTHORIZED or _REFUSALS[0] <= status <= _REFUSALS[1] else "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +44,7 @@ class Exchange:
     Attributes:
         request: pynetdicom's primitive: C_ECHO, C_STORE, C_FIND, C_GET or C_MOVE.
         context: The presentation context it came in.
+        meter: Counts what is asked and how it ends.
     """
 
     association: PeerAssociation
@@ -29,6 +52,7 @@ class Exchange:
     context: PresentationContext
     platform: Platform
     store: ImageStore
+    meter: AssociationMeter
 
     @property
     def principal(self) -> Principal:
@@ -91,3 +115,5 @@ class Exchange:
         for keyword, value in values.items():
             setattr(response, keyword, value)
         self.association.send(response, self.context)
+        if status not in _PENDING:
+            self.association.facts["status"] = status

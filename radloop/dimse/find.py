@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from radloop.core.errors import Denied, InvalidInput, RadloopError
 from radloop.core.tables import DEFAULT_DATASTORE
 from radloop.dicom.identifiers import read_identifier, write_identifier
+from radloop.dimse.association import Gone
 from radloop.dimse.exchange import Exchange
-from radloop.dimse.wire import Gone
 from radloop.store.search import ATTRIBUTES, COUNTED, LEVELS, Match, Search, find, searchable_at
 
 SUCCESS, PENDING, PENDING_KEYS_LEFT_OUT, CANCELLED = 0x0000, 0xFF00, 0xFF01, 0xFE00

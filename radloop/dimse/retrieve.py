@@ -20,10 +20,10 @@ from radloop.core.tables import DEFAULT_DATASTORE, IMAGE_SETS, INSTANCES, image_
 from radloop.dicom.elements import EXPLICIT_LE, IMPLICIT_LE
 from radloop.dicom.header import data_set_start
 from radloop.dicom.identifiers import read_identifier, write_identifier
-from radloop.dimse.exchange import Exchange
+from radloop.dimse.association import BoundedAssociation, Gone, OwnAssociation
+from radloop.dimse.exchange import Exchange, outcome_of
 from radloop.dimse.find import UNIQUE, Query, query_of
 from radloop.dimse.peers import Peer, Peers
-from radloop.dimse.wire import BoundedAssociation, Gone, OwnAssociation
 from radloop.store.instances import StoredInstance, instance_of
 from radloop.store.search import LEVELS, Search, find
 from radloop.store.transcoding import MADE, can_make, transcoded
@@ -164,6 +164,7 @@ def _send_all(
                 request.MoveOriginatorApplicationEntityTitle, request.MoveOriginatorMessageID = originator
             status = carrier.ask(request, context).Status
         tally.count(status, instance.sop_uid)
+        exchange.meter.operation("C-STORE-SENT", outcome_of(status))
         if tally.remaining:
             exchange.respond(PENDING, values=tally.counts(with_remaining=True))
     return True
@@ -198,13 +199,21 @@ def _carry(exchange: Exchange, group: "_Group", tally: Tally, destination: Peer)
     originator = (asking.facts["calling"], exchange.message_id)
     afterwards = tally.remaining - len(group.instances)
     try:
-        with OwnAssociation(entity, destination, group.contexts(), asking.limits, asking.budget) as carrier:
+        with OwnAssociation(
+            entity,
+            destination,
+            group.contexts(),
+            limits=asking.limits,
+            budget=asking.budget,
+            traffic=asking.traffic,
+        ) as carrier:
             return _send_all(exchange, group.instances, tally, carrier, originator)
     except Gone:
         if not asking.is_alive_to_peer:
             raise
         for instance in group.instances[len(group.instances) - (tally.remaining - afterwards) :]:
             tally.count(None, instance.sop_uid)
+            exchange.meter.operation("C-STORE-SENT", outcome_of(None))
         return True
 
 

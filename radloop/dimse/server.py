@@ -17,13 +17,15 @@ from radloop.core.platform import Platform
 from radloop.core.ports import AuditEntry
 from radloop.dicom.header import VERSION_NAME
 from radloop.dicom.make import IMPLEMENTATION
+from radloop.dimse.association import PeerAssociation
 from radloop.dimse.contexts import FIND, GET, MOVE, VERIFICATION, contexts_for, is_storage
-from radloop.dimse.exchange import Exchange
+from radloop.dimse.exchange import Exchange, outcome_of
 from radloop.dimse.find import answer_find
+from radloop.dimse.limits import TOTAL_BYTES, Budget, Limits
 from radloop.dimse.peers import Peers, principal_of
 from radloop.dimse.retrieve import answer_get, answer_move
 from radloop.dimse.store import SUCCESS, Intake, Sent, store
-from radloop.dimse.wire import TOTAL_BYTES, Budget, Limits, PeerAssociation
+from radloop.monitoring.associations import AssociationMeter
 from radloop.store.images import ImageStore
 
 _LOG = logging.getLogger("radloop.dimse")
@@ -52,6 +54,7 @@ class Server:
         images: The store.
         peers: Who may associate, and where to move instances to.
         listener: A bound socket.
+        meter: Counts what goes on.
         limits: What one association may take.
     """
 
@@ -63,6 +66,7 @@ class Server:
         images: ImageStore,
         peers: Peers,
         listener: socket.socket,
+        meter: AssociationMeter,
         limits: Limits | None = None,
     ) -> None:
         self._title = title
@@ -71,6 +75,7 @@ class Server:
         self._peers = peers
         self._listener = listener
         listener.listen(_BACKLOG)
+        self._meter = meter
         self._limits = limits or Limits()
         self._most = platform.settings.dimse_associations
         self._entity = ApplicationEntity(title)
@@ -136,7 +141,13 @@ class Server:
             return
         try:
             association = PeerAssociation(
-                self._entity, connection, address, services=self, limits=self._limits, budget=self._budget
+                self._entity,
+                connection,
+                address,
+                services=self,
+                limits=self._limits,
+                budget=self._budget,
+                traffic=self._meter,
             )
         except OSError:
             connection.close()
@@ -154,11 +165,11 @@ class Server:
         calling = str(request.calling_ae_title).strip(" ")
         principal = self._peers.caller(calling, association.facts["address"])
         if principal is None:
-            return self._rejected(association, CALLING_NOT_RECOGNISED, _UNKNOWN)
+            return self._rejected(association, CALLING_NOT_RECOGNISED, "unknown-caller", _UNKNOWN)
         if str(request.called_ae_title).strip(" ") != self._title:
-            return self._rejected(association, CALLED_NOT_RECOGNISED, "another AE title was called")
+            return self._rejected(association, CALLED_NOT_RECOGNISED, "wrong-title", "another AE title was called")
         if 0 < (association.requestor.maximum_length or 0) < _SHORTEST_PDU:
-            return self._rejected(association, NO_REASON, "its PDUs hold next to nothing")
+            return self._rejected(association, NO_REASON, "tiny-pdus", "its PDUs hold next to nothing")
         with self._guard:
             if len(self._agreed) >= self._most or self._stopping.is_set():
                 refusal = LIMIT_EXCEEDED
@@ -166,19 +177,24 @@ class Server:
                 refusal = None
                 self._agreed.add(association)
         if refusal is not None:
-            return self._rejected(association, refusal, "as many associations as are allowed")
+            return self._rejected(association, refusal, "too-many", "as many associations as are allowed")
         association.facts.update(principal=principal, calling=calling, counts={})
         try:
             self._platform.audit.record(AuditEntry(principal.id, "associate", "dimse"))
         except Unavailable:
-            return self._rejected(association, CONGESTED, "the audit cannot be written")
+            return self._rejected(association, CONGESTED, "no-audit", "the audit cannot be written")
+        self._meter.association("accepted")
+        association.facts["is_accepted"] = True
         return None
 
-    def _rejected(self, association: PeerAssociation, refusal: tuple[int, int, int], why: str) -> tuple[int, int, int]:
+    def _rejected(
+        self, association: PeerAssociation, refusal: tuple[int, int, int], code: str, why: str
+    ) -> tuple[int, int, int]:
         """Count and log a rejection. A stranger's own words go no further."""
         principal = principal_of("known-address" if association.facts["is_known"] else "stranger")
         with contextlib.suppress(Unavailable):
             self._platform.audit.count(principal, "associate-refused", "dimse")
+        self._meter.refused(code)
         _LOG.warning("an association from %s was rejected: %s", association.facts["address"], why)
         return refusal
 
@@ -196,6 +212,8 @@ class Server:
         with self._guard:
             self._open.discard(association)
             self._agreed.discard(association)
+        if association.facts.get("is_accepted"):
+            self._meter.association("released" if association.is_released else "cut-off")
         counts = association.facts.get("counts")
         if counts is not None:
             told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing asked"
@@ -207,10 +225,12 @@ class Server:
         if self._stopping.is_set():
             association.abort()
             return
-        association.facts["is_busy"] = True
+        association.facts.update(is_busy=True, status=None)
         try:
-            self._answer(Exchange(association, message, context, self._platform, self._images))
+            self._answer(Exchange(association, message, context, self._platform, self._images, self._meter))
         finally:
+            operation = type(message).__name__.replace("_", "-")
+            self._meter.operation(operation, outcome_of(association.facts["status"]))
             association.facts["is_busy"] = False
 
     def _answer(self, exchange: Exchange) -> None:

@@ -18,6 +18,7 @@ _DRAFT = ".draft-"
 _HELD_OPEN = 64
 _BUFFER_BYTES = 1 << 16  # longer pieces go past it, uncopied
 _LONGEST_GROWN = 64 << 20
+_ROOM_KEPT_BYTES = 4 << 20
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
 _SYNC_FILE_RANGE_WRITE = 2  # fcntl.h: begin to write what is dirty, wait for nothing
 _START_WRITING = getattr(ctypes.CDLL(None), "sync_file_range", None)  # Linux only; elsewhere the flush does it all
@@ -116,6 +117,21 @@ class _GrowingFile:
         self.close()
 
 
+class Rooms(threading.local):
+    """Room to read into, used again by each thread: to take and clear it anew costs as much as the reading."""
+
+    def __init__(self) -> None:
+        self._room = bytearray()
+
+    def of(self, size: int) -> memoryview:
+        """Room for so many bytes, until the next call from the same thread."""
+        if size > _ROOM_KEPT_BYTES:
+            return memoryview(bytearray(size))
+        if size > len(self._room):
+            self._room = bytearray(size)
+        return memoryview(self._room)[:size]
+
+
 class _OpenFile:
     """A file held open for reading; closed when nobody holds this any more, so never under a reader's hands."""
 
@@ -148,6 +164,7 @@ class FileBlobs:
         self._root = root
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()
         self._guard = threading.Lock()
+        self._rooms = Rooms()
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def put(self, key: str, data: bytes) -> None:
@@ -205,7 +222,7 @@ class FileBlobs:
         finally:
             os.close(descriptor)
 
-    def at_once(self, key: str, span: Span) -> bytearray | None:
+    def at_once(self, key: str, span: Span) -> memoryview | None:
         """See `Blobs.at_once`; None where the kernel cannot tell whether the bytes are in memory."""
         if _NOWAIT is None:
             return None
@@ -213,7 +230,7 @@ class FileBlobs:
         if file is None or file.is_gone:
             self._let_go()
             return None
-        data = bytearray(span.end - span.start)
+        data = self._rooms.of(span.end - span.start)
         try:
             length = os.preadv(file.descriptor, [data], span.start, _NOWAIT)
         except OSError:

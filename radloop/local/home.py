@@ -57,6 +57,11 @@ class Home:
         return self.root / "scratch"
 
     @property
+    def kept(self) -> Path:
+        """Frames as they were last asked for in another form: sealed, and never more than can be made again."""
+        return self.root / "kept"
+
+    @property
     def shared(self) -> Path:
         """What the door processes of one server share until it ends."""
         return self.root / "shared"

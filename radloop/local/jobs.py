@@ -81,7 +81,7 @@ class SqliteJobs:
 
     def unfinished(self) -> list[Job]:
         """Jobs that wait, are worked on, or were given up on."""
-        query = "SELECT id, lane, kind, payload, trace FROM jobs WHERE state != 'done'"
+        query = "SELECT id, lane, kind, payload, trace FROM jobs WHERE state NOT IN ('done', 'discarded')"
         return [_job(found) for found in self._database.read().execute(query)]
 
     def dead_letters(self) -> list[DeadLetter]:
@@ -99,6 +99,18 @@ class SqliteJobs:
             connection.execute(
                 "UPDATE jobs SET state = 'waiting', due = ?, tries = 0, crashes = 0 WHERE id = ? AND state = 'dead'",
                 (time.time(), job_id),
+            )
+            if not connection.changes():
+                raise NotFound(f"no dead letter {job_id}")
+
+        self._database.write(work)
+
+    def discard(self, job_id: str) -> None:
+        """See `Jobs.discard`."""
+
+        def work(connection: apsw.Connection) -> None:
+            connection.execute(
+                "UPDATE jobs SET state = 'discarded' WHERE id = ? AND state IN ('dead', 'discarded')", (job_id,)
             )
             if not connection.changes():
                 raise NotFound(f"no dead letter {job_id}")

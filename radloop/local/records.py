@@ -2,9 +2,10 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import apsw
@@ -17,6 +18,7 @@ from radloop.local.database import Database
 
 _LAST = "\U0010ffff"
 _WILD = re.compile(r"[*?]")
+_NO_COLUMNS: Mapping[str, Any] = MappingProxyType({})
 
 
 class SqliteRecords:
@@ -30,7 +32,7 @@ class SqliteRecords:
         """See `Records.get`."""
         names = table.columns if columns is None else columns
         found = self._database.read().execute(_getting(table, names), (key,)).fetchone()
-        return None if found is None else next(_rows(names, (found,)))
+        return None if found is None else _row(names, found)
 
     def find(
         self,
@@ -52,7 +54,8 @@ class SqliteRecords:
             f" ORDER BY place {order} LIMIT ?"
         )
         values.append(-1 if limit is None else limit)
-        return list(_rows(table.columns, self._database.read().execute(query, values)))
+        names = table.columns
+        return [_row(names, found) for found in self._database.read().execute(query, values)]
 
     def count(self, table: Table, where: Mapping[str, str | int | None] | None = None) -> int:
         """See `Records.count`."""
@@ -107,7 +110,8 @@ class SqliteRecords:
         names = table.columns if columns is None else columns
         query = _searching(table, shape, names, order, "DESC" if descending else "ASC", beyond)
         values += (-1 if limit is None else limit, offset)
-        return _rows(names, self._database.read().execute(query, values).fetchall())
+        found = self._database.read().execute(query, values).fetchall()
+        return (_row(names, one) for one in found)
 
     def search_count(self, table: Table, terms: Sequence[Term] = ()) -> int:
         """See `Records.search_count`."""
@@ -318,14 +322,9 @@ def _where(table: Table, where: Mapping[str, str | int | None] | None) -> tuple[
     return " AND ".join(clauses), values
 
 
-def _rows(names: tuple[str, ...], found: Iterable[tuple[Any, ...]]) -> Iterator[Row]:
-    loads = orjson.loads
-    if not names:
-        return (Row(key, revision, loads(document), place) for key, revision, document, place in found)
-    return (
-        Row(one[0], one[1], loads(one[2]), one[3], dict(zip(names, one[4:], strict=True)))  # four stand before `names`
-        for one in found
-    )
+def _row(names: tuple[str, ...], found: tuple[Any, ...]) -> Row:
+    columns = dict(zip(names, found[4:], strict=True)) if names else _NO_COLUMNS  # four stand before `names`
+    return Row(found[0], found[1], orjson.loads(found[2]), found[3], columns)
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -11,19 +11,24 @@ from pathlib import Path
 
 import apsw
 
+from radloop.core.identity import derived_id
+from radloop.security.attempts import delay_s
 from radloop.security.sigv4 import REPEAT_S
 
 _BUSY_MS = 5_000
 _FORGET_EVERY = 1_000
+_FAILURE_S = 3_600.0
+"""Seconds after which a failed sign-in is forgotten, counted from when the next try was allowed."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS signatures (key BLOB PRIMARY KEY, at REAL NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS failures (name TEXT PRIMARY KEY, count INTEGER NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS buckets (name TEXT PRIMARY KEY, tokens REAL NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
 """
 
 
 class SharedNotes:
-    """Signatures that were accepted, and how many calls are left: the same for every process that opens `path`."""
+    """Signatures that were accepted, calls that are left, and who failed to sign in: one for all that open `path`."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -64,6 +69,26 @@ class SharedNotes:
             )
             self._connection.execute("COMMIT")
         return allowed
+
+    def begin(self, name: str, now: float) -> float:
+        """See `security.attempts.Failures.begin`; of what was typed for a name, only the digest is written down."""
+        key = derived_id("sign-in", name)
+        with self._guard:
+            self._connection.execute("BEGIN IMMEDIATE")
+            found = self._connection.execute("SELECT count, until FROM failures WHERE name = ?", (key,)).fetchone()
+            count, until = (0, 0.0) if found is None else (int(found[0]), float(found[1]))
+            if until <= now:
+                self._connection.execute("DELETE FROM failures WHERE until < ?", (now - _FAILURE_S,))
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)", (key, count + 1, now + delay_s(count + 1))
+                )
+            self._connection.execute("COMMIT")
+        return max(0.0, until - now)
+
+    def forgive(self, name: str) -> None:
+        """See `security.attempts.Failures.forgive`."""
+        with self._guard:
+            self._connection.execute("DELETE FROM failures WHERE name = ?", (derived_id("sign-in", name),))
 
     def close(self) -> None:
         """Let go of the file."""

@@ -1,12 +1,9 @@
 """The worker of a home: closes quiet image sets, empties the inbox, routes events, and does the jobs."""
 
 import logging
-import multiprocessing
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
 from radloop.core.errors import RadloopError
@@ -19,12 +16,14 @@ from radloop.functions import dicom_import, draft_landing
 from radloop.functions.catalogue import FUNCTIONS
 from radloop.functions.image_ingestion import UPLOADED
 from radloop.local.bus import event_of
+from radloop.local.folders import Folders, Nursery, folding_processes
 from radloop.local.pipelines import LocalPipelines
-from radloop.local.processes import die_with_parent, keep_freed_memory
 from radloop.store import imports
 from radloop.store.drafts import KIND
 from radloop.store.images import ImageStore
+from radloop.store.leftovers import Leftovers
 from radloop.store.metadata import Metadata
+from radloop.store.quarantine import Quarantine
 
 LANES = ("events", "land", "import", "fold", "pipeline")
 
@@ -32,24 +31,11 @@ _WORTH_PROCESSES = 8
 """Landed instances from which on starting folding processes costs less than it saves."""
 _IDLE_S = 0.05
 _TICK_S = 0.5
+_REST_S = 10.0
 _SETTLED_S = 1.0
 _EXPIRY_EVERY_S = 60.0
+_SWEPT_EVERY_S = 3600.0
 _LOG = logging.getLogger("radloop.worker")
-
-
-def folding_processes(count: int) -> ProcessPoolExecutor:
-    """Processes that fold; each dies with this one. `count` 0 means one a core."""
-    return ProcessPoolExecutor(
-        max_workers=count or os.cpu_count() or 1,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin_folding,
-        initargs=(os.getpid(),),
-    )
-
-
-def _begin_folding(parent: int) -> None:
-    die_with_parent(parent)
-    keep_freed_memory()
 
 
 class Worker:
@@ -57,17 +43,35 @@ class Worker:
 
     Only one worker may serve a home at a time; the caller holds the home's lock. Each lane has a thread of its own,
     so that a training that takes hours holds up neither folding nor events.
+
+    Args:
+        platform: The ports.
+        images: The store.
+        pipelines: What runs executions.
+        inbox: The folder whose files are ingested.
+        nursery: Where folding processes come from; None launches one when there is much to fold.
     """
 
-    def __init__(self, platform: Platform, images: ImageStore, pipelines: LocalPipelines, inbox: Path) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        images: ImageStore,
+        pipelines: LocalPipelines,
+        inbox: Path,
+        nursery: Nursery | None = None,
+    ) -> None:
         self._platform = platform
         self._images = images
         self._pipelines = pipelines
         self._inbox = inbox
+        self._quarantine = Quarantine(platform)
+        self._leftovers = Leftovers(platform.blobs, platform.records)
         self._metadata = Metadata(platform.blobs, platform.records, platform.keys, images)
-        self._folders: Executor | None = None
+        self._nursery = nursery
+        self._folders: Folders | None = None
         self._stop = threading.Event()
         self._expiry_due = 0.0
+        self._sweep_due = time.monotonic() + _SWEPT_EVERY_S
         self._kinds: Mapping[str, Callable[[Claim], None]] = {
             "fold": self._fold,
             KIND: lambda claim: draft_landing.land_draft(str(claim.job.payload["draft"]), self._platform),
@@ -80,7 +84,9 @@ class Worker:
     def start_over(self) -> None:
         """Take up what a predecessor left: free its jobs, remove its leftovers."""
         self._platform.jobs.release_abandoned()
+        self._leftovers.start_over()
         self._images.sweep()
+        self._quarantine.sweep()
         self._pipelines.sweep()
         draft_landing.drafts_of(self._platform).sweep()
 
@@ -93,6 +99,7 @@ class Worker:
             self._guarded(self.tick)
         for thread in threads:
             thread.join(timeout=1.0)
+        self._end_folders(wait=False)
 
     def stop(self) -> None:
         """End `run` soon; what is being done is taken up again at the next start."""
@@ -102,12 +109,20 @@ class Worker:
         """Look once at everything that comes by itself: inbox, quiet image sets, events."""
         self._empty_inbox()
         settings = self._platform.settings
+        folders = self._folders
+        if folders is not None:
+            folders.rest(_REST_S)
         self._images.complete_quiet(settings.quiet_s, by=SYSTEM)
         self._images.complete_quiet_studies(max(settings.study_quiet_s, settings.quiet_s), by=SYSTEM)
         self._platform.bus.route()
         if time.monotonic() >= self._expiry_due:
             self._expiry_due = time.monotonic() + _EXPIRY_EVERY_S
             draft_landing.drafts_of(self._platform).sweep_expired()
+        if time.monotonic() >= self._sweep_due:
+            self._sweep_due = time.monotonic() + _SWEPT_EVERY_S
+            removed = self._leftovers.sweep()
+            if removed:
+                _LOG.warning("removed %d packs that killed processes left behind", removed)
 
     def drain(self, lanes: tuple[str, ...] = LANES, *, told: Callable[[], None] | None = None) -> None:
         """Do everything that is due in these lanes, here and now; what is not due yet is left.
@@ -120,6 +135,7 @@ class Worker:
             self._platform.bus.route()
             worked = [lane for lane in lanes if self._once(lane)]
             if not worked:
+                self._end_folders(wait=True)
                 return
             for _ in worked:
                 if told is not None:
@@ -170,13 +186,18 @@ class Worker:
             self._metadata.measure(self._images.fold(image_set.id))
             return
         if self._folders is None:
-            self._folders = folding_processes(self._platform.settings.fold_processes)
+            nursery = self._nursery if self._nursery is not None and self._nursery.is_alive else None
+            self._folders = folding_processes(self._platform.settings.fold_processes, nursery)
         try:
             self._metadata.measure(self._images.fold(image_set.id, executor=self._folders))
         except RuntimeError:  # a folding process died: the next try gets fresh ones
-            self._folders.shutdown(wait=False, cancel_futures=True)
-            self._folders = None
+            self._end_folders(wait=False)
             raise
+
+    def _end_folders(self, *, wait: bool) -> None:
+        folders, self._folders = self._folders, None
+        if folders is not None:
+            folders.shutdown(wait, cancel_futures=True)
 
     def _give_up(self, claim: Claim, cause: str) -> None:
         """Raise the alarm; an execution nobody will run again ends as failed, so that the next one can start."""

@@ -14,6 +14,8 @@ NONCE_BYTES = 12
 OVERHEAD_BYTES = NONCE_BYTES + 16
 KEY_BYTES = 32
 
+_DOES_NOT_OPEN = "sealed bytes do not open: damaged, or sealed for another place"
+
 
 class GcmCipher:
     """The Cipher port: one AES-256-GCM message a call, nonce in front, context as associated data.
@@ -30,12 +32,31 @@ class GcmCipher:
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._gcm.encrypt(nonce, data, context)
 
-    def open(self, sealed: bytes | bytearray, context: bytes) -> bytes:
+    def open(self, sealed: bytes | bytearray | memoryview, context: bytes) -> bytes:
         """See `Cipher.open`."""
         try:
             return self._gcm.decrypt(bytes(sealed[:NONCE_BYTES]), memoryview(sealed)[NONCE_BYTES:], context)
         except (InvalidTag, ValueError):
-            raise Corrupt("sealed bytes do not open: damaged, or sealed for another place") from None
+            raise Corrupt(_DOES_NOT_OPEN) from None
+
+    def open_between(
+        self, sealed: bytes | bytearray | memoryview, context: bytes, head: bytes, tail: bytes
+    ) -> bytes | bytearray:
+        """See `Cipher.open_between`."""
+        if not head and not tail:
+            return self.open(sealed, context)
+        start, end = len(head), len(head) + len(sealed) - OVERHEAD_BYTES
+        try:
+            whole = bytearray(end + len(tail))
+            with memoryview(whole) as room:
+                self._gcm.decrypt_into(
+                    bytes(sealed[:NONCE_BYTES]), memoryview(sealed)[NONCE_BYTES:], context, room[start:end]
+                )
+        except (InvalidTag, ValueError):
+            raise Corrupt(_DOES_NOT_OPEN) from None
+        whole[:start] = head
+        whole[end:] = tail
+        return whole
 
 
 class Keyring:

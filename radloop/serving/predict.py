@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from radloop.core.errors import Corrupt
 from radloop.dicom.tiles import TileSpec, bag_of, planes_of
@@ -48,6 +47,8 @@ class Predictor:
     """
 
     def __init__(self, model_tar: bytes | Path, *, threads: int = 1) -> None:
+        import onnxruntime  # noqa: PLC0415 — 16 MB that only a process that predicts needs
+
         files = _unpack(model_tar)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

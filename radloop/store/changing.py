@@ -10,8 +10,9 @@ from radloop.core.images import ImageSet, Notice, State, Storage
 from radloop.core.ports import Adjust, Change, Clock, Delete, Job, Put, Records, Row
 from radloop.core.tables import IMAGE_SETS, SERIES, image_set_of
 from radloop.dicom.parse import parse
+from radloop.store.arranging import arranged, facts_of
 from radloop.store.edits import Edits, read_edits
-from radloop.store.images import ImageStore, arranged, facts_of
+from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance
 
 Write = Put | Adjust | Delete

@@ -11,9 +11,10 @@ from radloop.core.ports import AuditEntry, Blobs, Change, Cipher, Clock, Keys, P
 from radloop.core.tables import FRAME_FACTS, SERIES, put_image_set
 from radloop.dicom.levels import level_of
 from radloop.dicom.plain import Plain, plain_values
+from radloop.store.arranging import arranged
 from radloop.store.changing import Changing, Held, Write, claim, folding
 from radloop.store.edits import LEVELS, Edit, Edits, edited_instance, write_edits
-from radloop.store.images import ImageStore, arranged
+from radloop.store.images import ImageStore
 from radloop.store.instances import StoredFrame, StoredInstance, put_instance
 from radloop.store.landing import instance_id, primary_key, series_key
 from radloop.store.moves import Moves

@@ -30,6 +30,7 @@ from radloop.core.tables import (
 )
 from radloop.store.folding import native_bytes
 from radloop.store.instances import StoredInstance, instance_of
+from radloop.store.leftovers import SWEPT
 from radloop.store.packs import MAGIC, Ref, pack_key, read_record, ref_of
 from radloop.store.studies import study_of
 
@@ -307,7 +308,7 @@ class Inspection:
             told = set(known)
             for row in self._records.find(table):
                 owner = str(row.columns["image_set"])
-                if owner not in told:
+                if owner not in told and owner != SWEPT:
                     yield Fault(code, owner, row.key)
                     told.add(owner)
 

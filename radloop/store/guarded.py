@@ -14,8 +14,9 @@ from radloop.core.errors import NotFound
 from radloop.core.identity import Principal
 from radloop.core.images import ImageSet
 from radloop.core.ports import Audit, AuditEntry, Policy
-from radloop.store.images import FrameAddress, Glance, ImageStore
+from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance
+from radloop.store.opened import FrameAddress, Glance
 from radloop.store.studies import Study
 
 _READ, _EXPORT, _WRITE, _SEARCH = "image.read", "image.export", "image.write", "image.search"
@@ -86,6 +87,11 @@ class GuardedImages:
         """See `ImageStore.frame`."""
         self.look(identity)
         return self._store.frame(identity, index)
+
+    def frame_as(self, identity: str, index: int, syntax: str) -> bytes:
+        """See `ImageStore.frame_as`."""
+        self.look(identity)
+        return self._store.frame_as(identity, index, syntax)
 
     def preview(self, identity: str, index: int) -> bytes:
         """See `ImageStore.preview`."""

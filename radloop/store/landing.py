@@ -455,8 +455,12 @@ class Landings:
         """Put a file aside, sealed, with its reason beside it in clear. The same file again is the same entry."""
         identity = derived_id("quarantine", digest)
         landing = Landing(outcome="quarantined", reason=error.code, sentence=str(error), quarantine_id=identity)
-        if self._records.get(QUARANTINE, identity) is not None:
-            return landing
+        with self._records.alone():  # the same file may come twice at once, and its bytes and key belong together
+            if self._records.get(QUARANTINE, identity) is None:
+                self._put_aside(identity, data, digest, error, by)
+        return landing
+
+    def _put_aside(self, identity: str, data: bytes, digest: str, error: InvalidInput, by: Principal) -> None:
         now = self._clock()
         wrapped = self._keys.create()
         reason = {
@@ -479,7 +483,6 @@ class Landings:
         event = ImageQuarantined(quarantine_id=identity, reason=error.code).told(at=now)
         audit = AuditEntry(by.id, "quarantine", identity)
         self._records.commit(Change(writes=[record], events=[event], audit=[audit]))
-        return landing
 
 
 def _require_in_scope(parsed: Instance, by: Principal) -> None:

@@ -37,8 +37,9 @@ from radloop.dicom.pixels import native_array, stored_frame
 from radloop.dicom.plain import Plain, plain_values
 from radloop.store.edits import Edits, read_edits
 from radloop.store.folding import EXPLICIT_LE, pixels_of
-from radloop.store.images import FrameAddress, ImageStore
+from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance, instance_of
+from radloop.store.opened import FrameAddress
 from radloop.store.packs import new_pack, pack_key, put_pack, read_record, ref_of
 from radloop.store.versions import version_of
 

@@ -73,7 +73,7 @@ class PackWriter:
         """Seal `data` as the next record of its kind."""
         index = self._next.get(kind, 0)
         self._next[kind] = index + 1
-        sealed = self._cipher.seal(data, _context(self._image_set, self.name, kind, index))
+        sealed = self._cipher.seal(data, context_of(self._image_set, self.name, kind, index))
         offset = self._blob.write(sealed)
         self.size_bytes += len(sealed)
         return Ref(pack=self.name, offset=offset, length=len(sealed), kind=kind, index=index)
@@ -177,18 +177,9 @@ def read_record(blobs: Blobs, cipher: Cipher, image_set: str, ref: Ref) -> bytes
     sealed = blobs.get(pack_key(image_set, ref.pack), Span(ref.offset, ref.offset + ref.length))
     if len(sealed) != ref.length:
         raise Corrupt(f"pack {ref.pack} ends inside a record")
-    return cipher.open(sealed, _context(image_set, ref.pack, ref.kind, ref.index))
+    return cipher.open(sealed, context_of(image_set, ref.pack, ref.kind, ref.index))
 
 
-def record_at_once(blobs: Blobs, cipher: Cipher, image_set: str, ref: Ref) -> bytes | None:
-    """The bytes of one record, if that needs no waiting; else None, and `read_record` tells why.
-
-    Raises:
-        Corrupt: The record fails its seal.
-    """
-    sealed = blobs.at_once(pack_key(image_set, ref.pack), Span(ref.offset, ref.offset + ref.length))
-    return None if sealed is None else cipher.open(sealed, _context(image_set, ref.pack, ref.kind, ref.index))
-
-
-def _context(image_set: str, pack: str, kind: str, index: int) -> bytes:
+def context_of(image_set: str, pack: str, kind: str, index: int) -> bytes:
+    """What a record is sealed for, so that it opens in no other place."""
     return f"{image_set}|{pack}|{kind}|{index}".encode()

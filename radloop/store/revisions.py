@@ -30,10 +30,11 @@ from radloop.core.tables import (
     study_key,
 )
 from radloop.dicom.parse import parse
+from radloop.store.arranging import arranged
 from radloop.store.changing import Changing, Held, Write, claim, folding, require_in_scope
 from radloop.store.datastores import resource_of
 from radloop.store.edits import Edits, edited_instance, edited_set, write_edits
-from radloop.store.images import ImageStore, arranged
+from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance, instance_of, put_instance
 from radloop.store.landing import primary_key, series_key
 from radloop.store.moves import Move, Moves

@@ -81,6 +81,8 @@ _OF_LEVEL = {
     level: tuple(key for key, each in ATTRIBUTES.items() if each.level == level and key not in COUNTED)
     for level in LEVELS
 }
+_KEYS = {"study": (*_OF_LEVEL["patient"], *_OF_LEVEL["study"])}
+_KEYS["series"] = (*_KEYS["study"], *_OF_LEVEL["series"])
 _EXACT = {
     "PatientID": "patient_id",
     "StudyInstanceUID": "study_uid",
@@ -102,6 +104,7 @@ _RANGES = frozenset({"prefix", "glob", "between"})
 _OF_STUDIES = frozenset({"patient", "study"})
 _SHOWN = {STUDIES.name: ("modalities", "series", "instances"), IMAGE_SETS.name: ("study",)}
 """Columns that results are made of besides the document."""
+_MODALITIES = ("modalities",)
 _NOT_EMPTY = Term("series", "between", (1, None))  # a study without any has been deleted
 _CURRENT = Term("storage", "in", ("landed", "folded", "kept"))
 
@@ -191,7 +194,7 @@ def count(search: Search, records: Records) -> int:
     plan = _plan(search)
     if plan.is_exact and search.level in _READ:
         return records.search_count(plan.table, plan.terms)
-    if plan.is_exact and search.level == "instance" and not _names_instances(search):
+    if plan.is_exact and search.level == "instance" and plan.named is None:
         return sum(records.search_count(INSTANCES, _of_image_set(row.key)) for row in _rows(plan, records))
     everything = replace(search, limit=None, offset=0)
     return sum(1 for _ in _WALK[search.level](plan, everything, records))
@@ -204,13 +207,18 @@ _Rule = Callable[[Values], bool]
 
 
 class _Plan(NamedTuple):
-    """Conditions for the index, and rules for what they let through."""
+    """Conditions for the index, and rules for what they let through.
+
+    Attributes:
+        named: The condition on instances that are asked for by their own UIDs; None where none are.
+    """
 
     table: Table
     columns: tuple[str, ...]
     terms: tuple[Term, ...]
     order: str
     descending: bool
+    named: Term | None
     above: tuple[_Rule, ...]
     below: tuple[_Rule, ...]
 
@@ -226,9 +234,13 @@ def _plan(search: Search) -> _Plan:
     terms: list[Term] = []
     above: list[_Rule] = []
     below: list[_Rule] = []
+    named: Term | None = None
     for keyword, text in search.wanted.items():
-        if text in _ANYTHING or (keyword == "SOPInstanceUID" and _names_instances(search)):
-            continue  # instances that are named are looked up
+        if text in _ANYTHING:
+            continue
+        if keyword == "SOPInstanceUID" and not _WILD.search(text):
+            named = _exact_term("sop_uid", "UI", text)
+            continue
         of_instance = ATTRIBUTES[keyword].level == "instance"
         more, is_enough = ([], False) if of_instance else _terms(keyword, text, table, fuzzy=search.fuzzy)
         terms += more
@@ -241,7 +253,7 @@ def _plan(search: Search) -> _Plan:
     if table is STUDIES:
         terms.append(_NOT_EMPTY)
     order, descending = _order(terms)
-    return _Plan(table, _SHOWN[table.name], tuple(terms), order, descending, tuple(above), tuple(below))
+    return _Plan(table, _SHOWN[table.name], tuple(terms), order, descending, named, tuple(above), tuple(below))
 
 
 def _order(terms: Sequence[Term]) -> tuple[str, bool]:
@@ -384,16 +396,18 @@ def _rows(plan: _Plan, records: Records) -> Iterator[Row]:
     """The rows the index gives, in pages that grow, because most searches need few."""
     offset, limit = 0, _FIRST_PAGE
     while True:
-        page = _page(plan, records, limit, offset)
-        yield from page
-        if len(page) < limit:
+        given = 0
+        for row in _page(plan, records, limit, offset):
+            given += 1
+            yield row
+        if given < limit:
             return
         offset, limit = offset + limit, _PAGE
 
 
-def _page(plan: _Plan, records: Records, limit: int | None, offset: int) -> list[Row]:
+def _page(plan: _Plan, records: Records, limit: int | None, offset: int) -> Iterator[Row]:
     """A page of the rows the index gives, in order."""
-    return records.search(
+    return records.each(
         plan.table,
         plan.terms,
         columns=plan.columns,
@@ -437,32 +451,24 @@ def _walk_instances(plan: _Plan, search: Search, records: Records) -> Iterator[M
 
 def _instance_rows(plan: _Plan, search: Search, records: Records) -> Iterator[tuple[Match, Row]]:
     """Instances that may match, each with its series; by their own UID where that is asked for."""
-    if _names_instances(search):
-        yield from _named_instances(plan, search, records)
+    if plan.named is not None:
+        yield from _named_instances(plan, plan.named, records)
         return
     most = None if search.limit is None or plan.below else search.offset + search.limit + 1
     for above in _walk_series(plan, search, records):
-        rows = records.search(INSTANCES, _of_image_set(above.image_set), columns=(), order="number", limit=most)
-        for row in rows:
+        for row in records.each(INSTANCES, _of_image_set(above.image_set), columns=(), order="number", limit=most):
             yield above, row
-        if most is not None:
-            most -= len(rows)  # who needs no more than that asks for no more
+            if most is not None:
+                most -= 1  # who needs no more than that asks for no more
 
 
 def _of_image_set(identity: str | None) -> tuple[Term, ...]:
     return (Term("image_set", "is", (identity,)), _CURRENT)
 
 
-def _names_instances(search: Search) -> bool:
-    """Whether instances are asked for by their own UIDs."""
-    uids = search.wanted.get("SOPInstanceUID")
-    return bool(uids) and not _WILD.search(str(uids))
-
-
-def _named_instances(plan: _Plan, search: Search, records: Records) -> Iterator[tuple[Match, Row]]:
+def _named_instances(plan: _Plan, named: Term, records: Records) -> Iterator[tuple[Match, Row]]:
     known: dict[str, Match | None] = {}
-    named = _exact_term("sop_uid", "UI", search.wanted["SOPInstanceUID"])
-    for row in records.search(INSTANCES, (named, _CURRENT), columns=()):
+    for row in records.each(INSTANCES, (named, _CURRENT), columns=()):
         name = str(row.document["image_set"])
         if name not in known:
             known[name] = _series_if_meant(name, plan, records)
@@ -473,7 +479,7 @@ def _named_instances(plan: _Plan, search: Search, records: Records) -> Iterator[
 
 def _series_if_meant(name: str, plan: _Plan, records: Records) -> Match | None:
     """The series of an image set, where it meets everything that was asked for above the instance."""
-    row = records.get(IMAGE_SETS, name)
+    row = records.get(IMAGE_SETS, name, columns=(*plan.columns, *(term.column for term in plan.terms)))
     if row is None or not all(_meets(row.columns, term) for term in plan.terms):
         return None
     (match,) = _series((row,), records)
@@ -503,7 +509,7 @@ def _meets(columns: Mapping[str, Any], term: Term) -> bool:
 
 
 def _studies(rows: Iterable[Row], records: Records) -> Iterator[Match]:  # noqa: ARG001 — one signature
-    keys = (*_OF_LEVEL["patient"], *_OF_LEVEL["study"])
+    keys = _KEYS["study"]
     for row in rows:
         document, columns = row.document, row.columns
         values = dict(zip(keys, map(document["attributes"].get, keys), strict=True))
@@ -516,13 +522,13 @@ def _studies(rows: Iterable[Row], records: Records) -> Iterator[Match]:  # noqa:
 
 
 def _series(rows: Iterable[Row], records: Records) -> Iterator[Match]:
-    keys = tuple(key for level in LEVELS[:3] for key in _OF_LEVEL[level])
+    keys = _KEYS["series"]
     known: dict[str, list[str] | None] = {}
     for row in rows:
         document, identity = row.document, str(row.columns["study"])
         attributes = document["attributes"]
         if identity not in known:
-            study = records.get(STUDIES, identity)
+            study = records.get(STUDIES, identity, columns=_MODALITIES)
             known[identity] = None if study is None else _modalities(study.columns)
         modalities = known[identity]
         modality = attributes.get("Modality") or "OT"

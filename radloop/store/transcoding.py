@@ -95,6 +95,20 @@ def can_make(instance: StoredInstance, syntax: str) -> bool:
     return image["bits_allocated"] in ({8, 16} if syntax in ENCODED else {8, 16, 32})
 
 
+def frame_made(pixels: NDArray[np.generic], instance: StoredInstance, syntax: str) -> bytes:
+    """A decoded frame of an instance in another transfer syntax: Explicit VR Little Endian, or one of `ENCODED`.
+
+    Uncompressed samples lie as they came, plane by plane or not.
+
+    Raises:
+        UnsupportedPixels: No codec of ours takes it.
+    """
+    if syntax != EXPLICIT_LE:
+        return encoded_frame(pixels, instance, syntax)
+    planar = int((instance.image or {}).get("planar", 0)) if instance.transfer_syntax in NATIVE else 0
+    return native_bytes(pixels, planar)
+
+
 def encoded_frame(pixels: NDArray[np.generic], instance: StoredInstance, syntax: str) -> bytes:
     """A decoded frame of an instance in a compressed transfer syntax.
 

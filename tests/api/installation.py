@@ -30,6 +30,7 @@ from radloop.local.models import RecordModels
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.records import SqliteRecords
 from radloop.local.shared import SharedNotes
+from radloop.local.shelf import FileShelf
 from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
 from radloop.security.access import RolePolicy, load_roles
@@ -96,7 +97,8 @@ def open_installation(folder: Path) -> Iterator[Installation]:
     try:
         settings = Settings()
         blobs, records, keys = FileBlobs(folder / "objects"), SqliteRecords(database, now), Keyring(os.urandom(32))
-        images, models = ImageStore(blobs, records, keys, now), RecordModels(records, now)
+        shelf = FileShelf(folder / "kept", 1 << 30)
+        images, models = ImageStore(blobs, records, keys, now, shelf), RecordModels(records, now)
         policy = RolePolicy(load_roles((CONTRACTS / "roles.json").read_text()))
         platform = Platform(
             blobs=blobs,

@@ -85,22 +85,55 @@ def test_the_answer_is_the_framework_s_own(
 ) -> None:
     warm(client, identity)
     path = path.replace("{id}", identity)
-    first = client.get(path, headers=headers)
+    first, remembered = (client.get(path, headers=headers) for _ in range(2))
     monkeypatch.setattr(FramesFirst, "_at_once", lambda self, scope: None)
     framework = client.get(path, headers=headers)
     assert (first.status_code, dict(first.headers)) == (framework.status_code, dict(framework.headers))
     assert first.content == framework.content
+    assert (remembered.status_code, remembered.headers, remembered.content) == (
+        framework.status_code,
+        framework.headers,
+        framework.content,
+    )
 
 
 def test_what_is_at_hand_does_not_reach_the_framework(client: TestClient, identity: str, taken: list[str]) -> None:
     warm(client, identity)
     assert taken == [], "the first reading in an hour is noted durably, which must wait"
     paths = [f"/api/v1/image-sets/{identity}/frames/1", f"/api/v1/image-sets/{identity}/frames/1/preview"]
-    paths.append(f"{INSTANCE}/frames/1")
+    paths.append(f"{INSTANCE}/frames/1")  # decoded
+    paths.append(f"{INSTANCE}/frames/1")  # and kept
     for path in paths:
         assert client.get(path).status_code == 200
     assert client.get(f"{INSTANCE}/frames/1", headers={"Accept": "image/jphc"}).status_code == 200
     assert taken == [*paths, paths[-1]]
+
+
+def test_a_form_that_was_made_before_is_at_hand(client: TestClient, identity: str, taken: list[str]) -> None:
+    warm(client, identity)
+    for accept in ("image/jls", "image/jp2"):
+        first, *more = (client.get(f"{INSTANCE}/frames/1", headers={"Accept": accept}) for _ in range(3))
+        assert [(each.status_code, each.headers, each.content) for each in more] == [
+            (200, first.headers, first.content)
+        ] * 2
+    assert len(taken) == 4, "the first of each is made by the framework"
+
+
+def test_what_is_remembered_is_for_the_same_question_only(client: TestClient, identity: str) -> None:
+    warm(client, identity)
+    asked: list[dict[str, str]] = [
+        {"Accept": "image/jphc"},
+        {"Accept": 'multipart/related; type="image/jphc"'},
+        {"Accept": 'multipart/related; type="image/jph"'},
+        {"Accept": 'multipart/related; type="image/jphc"', "Host": "localhost:99"},
+        {"Accept": "image/jphc", "Range": "bytes=0-3"},
+        {"Accept": "text/html"},
+    ]
+    once = [client.get(f"{INSTANCE}/frames/1", headers=headers) for headers in asked]
+    again = [client.get(f"{INSTANCE}/frames/1", headers=headers) for headers in reversed(asked)]
+    for first, second in zip(once, reversed(again), strict=True):
+        assert (first.status_code, first.headers, first.content) == (second.status_code, second.headers, second.content)
+    assert len({each.content for each in once}) == len(once)
 
 
 def test_head_and_queries_are_left_to_the_framework(client: TestClient, identity: str, taken: list[str]) -> None:

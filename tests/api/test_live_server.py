@@ -1,12 +1,15 @@
 """The doors as the network meets them: a real server process, a client that other people wrote."""
 
 import io
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -60,6 +63,21 @@ def dicomweb(url: str) -> DICOMwebClient:
         assert len(told.ReferencedSOPSequence) == len(study.files)
         assert "FailedSOPSequence" not in told
     return client
+
+
+def test_uploads_of_all_lengths_follow_each_other_on_one_connection(url: str) -> None:
+    headers = {"Content-Type": "multipart/related; type=application/dicom; boundary=b"}
+    with closing(HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
+        connection.connect()
+        line = connection.sock
+        for length in (0, 1, 1 << 16, (1 << 20) - 1, 1 << 20, 3_000_001):
+            body = b"--b\r\n\r\n%s\r\n--b--\r\n" % bytes(length)
+            for sent in (body, iter([body[:100_000], body[100_000:]])):  # the second in chunks, without a length
+                connection.request("POST", "/dicomweb/studies", sent, headers)
+                answer = connection.getresponse()
+                told = json.loads(answer.read())
+                assert (answer.status, len(told["0008119A"]["Value"])) == (409, 1), length
+                assert connection.sock is line
 
 
 def test_the_client_finds_what_it_stored(dicomweb: DICOMwebClient) -> None:

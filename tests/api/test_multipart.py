@@ -1,6 +1,6 @@
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import pairwise
 
 import pytest
@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 
-from radloop.api.multipart import LONGEST_HEADERS, LONGEST_PADDING, MultipartParser, Part, parts_of
+from radloop.api import multipart
+from radloop.api.multipart import (
+    LONGEST_HEADERS,
+    LONGEST_PADDING,
+    MOST_GATHERED,
+    MultipartParser,
+    Part,
+    gathered,
+    parts_of,
+)
 from radloop.core.errors import InvalidInput
 
 BOUNDARY = "frontier"
@@ -68,6 +77,51 @@ def test_any_bytes_are_parts_or_invalid_input_and_nothing_else(data: bytes, cuts
     assert outcomes[0] == outcomes[1], "cutting the stream changed what it says"
 
 
+@settings(deadline=None)
+@given(
+    body=(st.lists(awkward | st.binary(max_size=300), max_size=5).map(written)) | st.binary(max_size=400) | awkward,
+    cuts=st.lists(st.integers(0, 5000), max_size=40),
+    at_once=st.integers(1, 600),
+)
+def test_a_body_says_the_same_however_much_of_it_is_gathered(body: bytes, cuts: list[int], at_once: int) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        for piece in pieces(body, cuts):
+            yield piece
+
+    async def read() -> list[tuple[Mapping[str, str], bytes]]:
+        limits = {"longest_part": len(body), "most_parts": 1000}
+        return [(part.headers, part.data) async for part in parts_of(stream(), BOUNDARY, **limits)]
+
+    def outcome(say: Callable[[], list[tuple[Mapping[str, str], bytes]]]) -> object:
+        try:
+            return say()
+        except InvalidInput as error:
+            return str(error)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(multipart, "GATHERED_BYTES", at_once)
+        assert outcome(lambda: asyncio.run(read())) == outcome(lambda: parsed([body]))
+
+
+@settings(deadline=None)
+@given(
+    ends=st.tuples(awkward, awkward, awkward),
+    filling=st.sampled_from([b"\r\n--", b"-", b"\0", b"\r\n--frontie", b"ab"]),
+    length=st.integers(0, 3 * multipart._WORTH_A_CALL),
+    start=st.integers(0, 2 * multipart._WORTH_A_CALL),
+)
+def test_a_delimiter_is_found_where_it_first_stands(
+    ends: tuple[bytes, bytes, bytes], filling: bytes, length: int, start: int
+) -> None:
+    filled = (filling * (length // len(filling) + 1))[:length]
+    for wanted in (b"\r\n--frontier", b"\r\n--fron"):
+        for data in (
+            b"".join([ends[0], filled, ends[1]]),
+            b"".join([ends[0], filled, wanted, ends[2], filled, wanted]),
+        ):
+            assert multipart._find(data, wanted, min(start, len(data))) == data.find(wanted, min(start, len(data)))
+
+
 def test_every_byte_alone_and_all_at_once_say_the_same() -> None:
     body = written([b"\r\n--frontie\r\n--frontierr\r\n", b"", b"\r\n"])
     assert parsed([bytes([byte]) for byte in body]) == parsed([body])
@@ -95,6 +149,19 @@ def test_what_is_held_does_not_grow_with_the_body() -> None:
     for _ in range(100):
         list(parser.feed(bytes(10_000)))
         assert len(parser._held) < 100
+
+
+def test_a_body_in_single_bytes_is_held_in_few_pieces() -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        for _ in range(10_000):
+            yield b"x"
+
+    async def read() -> list[int]:
+        return [len(pieces) async for pieces in gathered(stream())]
+
+    lengths = asyncio.run(read())
+    assert sum(lengths) == 10_000
+    assert max(lengths) == MOST_GATHERED
 
 
 def test_a_delimiter_may_be_followed_by_blanks_but_not_by_anything_else() -> None:

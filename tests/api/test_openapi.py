@@ -126,7 +126,7 @@ def test_real_answers_are_what_the_document_says(installation: Installation, cli
     hold("getImageSet", id=identity)
     hold("listWorklist", query="?limit=1&state=VERIFIED")
     hold("listSites")
-    hold("listQuarantine")
+    quarantine(hold)
     hold("getRetraining")
     hold("startExecution", 409)
     execute(installation)
@@ -142,10 +142,7 @@ def test_real_answers_are_what_the_document_says(installation: Installation, cli
     told = hold("listEvents")["items"]
     hold("replayEvent", id=told[0]["id"])
     hold("replayEvent", 404, id="none")
-    give_up_on_a_job(installation)
-    (letter,) = hold("listDeadLetters")["items"]
-    hold("replayJob", id=letter["id"])
-    hold("replayJob", 404, id=letter["id"])
+    dead_letters(hold, installation)
     administer(hold)
     hold("describe")
     unasked = {operation.id for operation in OPERATIONS} - hold.asked
@@ -169,6 +166,42 @@ def upload_resumably(hold: Holder) -> None:
     assert hold("getResumable", id=identity)["offset"] == 7
     hold("deleteResumable", 204, headers=tus, id=identity)
     hold("getResumable", 404, id=identity)
+
+
+def quarantine(hold: Holder) -> None:
+    """One file that is no image: looked at, refused again, given up."""
+    (entry,) = hold("listQuarantine", query="?code=not-dicom&limit=5")
+    assert hold("listQuarantine", query="?code=truncated-file") == []
+    assert hold("listQuarantine", query=f"?after={entry['id']}") == []
+    hold("listQuarantine", 404, query="?after=none")
+    assert hold("getQuarantined", id=entry["id"])["state"] == "kept"
+    assert hold("getQuarantinedFile", id=entry["id"]) == b"junk"
+    told = hold("releaseQuarantined", id=entry["id"])
+    assert (told["outcome"], told["same_reason"], told["state"]) == ("quarantined", True, "kept")
+    hold("releaseQuarantined", 404, id=entry["id"], query="?datastore=none")
+    for _ in range(2):
+        assert hold("deleteQuarantined", id=entry["id"])["left_by"] == "owner"
+    assert hold("getQuarantined", id=entry["id"])["state"] == "discarded"
+    for operation in ("getQuarantinedFile", "releaseQuarantined"):
+        hold(operation, 409, id=entry["id"])
+    for operation in ("getQuarantined", "getQuarantinedFile", "releaseQuarantined", "deleteQuarantined"):
+        hold(operation, 404, id="none")
+
+
+def dead_letters(hold: Holder, installation: Installation) -> None:
+    """One that is tried again, and comes back to be forgotten."""
+    give_up_on_a_job(installation)
+    (letter,) = hold("listDeadLetters")["items"]
+    assert hold("getDeadLetter", id=letter["id"])["payload"] == {"secret": "x"}
+    hold("replayJob", id=letter["id"])
+    hold("replayJob", 404, id=letter["id"])
+    hold("getDeadLetter", 404, id=letter["id"])
+    hold("deleteDeadLetter", 404, id=letter["id"])
+    give_up_on_a_job(installation)
+    for _ in range(2):
+        hold("deleteDeadLetter", id=letter["id"])
+    hold("replayJob", 404, id=letter["id"])
+    assert hold("listDeadLetters")["items"] == []
 
 
 def administer(hold: Holder) -> None:

@@ -59,16 +59,16 @@ class Server:
         assert "radloop is up" in self.process.stdout.readline()
 
     def family(self) -> dict[int, str]:
-        """The server's processes and their command lines."""
+        """The server's processes and their names."""
         assert self.process is not None
         found = {}
         for pid in {self.process.pid, *descendants(self.process.pid)}:
-            found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            found[pid] = Path(f"/proc/{pid}/comm").read_text().strip()
         return found
 
     def worker(self) -> int:
         def found() -> list[int]:
-            return [pid for pid, line in self.family().items() if "-m radloop.up" in line]
+            return [pid for pid, line in self.family().items() if line == "radloop-worker"]
 
         until(lambda: len(found()) == 1, 20)
         return found()[0]

@@ -1,4 +1,8 @@
+import asyncio
+from collections.abc import Mapping
+
 import pytest
+from starlette.requests import ClientDisconnect, Request
 
 from radloop.api import uploads
 from radloop.core.ports import Landing, Upload
@@ -80,3 +84,45 @@ def test_a_file_name_is_for_the_sender_alone(installation: Installation, client:
     assert [file["name"] for file in told["files"]] == ["DOE_JANE-1.dcm", "DOE_JANE-2.dcm"]
     rows = installation.database.read().execute("SELECT detail FROM events UNION SELECT document FROM quarantine")
     assert not any("DOE_JANE" in text for (text,) in rows)
+
+
+def heard(
+    messages: list[dict[str, object]], headers: Mapping[str, str], version: str = "1.1"
+) -> tuple[list[bytes], list[dict[str, object]]]:
+    """The pieces of a body, and the messages that nobody waited for."""
+    left = list(messages)
+
+    async def receive() -> dict[str, object]:
+        assert left, "waited for something that does not come"
+        return left.pop(0)
+
+    async def read() -> list[bytes]:
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "http_version": version, "method": "POST", "path": "/", "headers": raw}
+        return [piece async for piece in uploads.body_of(Request(scope, receive))]
+
+    return asyncio.run(read()), left
+
+
+def piece(body: bytes, *, more: bool = True) -> dict[str, object]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+def test_a_body_of_known_length_is_over_with_its_last_byte() -> None:
+    end = piece(b"", more=False)
+    sent = [piece(b"abc"), piece(b"de"), end]
+    assert heard(sent, {"content-length": "5"}) == ([b"abc", b"de"], [end])
+    assert heard([end], {"content-length": "0"}) == ([], [end])
+    for headers, version in (
+        ({}, "1.1"),
+        ({"content-length": "5", "transfer-encoding": "chunked"}, "1.1"),
+        ({"content-length": "5"}, "2"),
+        ({"content-length": "five"}, "1.1"),
+        ({"content-length": "9"}, "1.1"),
+    ):
+        assert heard(sent, headers, version) == ([b"abc", b"de"], []), headers
+
+
+def test_a_body_that_breaks_off_is_told() -> None:
+    with pytest.raises(ClientDisconnect):
+        heard([piece(b"abc"), {"type": "http.disconnect"}], {"content-length": "5"})

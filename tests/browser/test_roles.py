@@ -54,7 +54,7 @@ def pages_of(page: Page) -> list[str]:
         ("mila", ["Retraining", "Models"], "Retraining"),
         ("rolf", ["Retraining", "Models"], "Models"),
         ("aud", ["Retraining", "Models", "Audit"], "Audit"),
-        ("ada", ["Worklist", "Upload", "Retraining", "Models", "Audit"], "Worklist"),
+        ("ada", ["Worklist", "Upload", "Retraining", "Models", "Audit", "Admin"], "Worklist"),
     ],
 )
 def test_everybody_sees_their_pages_and_no_others_and_can_hit_them_with_a_thumb(
@@ -105,6 +105,14 @@ def test_a_verifier_is_offered_to_verify(page: Page, guarded: Guarded) -> None:
 def test_a_report_is_one_and_is_not_to_be_verified(page: Page, guarded: Guarded) -> None:
     come_in(page, guarded, "anna")
     row = page.get_by_test_id("worklist-row").filter(has_text="Words of nobody")
+    expect(page.get_by_test_id("worklist-row").filter(has_text="CT")).to_be_visible()
+    expect(row).to_have_count(0)
+    for tab in ("To verify", "All"):
+        page.get_by_role("button", name=re.compile(f"^{tab}")).click()
+        expect(page.locator('.tab[aria-pressed="true"]')).to_contain_text(tab)
+        page.wait_for_load_state("networkidle")
+        shown = page.get_by_test_id("worklist-row").count()
+        expect(page.locator('.tab[aria-pressed="true"]')).to_have_text(f"{tab} {shown}")
     expect(row).to_contain_text("Report")
     expect(row).not_to_contain_text("To verify")
     row.click()

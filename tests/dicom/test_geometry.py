@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from radloop.core.errors import IrregularVolume
 from radloop.dicom.geometry import Gap, Geometry, slice_spacing, volume_geometry
-from radloop.dicom.image import FrameDescription, ImageDescription, Orientation, Position
+from radloop.dicom.image import FrameDescription, FrameTable, ImageDescription, Orientation, Position
 from radloop.dicom.parse import parse
 from tests.dicom.files import real_files
 
@@ -44,7 +44,7 @@ def image(
         position_mm=position,
         orientation=orientation,
         spacing_mm=spacing,
-        per_frame=per_frame,
+        per_frame=FrameTable.of(per_frame),
         sop_uid=uid,
     )
 

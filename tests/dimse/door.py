@@ -24,10 +24,12 @@ from radloop.core.platform import Platform
 from radloop.core.tables import IMAGE_SETS
 from radloop.dicom.header import data_set_start
 from radloop.dicom.parse import parse
+from radloop.dimse.limits import Limits
 from radloop.dimse.peers import Peer, Peers
 from radloop.dimse.server import Server
-from radloop.dimse.wire import Limits
-from radloop.wiring import Installation, open_local
+from radloop.monitoring.associations import AssociationMeter
+from radloop.monitoring.metrics import load_metrics
+from radloop.wiring import Installation, contracts, open_local
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
@@ -44,6 +46,11 @@ class Door:
     server: Server
     port: int
     installation: Installation
+    meter: AssociationMeter
+
+    def counted(self, name: str, **labels: str) -> float:
+        """How often something was counted."""
+        return self.meter.registry.get_sample_value(name, labels) or 0.0
 
     def exported(self) -> dict[str, bytes]:
         """Every current file by SOP instance UID."""
@@ -86,18 +93,20 @@ def open_door(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
         port = int(listener.getsockname()[1])
+        meter = AssociationMeter(load_metrics((contracts() / "metrics.json").read_text()))
         server = Server(
             "RADLOOP",
             platform=given,
             images=installation.images,
             peers=Peers(peers, is_open=is_open),
             listener=listener,
+            meter=meter,
             limits=limits,
         )
         accepting = threading.Thread(target=server.serve, daemon=True)
         accepting.start()
         try:
-            yield Door(server, port, installation)
+            yield Door(server, port, installation, meter)
         finally:
             server.stop()
             accepting.join(timeout=10)

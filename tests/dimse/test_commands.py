@@ -13,7 +13,7 @@ from pynetdicom.dimse_primitives import C_CANCEL, C_FIND, C_MOVE, C_STORE
 from pynetdicom.dsutils import decode
 
 from radloop.dimse.commands import BadMessage, read_command, write_command
-from radloop.dimse.wire import Budget
+from radloop.dimse.limits import Budget
 from tests.dimse.door import CT
 
 

@@ -43,7 +43,7 @@ class Up:
     def dimse_processes(self) -> list[int]:
         children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         pids = [int(pid) for each in children for pid in each.read_text().split()]
-        return [pid for pid in pids if b"radloop.associations" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip() == "radloop-dimse"]
 
 
 @contextmanager

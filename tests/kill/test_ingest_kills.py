@@ -263,13 +263,13 @@ def one_round(server: Server, clients: list[Sent], round_: int, dice: random.Ran
 def kind_of(pid: int) -> str | None:
     """What a process of the server does; None for one that is gone or does nothing of ours."""
     try:
-        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        line, name = Path(f"/proc/{pid}/cmdline").read_bytes(), Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return None
-    kinds = ((b"radloop.up", "worker"), (b"radloop.codec.isolated", "codec"), (b"spawn_main", "folder"))
-    if not line or b"resource_tracker" in line:
-        return None
-    return next((name for word, name in kinds if word in line), "doors")
+    if b"radloop.codec.isolated" in line:
+        return "codec"
+    kinds = ("door", "worker", "nursery", "folder")
+    return next((kind for kind in kinds if name.startswith(f"radloop-{kind}")), None)
 
 
 def closed(server: Server) -> None:

@@ -105,3 +105,8 @@ def test_an_index_of_another_layout_is_refused_with_what_to_do(tmp_path: Path) -
     connection.close()
     with pytest.raises(Conflict, match="export its image sets"):
         Database(tmp_path / "index.sqlite", bytes(32), TABLES)
+
+
+def test_a_statement_is_not_planned_anew_for_each_new_value(database: Database) -> None:
+    for connection in (database.read(), database.read()):
+        assert connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, -1) == 1

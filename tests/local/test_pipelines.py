@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from radloop.core.errors import InvalidInput, NotFound, Unavailable
-from radloop.core.ports import Change, Execution, Pipelines, Records, Row, Table
+from radloop.core.ports import Change, Execution, Pipelines, Records, Row
 from radloop.core.tables import STEPS
 from radloop.local.jobs import SqliteJobs
 from tests.contracts.pipelines import PipelinesContract
@@ -343,8 +343,8 @@ class CountedRecords:
         self._is_after = is_after
         self.commits = 0
 
-    def get(self, table: Table, key: str) -> Row | None:
-        return self._records.get(table, key)
+    def get(self, *arguments: Any, **named: Any) -> Row | None:
+        return self._records.get(*arguments, **named)
 
     def find(self, *arguments: Any, **named: Any) -> list[Row]:
         return self._records.find(*arguments, **named)

@@ -46,6 +46,37 @@ def test_a_bucket_is_emptied_by_all_and_fills_with_time(tmp_path: Path) -> None:
     assert second.take("x", 2.0)
 
 
+def test_a_wrong_password_counts_in_every_process_and_a_right_one_forgives_in_every_one(tmp_path: Path) -> None:
+    first, second = SharedNotes(tmp_path / "notes"), SharedNotes(tmp_path / "notes")
+    assert [notes.begin("anna", 100.0) for notes in (first, second, first)] == [0.0, 0.0, 0.0]
+    assert second.begin("anna", 100.25) == pytest.approx(0.75)
+    assert second.begin("bert", 100.25) == 0.0
+    assert second.begin("anna", 101.0) == 0.0
+    assert first.begin("anna", 101.0) == pytest.approx(2.0)
+    second.forgive("anna")
+    assert [first.begin("anna", 101.0), second.begin("anna", 101.0)] == [0.0, 0.0]
+
+
+def test_failures_are_forgotten_after_an_hour_and_names_are_not_written_down(tmp_path: Path) -> None:
+    notes = SharedNotes(tmp_path / "notes")
+    for now in (100.0, 100.0, 100.0):
+        notes.begin("secret-name", now)
+    notes.begin("other", 3800.0)
+    assert [notes.begin("secret-name", 3800.0) for _ in range(3)] == [0.0, 0.0, 0.0]
+    notes.close()
+    assert b"secret-name" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+
+def try_password(path: Path) -> int:
+    notes = SharedNotes(path)
+    return sum(notes.begin("anna", 100.0) == 0.0 for _ in range(100))
+
+
+def test_processes_that_try_at_once_have_no_more_tries_than_one(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        assert sum(pool.map(try_password, [tmp_path / "notes"] * 3)) == 3
+
+
 def test_processes_that_write_at_once_wait_for_each_other(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         admitted = pool.starmap(admit, [(tmp_path / "notes", 0)] * 3)

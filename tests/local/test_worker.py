@@ -140,3 +140,18 @@ def test_folding_what_was_deleted_meanwhile_is_no_fault(home: Installation) -> N
     home.worker().drain(("fold",))
     assert home.platform.jobs.pending("fold") == 0
     assert home.platform.jobs.dead_letters() == []
+
+
+def test_packs_of_killed_processes_go_while_the_worker_works(
+    home: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = home.worker()
+    left = f"image-sets/{'a' * 32}/{'b' * 32}.pack"
+    home.platform.blobs.put(left, b"never named")
+    monkeypatch.setattr("radloop.local.worker._SWEPT_EVERY_S", 0.0)
+    monkeypatch.setattr("radloop.store.leftovers.AGE_S", 0.0)
+    worker.tick()
+    assert list(home.platform.blobs.keys("image-sets/")) == [left], "the first look is an hour after the start"
+    monkeypatch.setattr(worker, "_sweep_due", 0.0)
+    worker.tick()
+    assert list(home.platform.blobs.keys("image-sets/")) == []

@@ -15,6 +15,7 @@ from radloop.core.images import State, Storage
 from radloop.core.ports import Change, Job, Put, StepRun
 from radloop.core.settings import Settings
 from radloop.core.tables import EXECUTIONS, INSTANCES, QUARANTINE
+from radloop.monitoring.associations import AssociationMeter
 from radloop.monitoring.metrics import EXECUTION_STATES, LANES, Meter, Sample, collect, exposition, load_metrics
 from tests.functions.house import CONTRACTS, House
 
@@ -92,7 +93,9 @@ def exposed(meter: Meter, house: House) -> dict[str, list[tuple[dict[str, str], 
 def test_what_is_exposed_is_what_the_contract_lists(house: House, meter: Meter) -> None:
     meter.answered("GetImageFrame", 10)
     meter.frame_retrieved(0.02)
-    assert set(exposed(meter, busy(house))) == set(CATALOGUE_OF_METRICS)
+    of_dimse = {f"{family.name}_total" for family in AssociationMeter(CATALOGUE_OF_METRICS).registry.collect()}
+    assert set(exposed(meter, busy(house))) == set(CATALOGUE_OF_METRICS) - of_dimse
+    assert of_dimse == {name for name in CATALOGUE_OF_METRICS if name.startswith("radloop_dimse_")}
 
 
 def test_every_exposed_label_is_one_the_contract_admits(house: House, meter: Meter) -> None:

@@ -51,6 +51,19 @@ def test_what_comes_in_while_one_pages_does_not_move_the_pages(installation: Ins
     assert [image_set.id for image_set in second.items] == identities[1::-1]
 
 
+def test_what_has_no_images_is_not_waiting_to_be_verified(installation: Installation) -> None:
+    identities = fill(installation, 3)
+    records = installation.platform.records
+    report = replace(installation.images.get(identities[0]), id=derived_id("report"), frames=0)
+    records.commit(Change(writes=[put_image_set(report, expected=0)]))
+    waiting = worklist(records, state=State.INGESTED, with_images=True)
+    assert [image_set.id for image_set in waiting.items] == identities[::-1]
+    assert (waiting.counts[State.INGESTED], waiting.reports) == (4, 1)
+    for everything in (worklist(records, state=State.INGESTED), worklist(records), worklist(records, with_images=True)):
+        assert [image_set.id for image_set in everything.items] == [report.id, *identities[::-1]]
+    assert worklist(records, patients=frozenset()).reports == 0
+
+
 def test_states_are_counted_whatever_is_shown(installation: Installation) -> None:
     identities = fill(installation, 3)
     finding = Finding(False, None, Confidence.LOW, "", Seen(0, "lossless"))

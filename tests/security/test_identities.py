@@ -16,8 +16,11 @@ from radloop.core.tables import CREDENTIALS, SESSIONS, TABLES, USERS
 from radloop.local.audit import SqliteAudit
 from radloop.local.database import Database
 from radloop.local.records import SqliteRecords
-from radloop.security import identities as module
-from radloop.security.identities import Identities, new_password
+from radloop.security import attempts
+from radloop.security.accounts import User
+from radloop.security.attempts import LONGEST_DELAY_S
+from radloop.security.identities import Identities
+from radloop.security.passwords import new_password
 from radloop.security.sealing import Keyring
 
 ROLES = {"reader", "verifier", "admin", "auditor", "system"}
@@ -60,7 +63,7 @@ def house(tmp_path: Path) -> Iterator[House]:
     database.close()
 
 
-def anna(house: House, **options: object) -> module.User:
+def anna(house: House, **options: object) -> User:
     settings = {"roles": ["reader"], "patients": None, **options}
     return house.identities.create_user("Anna", PASSWORD, by=OWNER, **settings)
 
@@ -151,7 +154,7 @@ def test_each_failure_makes_the_next_try_wait_longer_and_another_name_does_not_w
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(attempts.time, "monotonic", lambda: now[0])
     anna(house)
     waits = []
     for _ in range(9):
@@ -167,7 +170,7 @@ def test_each_failure_makes_the_next_try_wait_longer_and_another_name_does_not_w
         house.identities.sign_in("anna", PASSWORD)
     with pytest.raises(Unauthenticated):
         house.identities.sign_in("bert", "wrong")
-    now[0] += module.LONGEST_DELAY_S
+    now[0] += LONGEST_DELAY_S
     assert house.identities.sign_in("anna", PASSWORD)
     with pytest.raises(Unauthenticated):
         house.identities.sign_in("anna", "wrong")
@@ -329,3 +332,23 @@ def test_the_hash_is_what_rfc_9106_advises(house: House) -> None:
     slow.create_user("slow", PASSWORD, roles=["reader"], patients=None, by=OWNER)
     (row,) = house.records.find(USERS)
     assert str(row.document["password"]).startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
+def test_an_attempt_counts_from_its_beginning_so_that_many_at_once_are_not_many_tries(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna(house)
+    shared = attempts.OwnFailures()
+    house.identities.count_failures_in(shared)
+    counted: list[float] = []
+
+    def verify(hasher: PasswordHasher, known: str, password: bytes) -> bool:
+        counted.append(shared.begin("anna", time.monotonic()))  # another process, while this one still looks
+        return False
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    for _ in range(2):
+        with pytest.raises(Unauthenticated):
+            house.identities.sign_in("anna", PASSWORD)
+    assert counted[0] == 0.0
+    assert counted[1] > 0.0

@@ -1,7 +1,6 @@
 """Folding never costs a bit, and closing tells once."""
 
 import os
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from radloop.core.errors import Corrupt, NotFound
 from radloop.core.identity import OWNER
 from radloop.core.images import Storage
 from radloop.core.tables import PACKS
-from radloop.local.worker import folding_processes
+from radloop.local.folders import folding_processes
 from radloop.store import folding
 from radloop.store.folding import fold_file
 from tests.store.house import House, phantom
@@ -162,7 +161,6 @@ def test_folding_on_several_processes_gives_the_same_and_they_are_others(house: 
     house.images.complete(name, by=OWNER)
     told: list[int] = []
     with folding_processes(2) as pool:
-        assert isinstance(pool, ProcessPoolExecutor)
         assert pool.submit(os.getpid).result() != os.getpid()
         house.images.fold(name, executor=pool, told=told.append)
     assert told == list(range(1, 9))

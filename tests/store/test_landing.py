@@ -66,6 +66,20 @@ def test_a_bad_file_is_kept_sealed_with_its_reason_beside_it(house: House, code:
     assert house.told() == ["ImageQuarantined"]
 
 
+def test_the_same_bad_file_at_once_from_several_is_one_entry_that_opens(house: House) -> None:
+    letter = b"letter" * 50_000
+    with ThreadPoolExecutor(6) as pool:
+        landed = [landings[0] for landings in pool.map(lambda _: house.land(letter), range(12))]
+    (identity,) = {landing.quarantine_id for landing in landed}
+    assert identity is not None
+    row = house.records.get(QUARANTINE, identity)
+    assert row is not None
+    assert row.revision == 1
+    sealed = house.blobs.get(f"training-data/quarantine/{identity}/file.sealed")
+    wrapped = bytes.fromhex(row.document["wrapped_key"])
+    assert house.keys.cipher(wrapped).open(sealed, identity.encode()) == letter
+
+
 def test_the_same_bad_file_twice_is_quarantined_once(house: House) -> None:
     first, again = house.land(b"letter")[0], house.land(b"letter")[0]
     assert first == again

@@ -16,7 +16,7 @@ from radloop.core.identity import OWNER
 from radloop.core.images import ImageSet
 from radloop.core.ports import Landing, Upload
 from radloop.core.tables import INSTANCES, STUDIES
-from radloop.local.worker import folding_processes
+from radloop.local.folders import folding_processes
 from radloop.store.fsck import Inspection
 from radloop.store.instances import instance_of
 from tests.dicom.files import ct, written

@@ -2,6 +2,7 @@
  * The app: one page at a time, chosen by the hash of the address, which names an image set and never a patient.
  */
 import "./style.css";
+import { showAdmin } from "./admin.js";
 import { showAudit } from "./audit.js";
 import { button, el, setAttribute, setText } from "./dom.js";
 import { showLoop } from "./loop.js";
@@ -26,6 +27,7 @@ const who = el("span", { class: "who faint", "data-testid": "who" });
 const header = el("header", { class: "top" }, el("span", { class: "brand" }, "radloop"), who, leave);
 const nav = el("nav", { "aria-label": "Pages" }, ...links);
 let may: May = mayOf(null);
+let me: string | null = null;
 let leaving = new AbortController();
 let isIn = false;
 
@@ -49,6 +51,7 @@ async function begin(): Promise<void> {
 function enter(session: Session | null): void {
   isIn = true;
   may = mayOf(session);
+  me = session?.id ?? null;
   leave.hidden = session === null || session.name === null;
   setText(who, session?.name ? `${session.name} · ${session.roles.join(", ")}` : "");
   document.body.toggleAttribute("data-signed-in", !leave.hidden);
@@ -117,6 +120,10 @@ function open(route: Route, signal: AbortSignal): void {
     case "audit":
       document.title = "Audit – radloop";
       showAudit(main, may, signal);
+      break;
+    case "admin":
+      document.title = "Admin – radloop";
+      showAdmin(main, may, me, signal);
       break;
     case "view":
       document.title = "Series – radloop";

@@ -89,6 +89,8 @@ export interface WorklistPage {
   readonly items: readonly Summary[];
   readonly next: string | null;
   readonly counts: Readonly<Record<State, number>>;
+  /** Of those ingested, how many have no images. */
+  readonly reports: number;
 }
 
 export interface Verification {
@@ -176,6 +178,75 @@ export interface AuditVerdict {
 export interface User {
   readonly id: string;
   readonly name: string;
+  readonly roles: readonly string[];
+  /** PatientIDs of the only patients they may know of; null for all. */
+  readonly patients: readonly string[] | null;
+  readonly disabled: boolean;
+  readonly created_at: string;
+}
+
+export interface NewUser {
+  readonly name: string;
+  readonly password: string;
+  readonly roles: readonly string[];
+  readonly patients: readonly string[] | null;
+}
+
+export interface UserChange {
+  readonly password?: string;
+  readonly roles?: readonly string[];
+  readonly disabled?: boolean;
+}
+
+export interface Credential {
+  readonly access_key_id: string;
+  readonly roles: readonly string[];
+  readonly patients: readonly string[] | null;
+  readonly note: string;
+  readonly created_by: string;
+  readonly created_at: string;
+  readonly expires_at: string | null;
+  readonly revoked_at: string | null;
+}
+
+/** With what is told this once. */
+export interface NewCredential extends Credential {
+  readonly secret_access_key: string;
+  readonly token: string;
+}
+
+export interface CredentialWish {
+  readonly roles: readonly string[];
+  readonly patients: readonly string[] | null;
+  readonly note: string;
+  readonly days: number | null;
+}
+
+/** A file that could not be accepted. */
+export interface Quarantined {
+  readonly id: string;
+  readonly code: string;
+  readonly sentence: string;
+  readonly size_bytes: number;
+  readonly sha256: string;
+  readonly time: string;
+}
+
+export interface Release {
+  readonly outcome: "ingested" | "duplicate" | "quarantined" | "released";
+  readonly same_reason: boolean;
+  readonly code: string;
+  readonly sentence: string;
+}
+
+/** A job that was given up on. */
+export interface DeadLetter {
+  readonly id: string;
+  readonly lane: string;
+  readonly kind: string;
+  readonly tries: number;
+  readonly error: string;
+  readonly trace: string;
 }
 
 export interface LoopEvent {
@@ -218,7 +289,11 @@ export type Action =
   | "model.read"
   | "model.decide"
   | "audit.read"
-  | "credential.manage";
+  | "credential.manage"
+  | "quarantine.read"
+  | "quarantine.manage"
+  | "job.read"
+  | "job.replay";
 
 /** Who is signed in, and what they may do: actions such as `image.read`. */
 export interface Session {
@@ -316,9 +391,13 @@ async function getJson<T>(path: string, signal: AbortSignal): Promise<T> {
   return (await response.json()) as T;
 }
 
-async function postJson<T>(path: string, body: unknown, signal: AbortSignal): Promise<T> {
+function postJson<T>(path: string, body: unknown, signal: AbortSignal): Promise<T> {
+  return sendJson("POST", path, body, signal);
+}
+
+async function sendJson<T>(method: string, path: string, body: unknown, signal: AbortSignal): Promise<T> {
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
-  const response = await ask(path, { method: "POST", signal, headers, body: JSON.stringify(body) });
+  const response = await ask(path, { method, signal, headers, body: JSON.stringify(body) });
   return (await response.json()) as T;
 }
 
@@ -337,6 +416,8 @@ export async function signOut(signal: AbortSignal): Promise<void> {
 
 export interface WorklistQuery {
   readonly state: State | null;
+  /** Of those ingested, only such as have images. */
+  readonly withImages: boolean;
   readonly limit: number;
   readonly after: string | null;
 }
@@ -344,6 +425,7 @@ export interface WorklistQuery {
 export function listWorklist(query: WorklistQuery, signal: AbortSignal): Promise<WorklistPage> {
   const parameters = new URLSearchParams({ limit: String(query.limit) });
   if (query.state) parameters.set("state", query.state);
+  if (query.withImages) parameters.set("images", "1");
   if (query.after) parameters.set("after", query.after);
   return getJson(`/worklist?${parameters}`, signal);
 }
@@ -410,6 +492,58 @@ export function verifyAudit(signal: AbortSignal): Promise<AuditVerdict> {
 
 export async function listUsers(signal: AbortSignal): Promise<readonly User[]> {
   return (await getJson<{ items: readonly User[] }>("/users", signal)).items;
+}
+
+export function createUser(user: NewUser, signal: AbortSignal): Promise<User> {
+  return postJson("/users", user, signal);
+}
+
+/** Change what is given of a user; ends all their sign-ins. */
+export function changeUser(id: string, change: UserChange, signal: AbortSignal): Promise<User> {
+  return sendJson("PATCH", `/users/${encodeURIComponent(id)}`, change, signal);
+}
+
+export async function listCredentials(signal: AbortSignal): Promise<readonly Credential[]> {
+  return (await getJson<{ items: readonly Credential[] }>("/credentials", signal)).items;
+}
+
+export function createCredential(wish: CredentialWish, signal: AbortSignal): Promise<NewCredential> {
+  return postJson("/credentials", wish, signal);
+}
+
+export async function revokeCredential(id: string, signal: AbortSignal): Promise<void> {
+  await ask(`/credentials/${encodeURIComponent(id)}`, { method: "DELETE", signal });
+}
+
+/** What could not be accepted, newest first. */
+export function listQuarantine(limit: number, signal: AbortSignal): Promise<readonly Quarantined[]> {
+  return getJson(`/quarantine?limit=${limit}`, signal);
+}
+
+export function quarantinedFileUrl(id: string): string {
+  return `${BASE}${quarantinePath(id)}/file`;
+}
+
+/** Land a file again; what is refused again stays. */
+export async function releaseQuarantined(id: string, signal: AbortSignal): Promise<Release> {
+  const response = await ask(`${quarantinePath(id)}/release`, { method: "POST", signal });
+  return (await response.json()) as Release;
+}
+
+export async function discardQuarantined(id: string, signal: AbortSignal): Promise<void> {
+  await ask(quarantinePath(id), { method: "DELETE", signal });
+}
+
+export async function listDeadLetters(signal: AbortSignal): Promise<readonly DeadLetter[]> {
+  return (await getJson<{ items: readonly DeadLetter[] }>("/jobs/dead-letters", signal)).items;
+}
+
+export async function retryJob(id: string, signal: AbortSignal): Promise<void> {
+  await ask(`/jobs/${encodeURIComponent(id)}/replay`, { method: "POST", signal });
+}
+
+export async function discardJob(id: string, signal: AbortSignal): Promise<void> {
+  await ask(`/jobs/dead-letters/${encodeURIComponent(id)}`, { method: "DELETE", signal });
 }
 
 export async function listEvents(limit: number, signal: AbortSignal): Promise<readonly LoopEvent[]> {
@@ -488,6 +622,10 @@ export function sendPart(
 
 function uploadPath(id: string): string {
   return `/resumable/${encodeURIComponent(id)}`;
+}
+
+function quarantinePath(id: string): string {
+  return `/quarantine/${encodeURIComponent(id)}`;
 }
 
 function imageSetPath(id: string): string {

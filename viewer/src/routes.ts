@@ -1,7 +1,7 @@
 /** What the hash of the address means, and whose pages there are. */
 import type { Action, Session } from "./protocol.js";
 
-export type PageName = "worklist" | "upload" | "loop" | "models" | "audit";
+export type PageName = "worklist" | "upload" | "loop" | "models" | "audit" | "admin";
 
 export type Route = { readonly name: PageName } | { readonly name: "view"; readonly id: string };
 
@@ -21,6 +21,7 @@ export const PAGES: readonly PageLink[] = [
   { name: "loop", href: "#/loop", label: "Retraining", needs: "model.read" },
   { name: "models", href: "#/models", label: "Models", needs: "model.read" },
   { name: "audit", href: "#/audit", label: "Audit", needs: "audit.read" },
+  { name: "admin", href: "#/admin", label: "Admin", needs: "credential.manage" },
 ];
 
 /** Anything unknown leads to the worklist; an id is 32 characters of 0-9 and a-z. */

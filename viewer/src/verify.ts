@@ -285,7 +285,10 @@ export class VerifyPanel {
 
   async #next(): Promise<void> {
     try {
-      const page = await listWorklist({ state: "INGESTED", limit: 2, after: null }, this.#signal);
+      const page = await listWorklist(
+        { state: "INGESTED", withImages: true, limit: 2, after: null },
+        this.#signal,
+      );
       const next = page.items.find((item) => item.id !== this.#set.id);
       location.hash = next ? `#/view/${next.id}` : "#/";
     } catch (error) {

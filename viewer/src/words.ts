@@ -51,3 +51,18 @@ export function metricValue(value: number | null): string {
 export function bytes(count: number): string {
   return count < 1e6 ? `${Math.ceil(count / 1e3)} kB` : `${(count / 1e6).toFixed(1)} MB`;
 }
+
+/** "A, B;C" becomes A, B and C; nothing at all means everybody. */
+export function patientIds(text: string): string[] | null {
+  const found = text
+    .split(/[,;\n]/)
+    .map((part) => part.trim())
+    .filter(Boolean);
+  return found.length ? found : null;
+}
+
+/** Whose images somebody may know of. */
+export function scopeWords(patients: readonly string[] | null): string {
+  if (patients === null) return "all patients";
+  return `only ${plural(patients.length, "patient")}: ${patients.slice(0, 5).join(", ")}${patients.length > 5 ? ", …" : ""}`;
+}

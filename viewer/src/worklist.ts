@@ -140,7 +140,9 @@ class Worklist {
   }
 
   #ask(after: string | null): Promise<WorklistPage> {
-    return listWorklist({ state: this.#filter.state, limit: PAGE_SIZE, after }, this.signal);
+    const { state } = this.#filter;
+    const withImages = state === "INGESTED"; // a report is nothing to verify; it is among all
+    return listWorklist({ state, withImages, limit: PAGE_SIZE, after }, this.signal);
   }
 
   #complain(error: unknown): void {
@@ -184,14 +186,22 @@ class Worklist {
   }
 
   #count(): void {
-    const counts = this.#pages[0]?.counts;
-    if (!counts) return;
+    const page = this.#pages[0];
+    if (!page) return;
     FILTERS.forEach(({ state, label }, position) => {
-      const count = state ? counts[state] : Object.values(counts).reduce((sum, one) => sum + one, 0);
       const tab = this.#tabs[position];
-      if (tab) setText(tab, `${labelOf(label, this.may)} ${count}`);
+      if (tab) setText(tab, `${labelOf(label, this.may)} ${countOf(page, state)}`);
     });
   }
+}
+
+/** How many rows there are under a tab. */
+export function countOf(
+  { counts, reports }: Pick<WorklistPage, "counts" | "reports">,
+  state: State | null,
+): number {
+  if (state === null) return Object.values(counts).reduce((sum, one) => sum + one, 0);
+  return counts[state] - (state === "INGESTED" ? reports : 0);
 }
 
 /** Who may not verify is not told to. */

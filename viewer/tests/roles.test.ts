@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
 import { verdictWords } from "../src/audit.js";
 import { consequence } from "../src/models.js";
-import type { Action, Session } from "../src/protocol.js";
+import type { Action, Session, State } from "../src/protocol.js";
 import { mayOf, PAGES, placeFor, routeOf } from "../src/routes.js";
-import { stateWords } from "../src/worklist.js";
+import { countOf, stateWords } from "../src/worklist.js";
 
 const id = "0123456789abcdefghijklmnopqrstuv";
 
@@ -50,6 +50,14 @@ it("what has no frames is a report, and nobody is asked to verify it", () => {
   expect(stateWords({ ...report, frames: 3 }, may("image.verify"))[0]).toContain("To verify");
   expect(stateWords({ ...report, frames: 3 }, may("image.read"))[0]).toContain("Unverified");
   expect(stateWords({ ...report, state: "REJECTED" }, may())[0]).toContain("Rejected");
+});
+
+it("a report is counted among all and not among what is to be verified", () => {
+  const page = { counts: { INGESTED: 5, VERIFIED: 2, REJECTED: 1 }, reports: 2 };
+  expect(["INGESTED", "VERIFIED", "REJECTED"].map((state) => countOf(page, state as State))).toEqual([
+    3, 2, 1,
+  ]);
+  expect(countOf(page, null)).toBe(8);
 });
 
 it("a decision about a model is told with what it brings about", () => {

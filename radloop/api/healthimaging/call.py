@@ -15,9 +15,9 @@ from radloop.core.images import ImageSet
 from radloop.store.copies import Copies
 from radloop.store.datastores import ClientTokens, Datastores, resource_of
 from radloop.store.guarded import GuardedImages
-from radloop.store.images import FrameAddress
 from radloop.store.imports import Imports
 from radloop.store.metadata import Metadata, frame_id
+from radloop.store.opened import FrameAddress
 from radloop.store.revisions import Revisions
 
 REGION, ACCOUNT = "us-east-1", "000000000000"

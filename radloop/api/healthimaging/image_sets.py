@@ -57,7 +57,7 @@ def get_image_set_metadata(call: Call) -> Members:
 def get_image_frame(call: Call) -> Members:
     """The bytes of a frame."""
     name = call.members["imageFrameInformation"]["imageFrameId"]
-    at_hand = _frame_at_hand(call, name)
+    at_hand = frame_at_hand(call, name)
     if at_hand is not None:
         return {"imageFrameBlob": at_hand, "contentType": CONTENT_TYPES[TRANSFER_SYNTAX]}
     image_set = call.shown()
@@ -68,7 +68,7 @@ def get_image_frame(call: Call) -> Members:
     return {"imageFrameBlob": frame.data, "contentType": frame.content_type}
 
 
-def _frame_at_hand(call: Call, name: str) -> bytes | bytearray | None:
+def frame_at_hand(call: Call, name: str) -> bytes | bytearray | None:
     """A frame of an image set that was read lately, if it is stored as it is to be given and lies in memory.
 
     None for everything else, refusals included: the long way comes to the same and tells it.

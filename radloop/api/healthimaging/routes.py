@@ -1,6 +1,7 @@
 """Where the addresses of the HealthImaging API lead, who may call, how often, and what a failure is called there."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
@@ -15,7 +16,7 @@ from radloop.api.doors import Doors, Notes
 from radloop.api.errors import log
 from radloop.api.gate import OPERATION
 from radloop.api.healthimaging.call import Call, Members, Service
-from radloop.api.healthimaging.image_sets import NotAcceptable
+from radloop.api.healthimaging.image_sets import NotAcceptable, frame_at_hand
 from radloop.api.healthimaging.operations import OPERATIONS
 from radloop.api.healthimaging.wire import (
     Sent,
@@ -29,6 +30,7 @@ from radloop.api.healthimaging.wire import (
 )
 from radloop.api.principal import principal_of
 from radloop.api.uploads import whole
+from radloop.codec.htj2k import TRANSFER_SYNTAX
 from radloop.core.errors import (
     Conflict,
     Denied,
@@ -43,8 +45,20 @@ from radloop.core.identity import OWNER, Principal, new_id
 from radloop.security.sigv4 import ALGORITHM, SignatureRefused, verify
 from radloop.security.sigv4 import Call as SignedCall
 from radloop.store.datastores import QuotaExceeded
+from radloop.store.metadata import CONTENT_TYPES
 
 LONGEST_BODY = 4 << 20
+
+FRAMES = re.compile(r"/datastore/([0-9a-z]{32})/imageSet/([0-9a-z]{32})/getImageFrame")
+"""Where frames are asked for: data store and image set."""
+
+FRAME_OPERATION = "healthimagingGetImageFrame"
+
+_FRAME = "GetImageFrame"
+_FRAME_NAMED = re.compile(rb'\s*\{\s*"imageFrameId"\s*:\s*"([0-9a-f]{32})"\s*\}\s*')
+_FRAME_TYPE = CONTENT_TYPES[TRANSFER_SYNTAX].encode()
+_ADMITTED = "radloop.admitted"
+"""Key of the scope under which the principal stands whose signature has been found good."""
 
 _INTERNAL = "InternalServerException"
 _NAMES: tuple[tuple[type[RadloopError], str], ...] = (
@@ -80,15 +94,47 @@ class Throttle:
             raise Throttled("Rate exceeded")
 
 
-def healthimaging_routes(doors: Doors) -> list[BaseRoute]:
-    """Every address of the service, at the root of the server, because its clients know no prefix.
+class HealthImaging:
+    """The service on one installation: its addresses, and the short way to a frame that is at hand."""
 
-    That of frames comes first: it is asked for a thousand times as often as all others together.
-    """
-    served = Service.on(doors)
-    throttle = Throttle(doors.platform.settings.throttle, doors.notes)
-    frames_first = sorted(operations(), key=lambda operation: operation.name != "GetImageFrame")
-    return [_route(served, operation, throttle) for operation in frames_first]
+    def __init__(self, doors: Doors) -> None:
+        self._served = Service.on(doors)
+        self._throttle = Throttle(doors.platform.settings.throttle, doors.notes)
+
+    def routes(self) -> list[BaseRoute]:
+        """Every address of the service, at the root of the server, because its clients know no prefix.
+
+        That of frames comes first: it is asked for a thousand times as often as all others together.
+        """
+        frames_first = sorted(operations(), key=lambda operation: operation.name != _FRAME)
+        return [_route(self._served, operation, self._throttle) for operation in frames_first]
+
+    def knows(self, image_set: str) -> bool:
+        """Whether a frame of an image set has been given lately, so that others may be at hand."""
+        return image_set in self._served.places
+
+    def frame_at_hand(
+        self, request: Request, datastore: str, image_set: str, body: bytes
+    ) -> tuple[list[tuple[bytes, bytes]], bytes | bytearray] | None:
+        """Headers and body of the answer to a call for a frame that is at hand.
+
+        None for everything else, refusals included: the long way comes to the same and tells it. Who has been
+        admitted here is not asked for a signature again, which counts once, nor counted twice by `throttle`.
+        """
+        named = _FRAME_NAMED.fullmatch(body)
+        name = "" if named is None else named[1].decode()
+        if self._served.place(image_set, name) is None:
+            return None
+        try:
+            principal = request.scope[_ADMITTED] = _admitted(request, body, self._served, self._throttle, _FRAME)
+            members = {"datastoreId": datastore, "imageSetId": image_set}
+            data = frame_at_hand(Call(self._served, principal, members, request.headers.get("accept", "")), name)
+        except (RadloopError, HTTPException):
+            return None
+        if data is None:
+            return None
+        told = [(b"content-type", _FRAME_TYPE), (b"x-amzn-requestid", new_id().encode())]
+        return [*told, (b"content-length", b"%d" % len(data))], data
 
 
 def operations() -> list[OperationModel]:
@@ -131,12 +177,21 @@ async def _answered(
     body = await whole(request.stream(), LONGEST_BODY)
 
     def answer() -> Told:
-        principal = authenticate(request, body, served.doors)
-        throttle.admit(operation.name)
+        principal = _admitted(request, body, served, throttle, operation.name)
         members = read_request(operation, _sent(request, body))
         return write_answer(operation, work(Call(served, principal, members, request.headers.get("accept", ""))))
 
     return await run_in_threadpool(answer)
+
+
+def _admitted(request: Request, body: bytes, served: Service, throttle: Throttle, operation: str) -> Principal:
+    """Who calls, where they may now."""
+    known: Principal | None = request.scope.get(_ADMITTED)
+    if known is not None:
+        return known
+    principal = authenticate(request, body, served.doors)
+    throttle.admit(operation)
+    return principal
 
 
 def authenticate(request: Request, body: bytes, doors: Doors) -> Principal:

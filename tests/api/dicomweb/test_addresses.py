@@ -13,9 +13,10 @@ OTHERS = f"{ROOT}/studies/{OTHER.study_uid}"
     ("method", "path", "allowed"),
     [
         ("DELETE", f"{ROOT}/studies", {"GET", "HEAD", "POST", "OPTIONS"}),
-        ("PUT", STUDY, {"GET", "HEAD", "POST", "OPTIONS"}),
+        ("PUT", STUDY, {"GET", "HEAD", "POST", "DELETE", "OPTIONS"}),
         ("POST", f"{STUDY}/metadata", {"GET", "HEAD", "OPTIONS"}),
-        ("DELETE", SERIES, {"GET", "HEAD", "OPTIONS"}),
+        ("PUT", SERIES, {"GET", "HEAD", "DELETE", "OPTIONS"}),
+        ("DELETE", f"{SERIES}/metadata", {"GET", "HEAD", "OPTIONS"}),
         ("POST", f"{ROOT}/instances", {"GET", "HEAD", "OPTIONS"}),
         ("PATCH", f"{ONE}/frames/1", {"GET", "HEAD", "OPTIONS"}),
     ],

@@ -1,10 +1,19 @@
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 
-from radloop.api.qido import MOST_RESULTS
+from radloop.api import qido
+from radloop.api.qido import MOST_RESULTS, Answers, Page, Query
+from radloop.core.identity import OWNER, Principal, derived_id
+from radloop.core.ports import Change, Delete, Put, Records
+from radloop.core.tables import INSTANCES, TABLES
+from radloop.local.audit import SqliteAudit
+from radloop.local.database import Database
+from radloop.local.records import SqliteRecords
+from radloop.store.search import Search
 from tests.api.dicomweb.asking import (
     BASE,
     JSON,
@@ -14,12 +23,13 @@ from tests.api.dicomweb.asking import (
     SERIES,
     STUDY,
     UIDS,
+    acting_as,
     client_of,
     file_of,
     stow,
     values,
 )
-from tests.api.installation import Installation, TestClient
+from tests.api.installation import Installation, TestClient, now
 
 
 def studies(client: TestClient, query: str) -> set[str]:
@@ -190,3 +200,172 @@ def test_addresses_are_those_that_others_reach_us_by(installation: Installation,
     with client_of(installation, public_url="https://pacs.example.org/radloop/") as client:
         (study,) = client.get(f"{ROOT}/studies?PatientName=*7").json()
     assert values(study, "00081190") == [f"https://pacs.example.org/radloop{STUDY}"]
+
+
+# Answers that are kept
+
+
+class Stamped:
+    """As much of the index as `Answers` asks: its stamp."""
+
+    def __init__(self) -> None:
+        self.now = 1
+
+    def stamp(self) -> int:
+        return self.now
+
+
+def told(answers: Answers, records: Any, query: Query, *, base: str = BASE, size: int = 10_000) -> bool:
+    """Whether the page of `query` had to be made."""
+    made: list[Page] = []
+
+    def make() -> Page:
+        made.append(Page(repr(query).encode().ljust(size), is_cut=False, total=None))
+        return made[0]
+
+    page = answers.get(query, base, records, make)
+    assert page.body.rstrip() == repr(query).encode(), "the page of another query"
+    return bool(made)
+
+
+def asked(level: str = "instance", fields: tuple[str, ...] = (), *, is_full: bool = False, **more: Any) -> Query:
+    return Query(Search(level, more.pop("wanted", {}), **more), fields, is_full)
+
+
+def test_a_page_is_made_once_until_somebody_commits() -> None:
+    answers, records = Answers(), Stamped()
+    assert [told(answers, records, asked()) for _ in range(3)] == [True, False, False]
+    records.now = 2
+    assert [told(answers, records, asked()) for _ in range(3)] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"patients": frozenset({"P1"})},
+        {"patients": frozenset()},
+        {"datastore": "d" * 32},
+        {"wanted": {"PatientID": "P1"}},
+        {"limit": 5},
+        {"offset": 5},
+        {"fuzzy": True},
+        {"level": "series"},
+    ],
+)
+def test_a_page_answers_no_other_query(other: dict[str, Any]) -> None:
+    answers, records = Answers(), Stamped()
+    assert told(answers, records, asked())
+    assert told(answers, records, asked(**other))
+    assert told(answers, records, asked(), base="https://elsewhere/dicomweb")
+    assert not told(answers, records, asked())
+    assert not told(answers, records, asked(**other))
+
+
+def test_pages_that_show_headers_are_never_kept_because_reading_those_is_audited() -> None:
+    answers, records = Answers(), Stamped()
+    for query in (asked(fields=("00080090",)), asked(is_full=True)):
+        assert [told(answers, records, query) for _ in range(2)] == [True, True]
+
+
+def test_a_commit_while_a_page_is_made_leaves_it_stale() -> None:
+    answers, records = Answers(), Stamped()
+
+    def make() -> Page:
+        records.now += 1
+        return Page(b"before".ljust(10_000), is_cut=False, total=None)
+
+    answers.get(asked(), BASE, cast(Records, records), make)
+    assert told(answers, records, asked())
+
+
+def test_what_is_kept_never_outgrows_its_room() -> None:
+    answers, records = Answers(room_bytes=25_000), Stamped()
+    first, second, third = (asked(offset=n) for n in range(3))
+    assert [told(answers, records, each) for each in (first, second, first, third)] == [True, True, False, True]
+    assert [told(answers, records, each) for each in (first, third, second)] == [False, False, True]
+    assert [told(answers, records, asked(offset=9), size=25_001) for _ in range(2)] == [True, True]
+    assert [told(answers, records, asked(offset=8), size=500) for _ in range(2)] == [True, True], (
+        "faster made than kept"
+    )
+    for offset in range(100):
+        told(answers, records, asked(offset=offset), size=8192 + offset * 100)
+        assert sum(len(page.body) for _, page in answers._pages.values()) == answers._held <= 25_000
+
+
+@pytest.fixture
+def everything_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qido, "_SMALLEST_KEPT", 0)
+
+
+@pytest.mark.usefixtures("everything_is_kept")
+def test_a_kept_answer_is_not_given_after_a_commit_of_another_process(
+    installation: Installation, stored: TestClient
+) -> None:
+    before = stored.get(f"{STUDY}/instances")
+    assert stored.get(f"{STUDY}/instances").content == before.content
+    other = Database(Path(installation.database._path), bytes(32), TABLES)  # as another process has one
+    records = SqliteRecords(other, now)
+    try:
+        row = records.find(INSTANCES, {"sop_uid": UIDS[2]})[0]
+        document = {**row.document, "attributes": {**row.document["attributes"], "InstanceNumber": 77}}
+        records.commit(Change(writes=[Put(INSTANCES, row.key, document, row.columns)]))
+        changed = stored.get(f"{STUDY}/instances").json()
+        assert [77] in [values(each, "00200013") for each in changed]
+        records.commit(Change(writes=[Delete(INSTANCES, row.key)]))
+        assert UIDS[2] not in [values(each, "00080018")[0] for each in stored.get(f"{STUDY}/instances").json()]
+    finally:
+        other.close()
+
+
+@pytest.mark.usefixtures("everything_is_kept")
+@pytest.mark.parametrize("path", ["studies", "series", "instances"])
+def test_a_kept_answer_is_given_to_nobody_who_may_know_of_other_patients(stored: TestClient, path: str) -> None:
+    def seen() -> set[str]:
+        answer = stored.get(f"{ROOT}/{path}")
+        return {values(each, "00100020")[0] for each in answer.json()} if answer.content else set()
+
+    def limited(*patients: str) -> Principal:
+        return Principal(derived_id("reader", *patients), frozenset({"reader"}), frozenset(patients))
+
+    both = {PHANTOM.patient_id, OTHER.patient_id}
+    for _ in range(2):
+        assert seen() == both
+        for patients in ({PHANTOM.patient_id}, {OTHER.patient_id}, set(), both):
+            with acting_as(limited(*sorted(patients))):
+                assert seen() == patients
+
+
+@pytest.mark.usefixtures("everything_is_kept")
+def test_a_kept_answer_is_counted_and_allowed_like_any_other(installation: Installation, stored: TestClient) -> None:
+    for _ in range(5):
+        assert stored.get(f"{STUDY}/instances").status_code == 200
+    audit = installation.platform.audit
+    assert isinstance(audit, SqliteAudit)
+    audit.flush()
+    counted = audit.entries(where={"action": "search", "principal": OWNER.id})
+    assert sum(entry.count for entry in counted) == 5
+    with acting_as(Principal(derived_id("nobody"), frozenset())):
+        assert stored.get(f"{STUDY}/instances").status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/studies", "/series", "/instances", "/instances?includefield=00080090"])
+def test_tags_ascend_and_every_instance_tells_its_own(stored: TestClient, path: str) -> None:
+    answer = stored.get(f"{ROOT}{path}")
+    for each in answer.json():
+        assert list(each) == sorted(each)
+    if path == "/instances":
+        uids = [values(each, "00080018")[0] for each in answer.json()]
+        assert len(set(uids)) == len(uids) == 7
+        for each, uid in zip(answer.json(), uids, strict=True):
+            assert values(each, "00081190")[0].endswith(f"/instances/{uid}")
+            assert values(each, "00080056") == ["ONLINE"]
+
+
+def test_text_that_looks_like_the_place_of_something_else_stays_text(client: TestClient) -> None:
+    odd = 'A"\\u0000{"vr"}'
+    data = file_of(np.zeros((4, 4), np.uint16), StudyDescription=odd, ContentTime="", ImageType=["A", "B"])
+    stow(client, [data])
+    (one,) = client.get(f"{ROOT}/instances").json()
+    assert values(one, "00081030") == [odd]
+    assert one["00080033"] == {"vr": "TM"}
+    assert values(one, "00080008") == ["A", "B"]

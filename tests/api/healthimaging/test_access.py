@@ -13,7 +13,7 @@ from radloop.core.identity import OWNER
 from radloop.core.ports import Upload
 from radloop.core.tables import DEFAULT_DATASTORE
 from radloop.healthimaging import HealthImaging
-from radloop.security.identities import NewCredential
+from radloop.security.accounts import NewCredential
 from radloop.store.datastores import MOST_DATASTORES, Datastores
 from radloop.wiring import open_local
 from tests.api.healthimaging.conftest import connect, serving
@@ -123,6 +123,34 @@ def test_a_presigned_request_needs_no_key_and_is_good_for_nothing_else(guarded: 
     other = request.body.replace(first.id.encode(), second.id.encode())
     assert httpx.request(request.method, request.url, content=other).status_code == 403
     assert httpx.request("POST", request.url.replace("getImageFrame", "deleteImageSet")).status_code == 403
+
+
+def test_a_frame_at_hand_is_guarded_like_any_other(guarded: Guarded) -> None:
+    identity, reader = guarded.image_sets["PHANTOM-00001"], guarded.client("reader")
+    where = {"datastoreId": DEFAULT_DATASTORE, "imageSetId": identity}
+    first, second, *_ = (frame["ID"] for frame in frames_of(metadata_of(reader, DEFAULT_DATASTORE, identity)))
+
+    def frame(client: Any, name: str) -> bytes:
+        found: bytes = client.get_image_frame(**where, imageFrameInformation={"imageFrameId": name})[
+            "imageFrameBlob"
+        ].read()
+        return found
+
+    frames = [frame(reader, name) for name in (first, first, second, second)]
+    assert frames[:2] == [frames[0]] * 2
+    assert frames[2:] == [frames[2]] * 2 != frames[:2]
+    for client in (
+        connect(guarded.url, key=guarded.keys["reader"].credential.id, secret="wrong"),
+        guarded.client("auditor"),
+        guarded.client("scoped"),
+    ):
+        with pytest.raises(ClientError) as caught:
+            frame(client, first)
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] in {403, 404}
+    address = f"{guarded.url}/datastore/{DEFAULT_DATASTORE}/imageSet/{identity}/getImageFrame"
+    token = {"Authorization": f"Bearer {guarded.keys['reader'].token}"}
+    assert httpx.post(address, json={"imageFrameId": first}, headers=token).content == frames[0]
+    assert httpx.post(address, json={"imageFrameId": first}).status_code == 403
 
 
 def test_more_data_stores_than_there_may_be_exceed_a_quota(guarded: Guarded) -> None:

@@ -5,9 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
-from radloop.api.healthimaging.call import Call, Service
-from radloop.api.healthimaging.image_sets import NotAcceptable, _frame_at_hand, get_image_frame
+from radloop.api.app import create_app
+from radloop.api.healthimaging import routes
+from radloop.api.healthimaging.call import Call, Members, Service
+from radloop.api.healthimaging.image_sets import NotAcceptable, frame_at_hand, get_image_frame
 from radloop.core.errors import NotFound
 from radloop.core.identity import OWNER, Principal
 from radloop.core.ports import Upload
@@ -60,25 +63,25 @@ def test_both_ways_give_the_same(installation: Installation, image_set: str) -> 
         call = call_of(installation, image_set, index)
         found = installation.images.get(image_set)
         long_way = call.service.metadata.frame(found, name_of(call))
-        assert _frame_at_hand(call, name_of(call)) == long_way.data
+        assert frame_at_hand(call, name_of(call)) == long_way.data
         assert get_image_frame(call) == {"imageFrameBlob": long_way.data, "contentType": long_way.content_type}
 
 
 def test_what_is_not_folded_takes_the_long_way(installation: Installation) -> None:
     call = call_of(installation, landed(installation, *phantom()), 0)
-    assert _frame_at_hand(call, name_of(call)) is None
+    assert frame_at_hand(call, name_of(call)) is None
     assert get_image_frame(call)["contentType"] == "image/jph"
 
 
 def test_the_short_way_refuses_what_the_long_one_does(installation: Installation, image_set: str) -> None:
     call = call_of(installation, image_set, 0)
-    assert _frame_at_hand(call, name_of(call)) is not None
+    assert frame_at_hand(call, name_of(call)) is not None
     stranger = Principal("s", OWNER.roles, frozenset({"SOMEBODY-ELSE"}))
     for wrong in (
         replace(call, principal=stranger),
         replace(call, members={**call.members, "datastoreId": "z" * 32}),
     ):
-        assert _frame_at_hand(wrong, name_of(call)) is None
+        assert frame_at_hand(wrong, name_of(call)) is None
         with pytest.raises(NotFound):
             get_image_frame(wrong)
     with pytest.raises(NotAcceptable):
@@ -95,13 +98,46 @@ def test_frames_keep_their_names_when_others_come_before_them(installation: Inst
     installation.images.fold(identity)
     assert get_image_frame(call) == before
     get_image_frame(call)
-    assert _frame_at_hand(call, name_of(call)) == before["imageFrameBlob"]
+    assert frame_at_hand(call, name_of(call)) == before["imageFrameBlob"]
 
 
 def test_a_deleted_image_set_is_gone_at_once(installation: Installation, image_set: str) -> None:
     call = call_of(installation, image_set, 0)
-    assert _frame_at_hand(call, name_of(call)) is not None
+    assert frame_at_hand(call, name_of(call)) is not None
     call.service.revisions.delete(image_set, by=OWNER)
-    assert _frame_at_hand(call, name_of(call)) is None
+    assert frame_at_hand(call, name_of(call)) is None
     with pytest.raises(NotFound):
         get_image_frame(call)
+
+
+# Over HTTP, before the framework
+
+
+def test_the_framework_is_not_asked_for_a_frame_at_hand(
+    installation: Installation, image_set: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached: list[str] = []
+    real = routes.OPERATIONS["GetImageFrame"]
+
+    def noted(call: Call) -> Members:
+        reached.append(name_of(call))
+        return real(call)
+
+    monkeypatch.setitem(routes.OPERATIONS, "GetImageFrame", noted)  # type: ignore[index]
+    first, second = (frame_id(each.id, 0) for each in installation.images.instances(image_set)[:2])
+    with TestClient(create_app(installation.doors(is_open=True)), base_url="http://localhost") as client:
+        address = f"/datastore/{DEFAULT_DATASTORE}/imageSet/{image_set}/getImageFrame"
+        long_way = client.post(address, json={"imageFrameId": first})
+        for name, is_at_hand in ((first, True), (second, True), ("0" * 32, False), ("x", False)):
+            before = len(reached)
+            told = client.post(address, json={"imageFrameId": name})
+            assert (len(reached) == before) == (is_at_hand or name == "x"), "what is malformed is refused earlier"
+            assert told.status_code == (200 if is_at_hand else 400 if name == "x" else 404)
+            if name == first:
+                assert told.content == long_way.content
+                same = set(told.headers.items()) ^ set(long_way.headers.items())
+                assert {header for header, _ in same} == {"x-amzn-requestid"}
+        wrong = ({}, {"json": {"imageFrameId": first, "more": 1}}, {"content": b"{"}, {"content": b""})
+        assert [client.post(address, **each).status_code for each in wrong] == [400, 200, 400, 400]
+        assert client.post(address, json={"imageFrameId": first}, headers={"Accept": "image/png"}).status_code == 406
+        assert client.post(f"{address}?x=1", json={"imageFrameId": first}).content == long_way.content

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from radloop.api.healthimaging.wire import service
 from radloop.core.identity import OWNER
 from radloop.core.tables import DEFAULT_DATASTORE
-from radloop.security.identities import NewCredential
+from radloop.security.accounts import NewCredential
 from radloop.wiring import open_local
 from tests.api.healthimaging.conftest import ROLE, Imaging, connect, serving
 from tests.api.healthimaging.documents import as_bytes, frames_of, metadata_of
