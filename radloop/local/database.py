@@ -17,6 +17,7 @@ from radloop.core.ports import Table
 
 _BUSY_MS = 30_000
 _BATCH = 256
+_READER_KB = 512  # of pages a thread; the file's own pages are in the kernel's memory anyway
 _CHECKPOINT_PAGES = 2048  # 8 MB; a checkpoint holds up the commit that meets it
 
 LAYOUT = 2
@@ -81,6 +82,7 @@ class Database:
         if connection is None:
             connection = self._local.connection = self._connect()
             connection.execute("PRAGMA query_only = ON")
+            connection.execute(f"PRAGMA cache_size = -{_READER_KB}")
         return connection
 
     def damage(self) -> list[str]:

@@ -29,7 +29,7 @@ _TRIES = 20
 _TINY_BITS, _TINY_FRAMES = 8 * 1024, 10_000
 """Frames smaller than this, in such numbers, would take a hundred times their own bytes when folded."""
 
-_AHEAD = 16
+_AHEAD = 6  # two a process, and two more, of half a megabyte to many each
 
 
 @dataclass(frozen=True, slots=True)
