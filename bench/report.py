@@ -61,7 +61,8 @@ def tell(name: str, data: str, rows: Sequence[Row], load_before: float) -> None:
     here, date = machine(), datetime.now(UTC)
     table = Table(title=name, title_justify="left", box=None, caption_justify="left")
     for heading in ("", "radloop", "limit", "ratio", "unit", "limit is"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in {"radloop", "limit", "ratio"} else "left")
+        justify = "right" if heading in {"radloop", "limit", "ratio"} else "left"
+        table.add_column(heading, no_wrap=heading != "", overflow="fold", justify=justify)
     for row in rows:
         limit = "" if row.limit is None else f"{row.limit:.4g}"
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"

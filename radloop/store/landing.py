@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import orjson
 
-from radloop.core.errors import Conflict, InvalidInput, OutOfScope, Unavailable
+from radloop.core.errors import Conflict, InvalidInput, NotFound, OutOfScope, Unavailable
 from radloop.core.events import ImageQuarantined
 from radloop.core.identity import Principal, derived_id, new_id
 from radloop.core.images import ImageSet, Notice, State, Storage
@@ -44,7 +44,7 @@ from radloop.core.tables import (
 )
 from radloop.dicom.parse import Instance, parse
 from radloop.store.instances import StoredInstance, instance_of, put_instance, supersede
-from radloop.store.packs import GrowingPack, OpenPacks, PackWriter, put_pack
+from radloop.store.packs import GrowingPack, OpenPacks, PackWriter, is_pack_named, name_again, put_pack
 from radloop.store.recent import Recent, Standing
 from radloop.store.studies import Studies
 
@@ -261,12 +261,20 @@ class Landings:
                     return landings
             except Conflict:
                 self._recent.forget(key)  # another process landed into the same series: look again
+                self._let_go_if_dropped(held)
             except BaseException:
                 self._recent.forget(key)
                 held.let_go()
                 raise
         held.let_go()
         raise Unavailable("the image set kept changing while files were landing")
+
+    def _let_go_if_dropped(self, held: _Held) -> None:
+        """What lies in a pack that folding has emptied and dropped is sealed once more, into another."""
+        if held.packed is None or not held.packed.pack.is_named:
+            return
+        if not is_pack_named(self._records, held.packed.image_set, held.packed.pack.name):
+            held.let_go()
 
     def _sealed_ahead(self, key: str, arrivals: list[_Arrival]) -> _Packed | None:
         """Arrivals in the open pack of the image set they most likely go to, before others are made to wait.
@@ -347,8 +355,11 @@ class Landings:
         Raises:
             Conflict: Somebody else has changed the image set.
         """
-        naming = [] if pack.is_named else [put_pack(grown.id, pack.name)]
-        self._records.commit(Change(writes=[*writes, *naming], audit=audit, needs=[pack.settle]))
+        naming = name_again(grown.id, pack.name) if pack.is_named else put_pack(grown.id, pack.name)
+        try:
+            self._records.commit(Change(writes=[*writes, naming], audit=audit, needs=[pack.settle]))
+        except NotFound:
+            raise Conflict("the pack has been dropped meanwhile") from None
         pack.is_named = True
         self._open.give(grown.id, grown.version, pack)
 

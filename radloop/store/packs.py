@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from radloop.core.errors import Corrupt
 from radloop.core.identity import new_id
-from radloop.core.ports import Blobs, BlobWriter, Cipher, Delete, GrowingBlob, Put, Span
+from radloop.core.ports import Adjust, Blobs, BlobWriter, Cipher, Delete, GrowingBlob, Put, Records, Span
 from radloop.core.tables import PACKS
 
 MAGIC = b"RLPACK1\n"
@@ -50,6 +50,16 @@ def pack_key(image_set: str, pack: str) -> str:
 def put_pack(image_set: str, pack: str) -> Put:
     """The write that names a pack; any other file in the image set's folder is a crash's leftover."""
     return Put(PACKS, f"{image_set}/{pack}", {}, {"image_set": image_set}, expected=0)
+
+
+def name_again(image_set: str, pack: str) -> Adjust:
+    """The write that fails where a pack that was named has been dropped, so that nothing more is added to it."""
+    return Adjust(PACKS, f"{image_set}/{pack}", {}, {})
+
+
+def is_pack_named(records: Records, image_set: str, pack: str) -> bool:
+    """Whether a pack is named still."""
+    return records.get(PACKS, f"{image_set}/{pack}") is not None
 
 
 def drop_pack(image_set: str, pack: str) -> Delete:
@@ -121,8 +131,8 @@ class GrowingPack(PackWriter):
 class OpenPacks:
     """Growing packs of image sets that are being landed into, each for as long as somebody lands.
 
-    A pack belongs to one version of one image set. Folding drops the packs of a version after it was closed, and what
-    lands after that makes the next version, which is not given an older one's pack.
+    A pack belongs to one version of one image set. Folding drops the packs it has emptied, also one of a version that
+    is open again; so every commit that adds to a pack says `name_again`, and fails where it has been dropped.
     """
 
     def __init__(self) -> None:

@@ -47,6 +47,22 @@ def test_what_lands_after_closing_does_not_go_into_a_pack_that_folding_drops(hou
     assert exported(house, name) == sorted(files)
 
 
+def test_what_lands_into_a_pack_that_folding_has_just_dropped_is_sealed_into_another(house: House) -> None:
+    """An image set is closed, opened again by the next file, and then folded with that file: its pack goes."""
+    files = phantom(slices=4)
+    name = house.land_one_set(files[0])
+    house.images.complete(name, by=OWNER)
+    house.land(files[1])
+    with open_house(house.root) as other:
+        other.images.fold(name)
+    house.land(files[2])
+    house.land(files[3])
+    assert exported(house, name) == sorted(files)
+    assert {ref.split("/")[-1] for ref in packs_of(house, name)} == {
+        row.key.partition("/")[2] for row in house.records.find(PACKS)
+    }
+
+
 def test_an_image_set_that_another_process_closed_gets_a_new_pack(house: House) -> None:
     files = phantom(slices=3)
     name = house.land_one_set(files[0])
