@@ -198,7 +198,7 @@ def frames(bench: Bench) -> None:
                     if turn:
                         found.setdefault(peer.name, []).append(load)
             means = {name: median(load.mean_bytes for load in each) for name, each in found.items()}
-            sizes = ", ".join(f"{name} {mean / 1e3:.0f} KB" for name, mean in means.items())
+            sizes = " against ".join(f"{mean / 1e3:.0f} KB" for mean in means.values())
             name = f"frames {what}, {connections} connections"
             bench.tell(f"{name} ({sizes})", "requests/s", by(found, lambda load: load.rate), goal)
             bench.tell(f"{name}, p99", "ms", by(found, lambda load: load.p99_ms), "below 1")
