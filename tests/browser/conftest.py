@@ -93,7 +93,7 @@ def report() -> bytes:
     return written(ct(SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11", Modality="SR", **described))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     home: Path = tmp_path_factory.mktemp("guarded")
     with Home(home).owned(), open_local(home) as installation:
