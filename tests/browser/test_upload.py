@@ -113,6 +113,7 @@ def test_a_link_that_breaks_is_tried_until_it_is_back(page: Page, server: str, f
     picture(page, "upload-2-no-connection")
     page.get_by_test_id("upload-pause").click()
     expect(page.get_by_role("heading", name="Paused")).to_be_visible()
+    page.wait_for_timeout(500)  # for a try that was on its way
     refused = link.refused
     page.wait_for_timeout(1500)
     assert link.refused == refused
