@@ -25,7 +25,7 @@ def test_every_error_of_ours_has_a_status_and_the_table_knows_no_other() -> None
     kinds = [kind for kind in all_errors() if kind.__module__ == errors.__name__]
     assert len(kinds) > 10
     for kind in kinds:
-        error = kind("Rows") if kind in {MissingAttribute, errors.InvalidIdentity} else kind("why")
+        error = kind("the file", 9) if kind is errors.TooManyElements else kind("Rows")
         assert 400 <= status_of(error) <= 599
     assert set(STATUS) <= {kind.code for kind in kinds}
     assert [status_of(kind("x")) for kind in (MissingAttribute, NoChampion, UnsupportedPixels, Corrupt)] == [
