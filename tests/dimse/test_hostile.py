@@ -6,7 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -31,6 +31,14 @@ pytestmark = pytest.mark.timeout(120)
 def connection(door: Door) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", door.port), timeout=15) as opened:
         yield opened
+
+
+def say(opened: socket.socket, data: bytes, *, is_last: bool = False) -> None:
+    """Send what the server may end the connection for before all of it is said."""
+    with suppress(OSError):
+        opened.sendall(data)
+        if is_last:
+            opened.shutdown(socket.SHUT_WR)
 
 
 def is_ended(opened: socket.socket, within_s: float) -> bool:
@@ -90,11 +98,7 @@ def test_noise_on_the_port_ends_the_connection_and_nothing_else(door: Door) -> N
     dice = random.Random(7)
     for _ in range(60):
         with connection(door) as opened:
-            try:
-                opened.sendall(dice.randbytes(dice.choice([1, 6, 60, 600, 60_000])))
-                opened.shutdown(socket.SHUT_WR)
-            except OSError:
-                continue  # it was closed before all was said
+            say(opened, dice.randbytes(dice.choice([1, 6, 60, 600, 60_000])), is_last=True)
             assert is_ended(opened, 10)
     assert settles(door)
     assert echoes(door.port)
@@ -105,8 +109,7 @@ def test_noise_in_the_form_of_a_pdu_does_no_more(door: Door, kind: int) -> None:
     dice = random.Random(kind)
     for length in (0, 1, 4, 68, 5000):
         with connection(door) as opened:
-            opened.sendall(struct.pack(">BBL", kind, 0, length) + dice.randbytes(length))
-            opened.shutdown(socket.SHUT_WR)
+            say(opened, struct.pack(">BBL", kind, 0, length) + dice.randbytes(length), is_last=True)
             assert is_ended(opened, 10)
     assert settles(door)
     assert echoes(door.port)
@@ -115,14 +118,14 @@ def test_noise_in_the_form_of_a_pdu_does_no_more(door: Door, kind: int) -> None:
 @pytest.mark.parametrize("kind", [1, 4, 5, 7])
 def test_a_pdu_that_tells_of_gigabytes_is_not_waited_for(door: Door, kind: int) -> None:
     with connection(door) as opened:
-        opened.sendall(struct.pack(">BBL", kind, 0, 0xFFFFFFFF))
+        say(opened, struct.pack(">BBL", kind, 0, 0xFFFFFFFF))
         assert is_ended(opened, 5)
     assert echoes(door.port)
 
 
 def test_whoever_says_nothing_is_cut_off(door: Door) -> None:
     with connection(door) as silent, connection(door) as half:
-        half.sendall(request()[:20])
+        say(half, request()[:20])
         assert is_ended(silent, 5)
         assert is_ended(half, 5)
     assert settles(door)
@@ -178,7 +181,7 @@ def test_a_pdu_that_drips_is_cut_off_too(door: Door) -> None:
 def test_a_broken_message_ends_its_association_only(door: Door, payload: bytes) -> None:
     with connection(door) as opened:
         agreed(door, opened)
-        opened.sendall(payload)
+        say(opened, payload)
         assert is_ended(opened, 10)
     assert settles(door)
     assert echoes(door.port)
