@@ -1,11 +1,36 @@
 #!/usr/bin/env bash
 # All tests: the many quick ones, the slow ones, those with a browser. Two at a time, with one thread each.
+#
+# What fails beside other tests is asked once more, alone: a test that waits on a busy machine fails once, a fault fails
+# twice. What passed only then is named at the end. More than five are not asked again: that is no accident.
 set -uo pipefail
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 py=.venv/bin/python
 if [ "$#" -gt 0 ]; then exec "$py" -m pytest "$@"; fi
 status=0
-"$py" -m pytest -q -n 2 -m "not slow and not browser" || status=$?
-"$py" -m pytest -q -n 2 --dist worksteal --durations=10 -m slow || status=$?
-"$py" -m pytest -q -m "browser and not slow" || status=$?
+unstable=""
+
+group() { # NAME MARKS OPTIONS...
+  local name=$1 marks=$2 cache=.pytest_cache/$1 first=0 failed
+  shift 2
+  rm -rf "$cache"
+  "$py" -m pytest -q -o "cache_dir=$cache" -m "$marks" "$@" || first=$?
+  if [ "$first" = 0 ]; then return; fi
+  failed=$("$py" -c 'import json, sys; print(*json.load(open(sys.argv[1])), sep="\n")' "$cache/v/cache/lastfailed" 2>/dev/null)
+  if [ "$first" != 1 ] || [ -z "$failed" ] || [ "$(wc -l <<<"$failed")" -gt 5 ]; then
+    status=$first
+    return
+  fi
+  echo "== once more, alone: $name"
+  if "$py" -m pytest -q -o "cache_dir=$cache" -m "$marks" --last-failed; then
+    unstable+="$failed"$'\n'
+  else
+    status=1
+  fi
+}
+
+group quick "not slow and not browser" -n 2
+group slow slow -n 2 --dist worksteal --durations=10
+group browser "browser and not slow"
+if [ -n "$unstable" ]; then printf '== unstable, passed only alone; each is a fault to mend:\n%s' "$unstable"; fi
 exit "$status"
