@@ -1,6 +1,7 @@
 """The DIMSE door of one home: a child of `radloop up`, beside the HTTP doors and the worker.
 
-The port stays bound in the parent: who calls while the child is started again waits, and is not refused.
+The port stays bound in the parent, and the child comes with the first call: a house without scanners pays nothing for
+it. Who calls while the child is started, for the first time or again, waits, and is not refused.
 """
 
 import signal
@@ -14,7 +15,6 @@ from pathlib import Path
 from radloop.core.errors import InvalidInput, Unavailable
 from radloop.core.settings import Settings
 from radloop.dimse.peers import Peers, peer_of, title_of
-from radloop.dimse.server import Server
 from radloop.local.processes import give_back_memory, keep_freed_memory
 from radloop.monitoring.associations import AssociationMeter
 from radloop.monitoring.logs import log_to_stderr
@@ -68,6 +68,8 @@ def entity_of(
 
 def associate(root: Path, entity: Entity) -> None:
     """Serve associations of the home `root` until SIGTERM."""
+    from radloop.dimse.server import Server  # noqa: PLC0415 — with pynetdicom, which no other process needs
+
     log_to_stderr()
     warnings.simplefilter("ignore")  # libraries warn of values, and values are patients'
     keep_freed_memory()

@@ -145,7 +145,7 @@ def serve(
         ]
         members.append(Member("radloop-worker", lambda: work(home.root), grace_s=4.0))
         if entity is not None:
-            members.append(Member("radloop-dimse", lambda: associate(home.root, entity)))
+            members.append(Member("radloop-dimse", lambda: associate(home.root, entity), called_by=entity.listener))
         log_to_stderr()
         operation_names()  # reads the model of HealthImaging, for all doors
         family = Family(members)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import select
 import socket
 import threading
 import time
@@ -88,6 +89,7 @@ class Server:
         self._open: set[PeerAssociation] = set()
         self._agreed: set[PeerAssociation] = set()
         self._stopping = threading.Event()
+        self._ear, self._bell = socket.socketpair()
 
     @property
     def associations(self) -> int:
@@ -97,22 +99,29 @@ class Server:
 
     def serve(self) -> None:
         """Accept connections until `stop` is called."""
-        while not self._stopping.is_set():
-            try:
-                connection, address = self._listener.accept()
-            except OSError:
+        with self._ear, self._listener:
+            self._listener.setblocking(False)  # who called may have gone again
+            poll = select.poll()
+            poll.register(self._listener, select.POLLIN)
+            poll.register(self._ear, select.POLLIN)
+            while True:
+                poll.poll()
                 if self._stopping.is_set():
-                    break
-                time.sleep(0.1)  # out of descriptors, perhaps: somebody will go
-                continue
-            self._admit(connection, address)
+                    return
+                try:
+                    connection, address = self._listener.accept()
+                    connection.setblocking(True)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    time.sleep(0.1)  # out of descriptors, perhaps: somebody will go
+                    continue
+                self._admit(connection, address)
 
     def stop(self) -> None:
         """Take no more connections, let what is under way end, and end the rest."""
         self._stopping.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._bell.close()  # wakes `serve`; the listener may be another process's, too, and is not shut for it
         deadline = time.monotonic() + _GRACE_S
         while time.monotonic() < deadline and any(each.facts.get("is_busy") for each in self._associations()):
             time.sleep(0.02)

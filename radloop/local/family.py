@@ -32,6 +32,8 @@ _LOG = logging.getLogger("radloop.up")
 class Member:
     """One child.
 
+    One that is `called_by` a listening socket is started when somebody calls there first, and accepts the call itself.
+
     Attributes:
         name: As `ps -o comm` shows it, 15 characters at most.
         work: What the child does; it ends at SIGTERM.
@@ -43,6 +45,7 @@ class Member:
     work: Callable[[], None]
     grace_s: float = 8.0
     is_renewed: bool = False
+    called_by: socket.socket | None = None
 
 
 @dataclass(slots=True)
@@ -54,6 +57,13 @@ class _Place:
     since: float = 0.0
     young_deaths: int = 0
     due: float = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is to be started now."""
+        if self.process is not None or time.monotonic() < self.due:
+            return False
+        return self.member.called_by is None or bool(wait([self.member.called_by], timeout=0.0))
 
 
 @dataclass(slots=True)
@@ -84,8 +94,7 @@ class Family:
                 while not self._is_stopping:
                     self._start()
                     self._let_go()
-                    alive = [place.process.sentinel for place in self._places if place.process is not None]
-                    wait([waker, *alive], timeout=min(beside(), self._until_due()))
+                    wait([waker, *self._awaited()], timeout=min(beside(), self._until_due()))
                     self._heed(waker)
                     self._bury()
             finally:
@@ -101,7 +110,7 @@ class Family:
 
     def _start(self) -> None:
         for place in self._places:
-            if place.process is None and time.monotonic() >= place.due:
+            if place.is_due:
                 place.process = _forked(place.member)
                 place.since = time.monotonic()
 
@@ -127,9 +136,25 @@ class Family:
             elif time.monotonic() >= due:
                 process.terminate()
 
+    def _awaited(self) -> list[int | socket.socket]:
+        """The ends of those who live, and the first calls for those who do not."""
+        ends: list[int | socket.socket] = [each.process.sentinel for each in self._places if each.process is not None]
+        callers = [
+            place.member.called_by
+            for place in self._places
+            if place.process is None and place.member.called_by is not None and time.monotonic() >= place.due
+        ]
+        return ends + callers
+
     def _until_due(self) -> float:
-        dues = [place.due for place in self._places if place.process is None] + [due for due, _ in self._leaving]
-        return max(0.1, min(dues) - time.monotonic()) if dues else 3600.0
+        now = time.monotonic()
+        dues = [due for due, _ in self._leaving]
+        dues += [
+            place.due
+            for place in self._places
+            if place.process is None and (place.member.called_by is None or place.due > now)
+        ]
+        return max(0.1, min(dues) - now) if dues else 3600.0
 
     def _heed(self, waker: socket.socket) -> None:
         """Take note of signals."""

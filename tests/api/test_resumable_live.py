@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -24,6 +25,7 @@ from radloop.client import SOCKET_OPTIONS
 from radloop.dicom.phantom import phantom_study
 from radloop.sending import Memory, Sender, parcels
 from tests.api.bad_link import BadLink
+from tests.processes import descendants, is_alive
 
 MEGABYTES = int(os.environ.get("RADLOOP_UPLOAD_MB", "64"))
 CUTS = 20
@@ -63,7 +65,8 @@ class Server:
         assert self.process is not None
         found = {}
         for pid in {self.process.pid, *descendants(self.process.pid)}:
-            found[pid] = Path(f"/proc/{pid}/comm").read_text().strip()
+            with suppress(OSError):  # gone meanwhile
+                found[pid] = Path(f"/proc/{pid}/comm").read_text().strip()
         return found
 
     def worker(self) -> int:
@@ -75,7 +78,10 @@ class Server:
 
     def most_memory_mb(self) -> dict[int, int]:
         """High-water marks of the resident memory of the server's processes."""
-        texts = {pid: Path(f"/proc/{pid}/status").read_text() for pid in self.family()}
+        texts = {}
+        for pid in self.family():
+            with suppress(OSError):  # gone meanwhile
+                texts[pid] = Path(f"/proc/{pid}/status").read_text()
         return {
             pid: int(re.search(r"VmHWM:\s+(\d+)", text)[1]) // 1024 for pid, text in texts.items() if "VmHWM" in text
         }
@@ -316,24 +322,3 @@ def until(true: Callable[[], bool], seconds: float) -> None:
     while not true():
         assert time.monotonic() < deadline, f"it did not become true within {seconds} s"
         time.sleep(0.02)
-
-
-def descendants(pid: int) -> set[int]:
-    """Every process below `pid`."""
-    found: set[int] = set()
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-        if parent == pid:
-            child = int(path.parent.name)
-            found |= {child} | descendants(child)
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False

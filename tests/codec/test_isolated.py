@@ -19,6 +19,7 @@ from radloop.codec import isolated
 from radloop.codec.decoders import decode_frame
 from radloop.codec.isolated import decode_isolated, unpack_isolated
 from radloop.core.errors import DoesNotDecode, PixelDataMismatch, UnsupportedPixels
+from tests.processes import is_alive
 
 BASELINE, LS, J2K, HTJ2K = (f"1.2.840.10008.1.2.4.{n}" for n in (50, 80, 90, 201))
 GREY = np.random.default_rng(0).integers(0, 4096, (40, 60), dtype=np.uint16)
@@ -199,16 +200,9 @@ def test_children_end_with_their_parent_and_leave_no_open_files() -> None:
     parent.wait()
     parent.stdout.close()
     deadline = time.monotonic() + 5
-    while is_running(child):
+    while is_alive(child):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_children_listen_nowhere_and_hold_nothing_but_their_pipes() -> None:

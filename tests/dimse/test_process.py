@@ -23,6 +23,7 @@ from radloop.core.settings import Settings
 from radloop.core.tables import IMAGE_SETS
 from radloop.wiring import open_local
 from tests.dimse.door import CT, EXPLICIT, associated, data_set_of, echoes, send
+from tests.processes import is_alive
 from tests.store.house import of_patient
 
 pytestmark = pytest.mark.timeout(300)
@@ -41,9 +42,13 @@ class Up:
         return int(json.loads((self.home / "server.json").read_bytes())["dimse_port"])
 
     def dimse_processes(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        pids = [int(pid) for each in children for pid in each.read_text().split()]
-        return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip() == "radloop-dimse"]
+        found = []
+        for each in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
+            for pid in each.read_text().split():
+                with suppress(OSError):  # gone meanwhile
+                    if Path(f"/proc/{pid}/comm").read_text().strip() == "radloop-dimse":
+                        found.append(int(pid))
+        return found
 
 
 @contextmanager
@@ -77,16 +82,11 @@ def test_the_door_opens_with_up_and_closes_with_it(tmp_path: Path) -> None:
 
 def test_it_goes_when_the_server_is_killed(tmp_path: Path) -> None:
     with up(tmp_path / "home") as started:
+        assert started.dimse_processes() == []  # nobody called yet
+        assert echoes(started.port)
         (pid,) = started.dimse_processes()
         os.kill(started.process.pid, signal.SIGKILL)
         until(lambda: not is_alive(pid), 10)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_it_can_be_left_out(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from radloop.dicom.phantom import phantom_cohort
 from radloop.reading.truth import verify
 from radloop.wiring import Installation, open_local
 from tests.kill import child
+from tests.processes import descendants, is_alive
 from tests.store.house import of_patient, open_house, phantom
 
 KILLS = int(os.environ.get("RADLOOP_KILLS", "30"))
@@ -312,23 +313,3 @@ def trainings(root: Path) -> int:
             continue
         count += is_training and is_ours and is_alive(int(folder.name))
     return count
-
-
-def descendants(pid: int) -> set[int]:
-    """Every process below `pid`."""
-    found: set[int] = set()
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-        if parent == pid:
-            found |= {int(path.parent.name)} | descendants(int(path.parent.name))
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False

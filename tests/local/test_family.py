@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import is_alive
+
 SCRIPT = """
-import os, signal, sys, time
+import os, signal, socket, sys, time
 from pathlib import Path
 from radloop.local.family import Family, Member
 
@@ -38,11 +41,22 @@ def stubborn():
     note("stubborn")
     time.sleep(600)
 
+listener = socket.create_server(("127.0.0.1", 0))
+(folder / "port").write_text(str(listener.getsockname()[1]))
+
+def called():
+    note("called")
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(str(os.getpid()).encode())
+
 family = Family([
     Member("lasting", lasting),
     Member("renewed", renewed, is_renewed=True),
     Member("dying", dying),
     Member("stubborn", stubborn, grace_s=0.5),
+    Member("called", called, called_by=listener),
 ])
 family.run(lambda: 1.0)
 print("ended", flush=True)
@@ -64,7 +78,13 @@ class Parent:
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
     def living(self) -> list[int]:
-        return [pid for name in ("lasting", "renewed", "dying", "stubborn") for pid in self.pids(name) if lives(pid)]
+        names = ("lasting", "renewed", "dying", "stubborn", "called")
+        return [pid for name in names for pid in self.pids(name) if is_alive(pid)]
+
+    def call(self) -> int:
+        """Who answers on the port."""
+        with socket.create_connection(("127.0.0.1", int((self.folder / "port").read_text())), timeout=20) as calling:
+            return int(calling.recv(100))
 
 
 @pytest.fixture
@@ -74,13 +94,6 @@ def parent(tmp_path: Path) -> Iterator[Parent]:
     yield started
     started.process.kill()
     started.process.communicate()
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -107,6 +120,23 @@ def test_one_that_dies_again_and_again_is_started_with_growing_pauses_and_holds_
     assert parent.process.poll() is None
 
 
+def test_one_that_is_called_comes_with_the_first_call_and_after_its_death_with_the_next(parent: Parent) -> None:
+    time.sleep(0.5)
+    assert parent.pids("called") == []
+    first = parent.call()
+    assert parent.call() == first
+    assert parent.pids("called") == [first]
+    os.kill(first, signal.SIGKILL)
+    until(lambda: not is_alive(first))
+    time.sleep(0.3)
+    assert parent.pids("called") == [first]
+    second = parent.call()
+    assert parent.pids("called") == [first, second]
+    parent.process.terminate()
+    parent.process.communicate(timeout=20)
+    assert not is_alive(second)
+
+
 def test_sigterm_ends_all_of_them_the_stubborn_by_force(parent: Parent) -> None:
     parent.process.terminate()
     told, _ = parent.process.communicate(timeout=20)
@@ -119,24 +149,24 @@ def test_ctrl_c_at_a_terminal_reaches_children_too_and_only_the_parent_heeds_it(
     (lasting,) = parent.pids("lasting")
     os.kill(lasting, signal.SIGINT)
     time.sleep(0.3)
-    assert lives(lasting)
+    assert is_alive(lasting)
     parent.process.send_signal(signal.SIGINT)
     assert parent.process.wait(timeout=20) == 0
-    assert not lives(lasting)
+    assert not is_alive(lasting)
 
 
 def test_killing_the_parent_leaves_nobody(parent: Parent) -> None:
     family = parent.living()
     assert len(family) >= 3
     parent.process.kill()
-    until(lambda: not any(lives(pid) for pid in family))
+    until(lambda: not any(is_alive(pid) for pid in family))
 
 
 def test_sighup_has_successors_take_over_before_predecessors_go(parent: Parent) -> None:
     (before,) = parent.pids("renewed")
     parent.process.send_signal(signal.SIGHUP)
     until(lambda: len(parent.pids("renewed")) == 2)
-    assert lives(before)
-    until(lambda: not lives(before))
+    assert is_alive(before)
+    until(lambda: not is_alive(before))
     assert len(parent.pids("renewed")) == 2
     assert len(parent.pids("lasting")) == 1

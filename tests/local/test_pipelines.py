@@ -25,6 +25,7 @@ from radloop.local.jobs import SqliteJobs
 from tests.contracts.pipelines import PipelinesContract
 from tests.local import pipeline_home
 from tests.local.pipeline_home import PARAMETERS, PipelineHome
+from tests.processes import is_alive
 
 Opener = Callable[..., PipelineHome]
 NAMES = {"preprocess": "Preprocess", "train": "Train", "evaluate": "Evaluate"}
@@ -499,13 +500,6 @@ def running_jobs(home: PipelineHome) -> list[int]:
         except OSError:
             continue
     return found
-
-
-def is_alive(process: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
 
 
 def wait_until(is_so: Callable[[], bool], longest_s: float = 10.0) -> None:
