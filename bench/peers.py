@@ -162,8 +162,7 @@ def radloop(home: Path, *, has_tls: bool = False) -> Iterator[Peer]:
     with child(command) as process:
         url = wait_for(lambda: str(orjson.loads((home / "server.json").read_bytes())["url"]), process, "/healthz")
         scheme, _, address = url.partition("://")
-        has_dimse = not has_tls and answers_soon(dicom)
-        yield Peer("radloop", address, "/dicomweb", [process], dicom if has_dimse else None, scheme=scheme)
+        yield Peer("radloop", address, "/dicomweb", [process], None if has_tls else dicom, scheme=scheme)
 
 
 @contextmanager

@@ -6,10 +6,5 @@ is decoded on its way in, and no library below writes a log line: their lines ho
 
 import logging
 
-from pynetdicom import _config
-
-_config.LOG_HANDLER_LEVEL = "none"
-_config.LOG_REQUEST_IDENTIFIERS = False
-_config.LOG_RESPONSE_IDENTIFIERS = False
 for _name in ("pynetdicom", "pydicom"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)

@@ -17,12 +17,16 @@ import threading
 import time
 from typing import Any, cast
 
+from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from radloop.dimse.limits import Bounded
 
+_config.LOG_HANDLER_LEVEL = "none"
+_config.LOG_REQUEST_IDENTIFIERS = False
+_config.LOG_RESPONSE_IDENTIFIERS = False
 _LOG = logging.getLogger("radloop.dimse")
 _AHEAD = 2
 _ABORT = bytes([7, 0, 0, 0, 0, 4, 0, 0, 2, 0])  # A-ABORT, by the service provider, no reason given (PS3.8 §9.3.8)
