@@ -250,16 +250,6 @@ def connected(address: str, *, is_secure: bool, timeout_s: float = 60) -> HTTPCo
     return HTTPSConnection(address, timeout=timeout_s, context=context)
 
 
-def answers_soon(port: int) -> bool:
-    """Whether somebody listens on a port within a few seconds."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if _answers(port):
-            return True
-        time.sleep(0.1)
-    return False
-
-
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -39,7 +39,7 @@ from radloop.local.family import Family, Member
 from radloop.local.folders import Nursery
 from radloop.local.home import Home
 from radloop.local.keys import renew_token
-from radloop.local.processes import give_back_memory, keep_freed_memory
+from radloop.local.processes import FOR_ONE, give_back_memory, keep_freed_memory
 from radloop.monitoring.logs import log_to_stderr
 from radloop.monitoring.metrics import COUNTED_IN
 from radloop.security.authority import Certificates, certificates
@@ -213,7 +213,7 @@ def work(root: Path) -> None:
     """The worker process."""
     log_to_stderr()
     with Nursery.forked() as nursery:
-        keep_freed_memory()
+        keep_freed_memory(FOR_ONE)
         give_back_memory()
         with open_local(root) as installation:
             worker = installation.worker(nursery)

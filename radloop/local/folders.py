@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any, Self
 
 from radloop.local.family import settle
-from radloop.local.processes import die_with_parent, keep_freed_memory, name_process
+from radloop.local.processes import FOR_ONE, die_with_parent, keep_freed_memory, name_process
 
 _FORKED = multiprocessing.get_context("fork")
 _GRACE_S = 2.0
@@ -209,7 +209,7 @@ def _fold(control: socket.socket, descriptor: int, nursery: int) -> None:
     die_with_parent(nursery)
     name_process("radloop-folder")
     control.close()
-    keep_freed_memory()
+    keep_freed_memory(FOR_ONE)
     asking: Connection = Connection(descriptor)
     with suppress(EOFError, OSError):
         while True:

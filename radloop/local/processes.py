@@ -12,6 +12,8 @@ from pathlib import Path
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _KEPT_BYTES = 64 << 20
+FOR_ONE = 4 << 20
+"""Bytes that a process keeps which does one thing at a time."""
 _LARGEST_KEPT = 32 << 20  # the greatest that glibc takes
 _ARENAS = 2
 _LOOK_EVERY_S = 1.0
@@ -40,11 +42,11 @@ def name_process(name: str) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(most: int = _KEPT_BYTES) -> None:
     """Let this process use freed memory again instead of giving it back to the kernel at once.
 
     A frame is a quarter of a megabyte: by default glibc maps each such buffer anew and unmaps it after, and the page
-    faults cost more than sealing it. Up to 64 MB stay with the process, in two arenas rather than one for each thread.
+    faults cost more than sealing it. Up to `most` bytes at the end of the heap stay with the process, in two arenas rather than one for each thread.
     Where there is another C library, nothing happens.
     """
     if not sys.platform.startswith("linux"):
@@ -52,7 +54,7 @@ def keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
-        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, most)
         mallopt(_M_ARENA_MAX, _ARENAS)
 
 
