@@ -169,11 +169,12 @@ class OpenPacks:
                 before = time.monotonic() - _IDLE_S
                 idle = [key for key, (_, since) in self._packs.items() if since < before]
                 packs = [self._packs.pop(key)[0] for key in idle]
-                if not self._packs:
+                is_over = not self._packs
+                if is_over:
                     self._closer = None
             for pack in packs:
                 pack.close()
-            if self._closer is None:
+            if is_over:
                 return
 
 
