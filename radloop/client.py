@@ -8,23 +8,23 @@ by trusting the home's own certificate authority. Another server takes the token
 import asyncio
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from radloop.api.app import create_app
 from radloop.core.errors import Denied, InvalidInput, RadloopError
 from radloop.core.identity import OWNER
 from radloop.core.ports import Upload
-from radloop.functions.image_ingestion import ingest
 from radloop.local.home import Home
-from radloop.terminal import stated
-from radloop.up import trust
-from radloop.wiring import Installation, open_local
+from radloop.options import stated
+
+if TYPE_CHECKING:
+    from radloop.wiring import Installation  # a home that is opened here loads it, a server's client need not
 
 _BATCH_FILES = 64
 _BATCH_BYTES = 64 << 20
@@ -53,7 +53,7 @@ class Client:
     def __init__(
         self,
         url: str | None,
-        installation: Installation | None,
+        installation: "Installation | None",
         *,
         token: str | None = None,
         authority: Path | None = None,
@@ -68,10 +68,10 @@ class Client:
                 base_url=url,
                 timeout=_TIMEOUT,
                 headers=headers,
-                transport=httpx.HTTPTransport(verify=trust(authority), socket_options=SOCKET_OPTIONS),
+                transport=httpx.HTTPTransport(verify=_trust(authority), socket_options=SOCKET_OPTIONS),
             )
         )
-        self._app = None if installation is None else create_app(installation.doors(is_open=True))
+        self._app = None if installation is None else _doors(installation)
         self._runner = asyncio.Runner()
 
     @property
@@ -131,6 +131,8 @@ class Client:
             Refused: It was an error.
         """
         if self.installation is not None:
+            from radloop.functions.image_ingestion import ingest  # noqa: PLC0415 — no client of a server needs it
+
             landings = ingest(batch, self.installation.platform, by=OWNER)
             return [
                 {"outcome": one.outcome, "image_set": one.image_set, "code": one.reason, "sentence": one.sentence}
@@ -238,6 +240,8 @@ def reach(home: Path | None, server: str | None) -> Iterator[Client]:
         with closing(Client(url, None, **_as_owner(place, url))) as client:
             yield client
         return
+    from radloop.wiring import open_local  # noqa: PLC0415 — a second's work that no client of a server needs
+
     with Home(root).owned(), open_local(root) as installation:
         installation.worker().start_over()
         with closing(Client(None, installation)) as client:
@@ -273,6 +277,18 @@ def _authority() -> Path | None:
     if found is not None and not found.is_file():
         raise InvalidInput("RADLOOP_CA or --ca names no file")
     return found
+
+
+def _trust(authority: Path | None) -> ssl.SSLContext | bool:
+    """By what a server is checked: this authority alone, or else those of the system."""
+    return True if authority is None else ssl.create_default_context(cafile=authority)
+
+
+def _doors(installation: "Installation") -> Any:
+    """The doors of a home that is open here, as an ASGI application."""
+    from radloop.api.app import create_app  # noqa: PLC0415 — no client of a server needs it
+
+    return create_app(installation.doors(is_open=True))
 
 
 def _answer(response: httpx.Response) -> Any:

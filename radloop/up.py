@@ -204,11 +204,6 @@ class _Doors:
         await server.serve()
 
 
-def trust(authority: Path | None) -> ssl.SSLContext | bool:
-    """How an HTTP client checks a server: by this authority alone, or else by those of the system."""
-    return True if authority is None else ssl.create_default_context(cafile=authority)
-
-
 def work(root: Path) -> None:
     """The worker process."""
     log_to_stderr()

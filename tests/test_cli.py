@@ -2,8 +2,11 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import httpx
 import imagecodecs
 import numpy as np
@@ -141,12 +144,74 @@ def test_lists_of_an_empty_home_are_empty(home: Path) -> None:
         radloop(command, "--home", home)
 
 
+def test_a_server_that_is_not_there_is_told_in_one_line(home: Path) -> None:
+    result = radloop("models", "--server", "http://127.0.0.1:1", "--home", home, status=5)
+    assert result.stderr.startswith("radloop: the server does not answer (ConnectError); look whether it runs")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_error_of_our_own_making_is_not_taken_for_a_silent_server(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("radloop.commands.models.reach", fail)
+    with pytest.raises(ZeroDivisionError):
+        radloop("models", "--home", home)
+
+
+def test_a_command_that_is_not_there_is_a_wrong_use() -> None:
+    assert "No such command" in radloop("ingset", status=2).stderr
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_what_help_says_of_a_command_is_what_the_command_says_of_itself(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    assert command.name == name
+    lines = CliRunner().invoke(main, ["--help"], terminal_width=200, max_content_width=200).stdout.splitlines()
+    assert [name, command.get_short_help_str(limit=200)] in [line.split(maxsplit=1) for line in lines]
+
+
+def loaded_by(code: str) -> set[str]:
+    """Names of all modules in a fresh interpreter that has run `code`."""
+    printed = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return set(printed.stdout.split())
+
+
+def loading(name: str) -> str:
+    return f"import click; from radloop.cli import main; assert main.get_command(click.Context(main), {name!r})"
+
+
+SHOW = {"httpx", "rich", "pygments"}
+HEAVY = {"numpy", "pydicom", "radloop.wiring", "radloop.up", "radloop.api"}
+
+
+def test_what_stays_in_memory_while_radloop_is_up_is_what_it_needs() -> None:
+    loaded = loaded_by(loading("up"))
+    assert "radloop.up" in loaded
+    assert not loaded & {*SHOW, "radloop.client", "radloop.demo", "radloop.conform"}
+
+
+def test_the_command_line_alone_loads_no_command_and_nothing_heavy() -> None:
+    loaded = loaded_by("import radloop.cli")
+    assert "radloop.cli" in loaded
+    assert not loaded & {*SHOW, *HEAVY, "radloop.commands"}
+
+
+@pytest.mark.parametrize("name", ["ingest", "export", "verify", "train", "models", "users", "audit", "jobs"])
+def test_a_command_that_asks_a_server_loads_nothing_of_a_home_before_it_must(name: str) -> None:
+    loaded = loaded_by(loading(name))
+    assert "radloop.client" in loaded
+    assert not loaded & HEAVY
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_quick_demonstration_walks_the_whole_loop(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     result = subprocess.run(
         [sys.executable, "-m", "radloop.cli", "demo", "--quick", "--no-serve", "--listen", "127.0.0.1:0"],
         cwd=tmp_path,

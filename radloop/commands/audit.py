@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from radloop.client import reach
-from radloop.terminal import home_option, json_option, print_facts, print_items, server_option
+from radloop.options import home_option, json_option, server_option
+from radloop.terminal import print_facts, print_items
 
 
 @click.group()

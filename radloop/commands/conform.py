@@ -15,13 +15,14 @@ from radloop.conform.session import Session
 from radloop.conform.table import GROUPS, chosen
 from radloop.conform.wire import Server
 from radloop.core.errors import Denied, InvalidInput, Unavailable
-from radloop.terminal import ERRORS, bar, json_option
+from radloop.options import json_option
+from radloop.terminal import ERRORS, bar
 
 _WIDE = 180
 _WANTS_SIGN_IN = (401, 403)
 
 
-@click.command("conform", short_help="Check any DICOMweb server against the standard.")
+@click.command(short_help="Check any DICOMweb server against the standard.")
 @click.argument("url")
 @click.option(
     "--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Holds a bearer token."
@@ -36,7 +37,7 @@ _WANTS_SIGN_IN = (401, 403)
     "--timeout", default=30.0, show_default=True, type=click.FloatRange(0.1), help="Seconds for each request."
 )
 @json_option
-def conform_command(
+def conform(
     *,
     url: str,
     token_file: Path | None,

@@ -6,10 +6,11 @@ from pathlib import Path
 import click
 
 from radloop.client import reach
-from radloop.terminal import ERRORS, home_option, json_option, print_facts, print_items, server_option
+from radloop.options import home_option, json_option, server_option
+from radloop.terminal import ERRORS, print_facts, print_items
 
 
-@click.group()
+@click.group(short_help="Access keys and bearer tokens for programs.")
 def credentials() -> None:
     """Access keys and bearer tokens for programs: create, list, revoke."""
 

@@ -7,19 +7,20 @@ import click
 
 from radloop.core.errors import Corrupt, NotFound
 from radloop.local.jobs import SqliteJobs
+from radloop.options import home_option, json_option
 from radloop.store.fsck import ADVICE, Fault, Inspection, Report
-from radloop.terminal import bar, home_option, json_option, print_facts
+from radloop.terminal import bar, print_facts
 from radloop.wiring import open_local
 
 DAMAGED = 3
 _SHOWN = 200
 
 
-@click.command("fsck", short_help="Look whether everything stored is whole.")
+@click.command(short_help="Look whether everything stored is whole.")
 @home_option
 @click.option("--deep", is_flag=True, help="Decode every frame, rebuild every file and compare its SHA-256.")
 @json_option
-def fsck_command(home: Path | None, deep: bool, as_json: bool) -> None:
+def fsck(home: Path | None, deep: bool, as_json: bool) -> None:
     """Open every record of a home, count every count again, and tell what is damaged; nothing is changed.
 
     Exit status 0: all is whole. 3: something is damaged; the report says what, and what to do.

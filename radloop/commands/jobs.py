@@ -8,7 +8,8 @@ import click
 
 from radloop.client import Client, reach
 from radloop.core.errors import InvalidInput
-from radloop.terminal import home_option, json_option, print_facts, print_items, server_option
+from radloop.options import home_option, json_option, server_option
+from radloop.terminal import print_facts, print_items
 
 jobs_argument = click.argument("names", nargs=-1, metavar="[IDS]...")
 all_option = click.option("--all", "is_all", is_flag=True, help="All of them.")

@@ -10,7 +10,8 @@ import click
 
 from radloop.client import Client, reach
 from radloop.core.errors import InvalidInput
-from radloop.terminal import bar, home_option, json_option, print_facts, print_items, server_option
+from radloop.options import home_option, json_option, server_option
+from radloop.terminal import bar, print_facts, print_items
 
 STAYS = 3
 _AT_ONCE = 500
@@ -19,7 +20,7 @@ entries_argument = click.argument("entries", nargs=-1, metavar="[IDS]...")
 code_option = click.option("--code", metavar="CODE", help="All that were put aside for this reason.")
 
 
-@click.group()
+@click.group(short_help="What could not be accepted, and the ways out.")
 def quarantine() -> None:
     """What could not be accepted: list, show, download, release, discard."""
 

@@ -10,8 +10,9 @@ import click
 from radloop.client import Client, reach
 from radloop.commands.credentials import named
 from radloop.core.errors import NotFound
+from radloop.options import home_option, json_option, server_option
 from radloop.security.passwords import new_password
-from radloop.terminal import ERRORS, home_option, json_option, print_facts, print_items, server_option
+from radloop.terminal import ERRORS, print_facts, print_items
 
 stdin_option = click.option("--stdin", "from_stdin", is_flag=True, help="Read the password's one line from there.")
 

@@ -46,8 +46,8 @@ def keep_freed_memory(most: int = _KEPT_BYTES) -> None:
     """Let this process use freed memory again instead of giving it back to the kernel at once.
 
     A frame is a quarter of a megabyte: by default glibc maps each such buffer anew and unmaps it after, and the page
-    faults cost more than sealing it. Up to `most` bytes at the end of the heap stay with the process, in two arenas rather than one for each thread.
-    Where there is another C library, nothing happens.
+    faults cost more than sealing it. Up to `most` bytes at the end of the heap stay with the process, in two arenas
+    rather than one for each thread. Where there is another C library, nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return
