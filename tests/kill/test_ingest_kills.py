@@ -28,7 +28,8 @@ from radloop.core.tables import IMAGE_SETS, INSTANCES
 from radloop.store.instances import instance_of
 from radloop.wiring import open_local
 from tests.dicom.files import ct, written
-from tests.kill.test_kill import descendants, until
+from tests.kill.test_kill import until
+from tests.processes import descendants
 
 KILLS = int(os.environ.get("RADLOOP_KILLS", "5"))
 SETTINGS = "quiet_s = 1.0\nfold_processes = 2\nbackoff_s = 0.05\nretrain_delay_s = 100000\n"

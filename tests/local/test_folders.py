@@ -13,7 +13,8 @@ import pytest
 
 from radloop.core.errors import Conflict
 from radloop.local.folders import Folders, Nursery, folding_processes
-from tests.local.test_family import lives, until
+from tests.local.test_family import until
+from tests.processes import is_alive
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_one_that_dies_takes_its_request_and_nothing_else(folders: Folders) -> N
 def test_without_its_nursery_nothing_more_is_done_and_it_says_so(folders: Folders) -> None:
     pid = folders.submit(os.getppid).result()
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not lives(pid))
+    until(lambda: not is_alive(pid))
     with pytest.raises(BrokenExecutor):
         for _ in range(3):
             folders.submit(pow, 2, 3).result()
@@ -63,9 +64,9 @@ def test_without_its_nursery_nothing_more_is_done_and_it_says_so(folders: Folder
 def test_those_with_nothing_to_do_go(folders: Folders) -> None:
     pid = folders.submit(os.getpid).result()
     folders.rest(60.0)
-    assert lives(pid)
+    assert is_alive(pid)
     folders.rest(0.0)
-    until(lambda: not lives(pid))
+    until(lambda: not is_alive(pid))
     assert folders.submit(pow, 2, 3).result() == 8
 
 
@@ -76,7 +77,7 @@ def test_a_nursery_that_is_closed_is_gone() -> None:
     assert nursery.is_alive
     nursery.close()
     assert not nursery.is_alive
-    assert not lives(pid)
+    assert not is_alive(pid)
 
 
 def test_killing_whoever_asks_ends_nursery_and_children(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ folders.submit(time.sleep, 600).result()
     until(lambda: (tmp_path / "told").exists() and (tmp_path / "told").read_text().count(" ") == 1)
     time.sleep(0.2)
     family = [int(pid) for pid in (tmp_path / "told").read_text().split()]
-    assert all(lives(pid) for pid in family)
+    assert all(is_alive(pid) for pid in family)
     process.kill()
     process.wait()
-    until(lambda: not any(lives(pid) for pid in family))
+    until(lambda: not any(is_alive(pid) for pid in family))
