@@ -1,8 +1,13 @@
 """Studies that benchmarks run on: real ones where they are at hand, phantoms of the same size elsewhere."""
 
+import io
 import os
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import pydicom
 
 from radloop.dicom.parse import parse
 from radloop.dicom.phantom import phantom_study
@@ -52,3 +57,48 @@ def _renamed(file: bytes, which: str, number: int) -> bytes:
     found = parse(file)
     uid = found.series_uid if which == "series" else found.sop_uid
     return file.replace(uid.encode(), f"{uid[:-5]}1{number:04d}".encode())
+
+
+def long_series(count: int, number: int) -> Iterator[bytes]:
+    """One series of `count` slices, 0.5 mm apart, as files.
+
+    Their pixels are those of `chest_study`, there and back again, so that neighbours look alike and every slice has the
+    noise, and so the size, of a real one. `number` makes it another study.
+    """
+    templates = [_template(file, number) for file in chest_study().files]
+    there_and_back = [*range(len(templates)), *range(len(templates) - 2, 0, -1)]
+    for place in range(count):
+        file = templates[there_and_back[place % len(there_and_back)]]
+        for mark, value in _marks(place).items():
+            file = file.replace(mark, value)
+        yield file
+
+
+def _marks(place: int) -> dict[bytes, bytes]:
+    """What is different in each slice: as it stands in a template, and in the slice; lengths are the same."""
+    return {
+        b".4711.999999": f".4711.1{place:05d}".encode(),
+        b"-9999.50": f"{-0.5 * place:08.2f}".encode(),
+        b"99999 ": f"{place + 1:05d} ".encode(),
+    }
+
+
+def _template(file: bytes, number: int) -> bytes:
+    """A slice with marks where its place stands."""
+    dataset = pydicom.dcmread(io.BytesIO(file))
+    x, y, _ = dataset.ImagePositionPatient
+    uid = f"2.25.{number}{zlib.crc32(str(dataset.StudyInstanceUID).encode())}"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = f"{uid}.1", f"{uid}.2"
+    dataset.FrameOfReferenceUID = f"{uid}.3"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{uid}.4711.999999"
+    dataset.ImagePositionPatient = [str(x), str(y), "-9999.50"]
+    dataset.InstanceNumber = "99999"
+    for keyword in ("SliceLocation", "SpacingBetweenSlices"):
+        if keyword in dataset:
+            del dataset[keyword]
+    written = io.BytesIO()
+    dataset.save_as(written)
+    marked = written.getvalue()
+    for mark, times in zip(_marks(0), (2, 1, 1), strict=True):
+        assert marked.count(mark) == times, f"{mark!r} stands {marked.count(mark)} times in a template"
+    return marked

@@ -39,6 +39,7 @@ from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
 from radloop.security.access import RolePolicy, load_roles
 from radloop.security.identities import Identities
+from radloop.security.links import PURPOSE, Links
 from radloop.serving.champion import Champion
 from radloop.store.images import ImageStore
 from radloop.training.recipes import recipe_for
@@ -58,6 +59,7 @@ class Installation:
     champion: Champion
     audit: SqliteAudit
     identities: Identities
+    links: Links
 
     def worker(self, nursery: Nursery | None = None) -> Worker:
         """The worker of this home; the caller holds its lock. Folding processes come from `nursery`."""
@@ -83,6 +85,7 @@ class Installation:
             hosts=hosts,
             identities=self.identities,
             is_open=is_open,
+            links=self.links,
         )
 
 
@@ -135,7 +138,15 @@ def open_local(root: Path) -> Iterator[Installation]:
         images = ImageStore(blobs, records, keyring, now, FileShelf(home.kept, int(settings.kept_gigabytes * 1e9)))
         models = RecordModels(records, now)
         policy = RolePolicy(load_roles((contracts() / "roles.json").read_text()))
-        identities = Identities(records, keyring, now, roles=policy.roles, session_hours=settings.session_hours)
+        identities = Identities(
+            records,
+            keyring,
+            now,
+            roles=policy.roles,
+            session_hours=settings.session_hours,
+            idle_minutes=settings.idle_sign_out_minutes,
+        )
+        held.callback(identities.close)
         audit = SqliteAudit(database, records, now)
         held.callback(audit.close)
 
@@ -169,4 +180,5 @@ def open_local(root: Path) -> Iterator[Installation]:
             clock=now,
             recipe=lambda: dict(recipe),
         )
-        yield Installation(home, database, platform, images, pipelines, Champion(models, blobs), audit, identities)
+        champion, links = Champion(models, blobs), Links(keyring.derive(PURPOSE))
+        yield Installation(home, database, platform, images, pipelines, champion, audit, identities, links)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Serve the OHIF viewer against a running radloop: bash tools/ohif.sh [RADLOOP_URL] [PORT]. Fetches the viewer once.
+# `bash tools/ohif.sh fetch` only fetches it and tells where it lies.
 # radloop must let its pages in: cors_origins = ["http://127.0.0.1:PORT"] in settings.toml.
 set -euo pipefail
 version=3.12.10
@@ -19,5 +20,9 @@ if [ ! -e "$cache/.ready" ]; then
   (cd "$cache" && npm pack --silent "@ohif/app@$version" >/dev/null && tar xzf "ohif-app-$version.tgz" package/dist)
   rm "$cache/ohif-app-$version.tgz"
   touch "$cache/.ready"
+fi
+if [ "$radloop" = fetch ]; then
+  echo "$cache/package/dist"
+  exit
 fi
 exec "$py" "$root/tools/ohif.py" "$cache/package/dist" "$radloop" "$port"

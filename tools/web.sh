@@ -20,4 +20,5 @@ if [ "${1:-build}" = check ]; then
   npm run -s test
 else
   npm run -s build
+  "$py" "$root/tools/web_size.py" "$root/radloop/viewer/static"
 fi

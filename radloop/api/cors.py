@@ -1,4 +1,4 @@
-"""Pages of other origins that may use the DICOMweb door: those of a list, and no others (Fetch standard §3.2)."""
+"""Pages of other origins that may use DICOMweb and streams: those of a list, and no others (Fetch standard §3.2)."""
 
 import re
 from collections.abc import Collection
@@ -7,12 +7,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import Message
 
-_SHARED = re.compile(r"/dicomweb(/.*)?|/datastore/[^/]+/(studies|series|instances)(/.*)?")
+_SHARED = re.compile(r"/dicomweb(/.*)?|/datastore/[^/]+/(studies|series|instances)(/.*)?|/stream/v1/.*")
 _METHODS = "GET, HEAD, POST, OPTIONS"
 _REQUEST_HEADERS = "Accept, Authorization, Content-Type, If-None-Match, If-Range, Range"
 _EXPOSED = (
     "Accept-Ranges, Content-Location, Content-Range, ETag, Location, Retry-After, Warning, "
-    "X-Radloop-Quality, X-Total-Count"
+    "X-Radloop-Quality, X-Radloop-Version, X-Total-Count"
 )
 _REMEMBERED_S = "600"
 

@@ -9,6 +9,7 @@ from radloop.core.identity import Principal
 from radloop.core.platform import Platform
 from radloop.monitoring.metrics import Meter
 from radloop.security.identities import Identities
+from radloop.security.links import Links
 from radloop.serving.champion import Champion
 from radloop.store.guarded import GuardedImages
 from radloop.store.images import ImageStore
@@ -40,6 +41,7 @@ class Doors:
         notes: What this process must share with the others that serve the same home.
         identities: Who there is; None where nobody can be known.
         is_open: Whether every caller is the owner, which only a loopback address allows.
+        links: Signs links; None where there are none.
     """
 
     platform: Platform
@@ -51,6 +53,7 @@ class Doors:
     hosts: frozenset[str] = field(default_factory=frozenset)
     identities: Identities | None = None
     is_open: bool = False
+    links: Links | None = None
 
     def images_of(self, principal: Principal) -> GuardedImages:
         """The image sets as `principal` may see them."""

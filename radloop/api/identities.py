@@ -194,6 +194,7 @@ def _session(user: User | None, principal: Principal, doors: Doors) -> dict[str,
         "actions": sorted(doors.platform.policy.actions(principal)),
         "is_limited": principal.patients is not None,
         "is_open": doors.is_open,
+        "idle_minutes": doors.platform.settings.idle_sign_out_minutes if user is not None else None,
     }
 
 

@@ -9,8 +9,10 @@ from starlette.responses import Response, StreamingResponse
 from radloop.api.operations import Ask, as_json, is_unchanged, validator
 from radloop.api.shapes import details, summary
 from radloop.core.errors import Conflict, InvalidInput, NotFound
-from radloop.core.images import SITES, Confidence, Finding, Seen, State
+from radloop.core.images import SITES, Confidence, Coverage, Finding, Seen, State
+from radloop.core.ports import Records
 from radloop.reading.opinion import keep_prediction
+from radloop.reading.priors import MOST_PRIORS, Prior, priors
 from radloop.reading.truth import verify
 from radloop.reading.worklist import LONGEST_PAGE, worklist
 from radloop.store.guarded import GuardedImages
@@ -57,6 +59,21 @@ def get_image_set(ask: Ask) -> Response:
     images = ask.doors.images_of(ask.principal)
     image_set = images.look(identity)
     return as_json(details(image_set, images.frames(identity), ask.doors.platform.records))
+
+
+def list_priors(ask: Ask) -> Response:
+    """What else there is of the patient of an image set, so that no address has to name a patient."""
+    images = ask.doors.images_of(ask.principal)
+    images.may_search()
+    image_set = images.get(ask.path["id"])
+    records = ask.doors.platform.records
+    limit = ask.number("limit", 50, least=1, most=MOST_PRIORS)
+    found = priors(records, image_set, limit=limit)
+    return as_json({"items": [_prior(prior, records) for prior in found]})
+
+
+def _prior(prior: Prior, records: Records) -> dict[str, Any]:
+    return {**summary(prior.image_set, records), "same_frame_of_reference": prior.same_frame_of_reference}
 
 
 def get_frame(ask: Ask) -> Response:
@@ -228,7 +245,7 @@ def _verification(body: Mapping[str, Any]) -> tuple[int, Finding]:
     seen = body.get("seen")
     if not isinstance(seen, dict):
         raise InvalidInput("seen must be an object with frame and quality")
-    _only(seen, {"frame", "quality"})
+    _only(seen, {"frame", "quality", "slices", "preview_ms", "full_ms"})
     if body.get("finding") not in ("present", "absent"):
         raise InvalidInput("finding must be present or absent")
     if body.get("confidence") not in tuple(Confidence):
@@ -246,8 +263,19 @@ def _verification(body: Mapping[str, Any]) -> tuple[int, Finding]:
         site=site,
         confidence=Confidence(body["confidence"]),
         note=note,
-        seen=Seen(frame=_whole(seen, "frame", 0), quality=quality),
+        seen=Seen(frame=_whole(seen, "frame", 0), quality=quality, coverage=_coverage(seen)),
     )
+
+
+def _coverage(seen: Mapping[str, Any]) -> Coverage | None:
+    """What was shown of every frame, where it is told."""
+    slices = seen.get("slices")
+    if slices is None:
+        return None
+    if not isinstance(slices, str):
+        raise InvalidInput("seen.slices must be text")
+    preview_ms, full_ms = (_whole(seen, name, 0) if name in seen else 0 for name in ("preview_ms", "full_ms"))
+    return Coverage(slices, preview_ms, full_ms)
 
 
 def _only(body: Mapping[str, Any], known: set[str]) -> None:

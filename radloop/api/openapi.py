@@ -1,4 +1,4 @@
-"""The platform API as one table, and the OpenAPI document made from it."""
+"""The platform API and the streams as one table, and the OpenAPI document made from it."""
 
 import re
 from functools import cache
@@ -7,12 +7,12 @@ from typing import Any
 from starlette.responses import Response
 
 from radloop import __version__
-from radloop.api import identities, image_sets, loop, quarantine, resumable, studies, uploads
-from radloop.api.operations import Ask, Header, Operation, Query, as_json
+from radloop.api import identities, image_sets, loop, quarantine, resumable, stream, studies, uploads
+from radloop.api.operations import PREFIX, Ask, Header, Operation, Query, as_json
 from radloop.api.principal import ANYBODY, SIGNED_IN
 from radloop.api.schemas import SCHEMAS
 
-PREFIX = "/api/v1"
+__all__ = ["OPERATIONS", "PREFIX", "describe", "document"]
 
 _PARAMETER = re.compile(r"{(\w+)(?::(\w+))?}")
 _WORDS = {
@@ -64,6 +64,13 @@ _OFFSET_NOW = Header("Upload-Offset", "Bytes that are durable.", _BYTES)
 _METADATA = Header("Upload-Metadata", "Keys with values in base64; kept for the sender alone.")
 _CHECKSUM = Header("Upload-Checksum", "`sha256` or `sha1`, and the body's checksum in base64.")
 _EXPIRES = Header("Upload-Expires", "When an unfinished upload is removed.")
+_LINK = (
+    Query("expires", {"type": "integer"}, "Of a signed link: when it ends, in seconds since 1970."),
+    Query("principal", {"type": "string"}, "Of a signed link: whose right it is."),
+    Query("signature", {"type": "string", "pattern": "^[0-9a-f]{64}$"}, "Of a signed link."),
+)
+_ETAG = Header("ETag", "Stands for exactly these bytes.")
+_VERSION = Header("X-Radloop-Version", "The version of the image set.", {"type": "integer", "minimum": 1})
 _TUS_TERMS = (
     Header("Tus-Version", "The versions of tus that are spoken."),
     Header("Tus-Extension", "Its extensions that are spoken."),
@@ -91,6 +98,17 @@ OPERATIONS: tuple[Operation, ...] = (
         image_sets.get_image_set,
         refusals=(404,),
         action="image.read",
+    ),
+    Operation(
+        "listPriors",
+        "GET",
+        "/image-sets/{id}/priors",
+        "Other image sets of the same patient, newest study first",
+        "Priors",
+        image_sets.list_priors,
+        query=(_limit(200),),
+        refusals=(404,),
+        action="image.search",
     ),
     Operation(
         "getFrame",
@@ -589,6 +607,61 @@ OPERATIONS: tuple[Operation, ...] = (
         action="audit.read",
     ),
     Operation(
+        "getStreamIndex",
+        "GET",
+        "/{id}/index",
+        "What the frames of an image set are, and where they can be cut; binary",
+        stream.INDEX_TYPE,
+        receive=stream.index,
+        query=_LINK,
+        tells=(_ETAG, _VERSION),
+        refusals=(404,),
+        action="image.read",
+        prefix=stream.PREFIX,
+        is_linked=True,
+    ),
+    Operation(
+        "getStreamFrames",
+        "POST",
+        "/{id}/frames",
+        "Frames, previews and parts of them, as many as asked for, in one answer",
+        stream.RECORDS_TYPE,
+        receive=stream.frames,
+        media=("text/plain",),
+        query=(Query("v", {"type": "integer", "minimum": 1}, "Only of this version of the image set."), *_LINK),
+        tells=(_VERSION,),
+        refusals=(404, 409, 413, 415),
+        action="image.read",
+        prefix=stream.PREFIX,
+        is_linked=True,
+    ),
+    Operation(
+        "getStreamPack",
+        "GET",
+        "/{id}/packs/{pack:int}",
+        "Previews of many frames, every sixteenth of the series first",
+        stream.RECORDS_TYPE,
+        receive=stream.pack,
+        query=(Query("v", {"type": "integer", "minimum": 1}, "The version of the image set."), *_LINK),
+        tells=(_ETAG, _VERSION),
+        refusals=(404, 409),
+        action="image.read",
+        prefix=stream.PREFIX,
+        is_linked=True,
+    ),
+    Operation(
+        "createStreamLink",
+        "POST",
+        "/{id}/links",
+        "A query that stands for the caller's right to this image set, for a while",
+        "StreamLink",
+        stream.make_link,
+        takes="StreamLinkWish",
+        refusals=(404, 413, 415),
+        action="image.read",
+        prefix=stream.PREFIX,
+    ),
+    Operation(
         "describe",
         "GET",
         "/openapi.json",
@@ -606,7 +679,7 @@ def document() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
-        path = PREFIX + _PARAMETER.sub(r"{\1}", operation.path)
+        path = _PARAMETER.sub(r"{\1}", operation.address)
         paths.setdefault(path, {})[operation.method.lower()] = _described(operation)
     return {
         "openapi": "3.1.0",
@@ -688,7 +761,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         str(status): {"description": _WORDS[status], "content": failed}
         for status in sorted({400, 401, 403, 500, *operation.refusals})
     }
-    unchanged = {"304": {"description": "What the caller holds is still so."}} if "image/" in operation.gives else {}
+    is_kept = "image/" in operation.gives or any(header.name == "ETag" for header in operation.tells)
+    unchanged = {"304": {"description": "What the caller holds is still so."}} if is_kept else {}
     done: dict[str, Any] = {"description": operation.summary, **_told(operation)}
     if content:
         done["content"] = content

@@ -21,6 +21,7 @@ from radloop.api.uploads import whole
 from radloop.core.errors import InvalidInput, RadloopError
 from radloop.core.identity import Principal
 
+PREFIX = "/api/v1"
 LONGEST_BODY = 64 * 1024
 
 
@@ -78,7 +79,7 @@ class Operation:
     """One row: an address, a method, what goes in, what comes out, who answers.
 
     Attributes:
-        path: Below `/api/v1`, in Starlette's spelling; a parameter may name its convertor.
+        path: Below `prefix`, in Starlette's spelling; a parameter may name its convertor.
         action: What a caller must be allowed to do: an action of `contracts/roles.json`, `ANYBODY` or `SIGNED_IN`.
             It is asked for here and nowhere else. A row that names none is refused to everybody.
         answer: Runs in a thread, because everything below the doors waits; exactly one of it and `receive` is given.
@@ -91,6 +92,8 @@ class Operation:
         headers: What a request may carry besides what HTTP itself knows.
         tells: Headers of an answer that is no refusal.
         always: Headers of every answer, refusals included.
+        prefix: Where its part of the API begins.
+        is_linked: Whether a signed link to the image set `id` may stand for the caller.
     """
 
     id: str
@@ -109,12 +112,20 @@ class Operation:
     tells: tuple[Header, ...] = ()
     always: Mapping[str, str] = field(default_factory=dict)
     action: str = ""
+    prefix: str = PREFIX
+    is_linked: bool = False
 
-    def route(self, prefix: str, doors: Doors) -> Route:
+    @property
+    def address(self) -> str:
+        """The whole path, in Starlette's spelling."""
+        return self.prefix + self.path
+
+    def route(self, doors: Doors) -> Route:
         """Where Starlette finds it."""
 
         async def answered(request: Request) -> Response:
-            principal = permitted(request, self.action)
+            linked = request.path_params["id"] if self.is_linked else None
+            principal = permitted(request, self.action, linked=linked)
             if self.receive is not None:
                 told = await self.receive(request, doors, principal)
                 return told if isinstance(told, Response) else as_json(told)
@@ -134,7 +145,7 @@ class Operation:
             response.headers.update(self.always)
             return response
 
-        return Route(prefix + self.path, endpoint, methods=[self.method], name=self.id)
+        return Route(self.address, endpoint, methods=[self.method], name=self.id)
 
 
 def as_json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

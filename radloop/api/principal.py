@@ -3,8 +3,9 @@
 from starlette.requests import Request
 
 from radloop.api.doors import Doors
-from radloop.core.errors import Unauthenticated
+from radloop.core.errors import RevokedLink, Unauthenticated
 from radloop.core.identity import OWNER, Principal
+from radloop.security.links import is_link
 
 ANYBODY = "anybody"
 """What needs no sign-in at all: only the sign-in itself."""
@@ -44,8 +45,14 @@ def principal_of(request: Request) -> Principal:
     return doors.identities.of_session(session)
 
 
-def permitted(request: Request, action: str) -> Principal:
+def permitted(request: Request, action: str, *, linked: str | None = None) -> Principal:
     """The caller, who may do `action`: one of `contracts/roles.json`, or `ANYBODY`, or `SIGNED_IN`.
+
+    Args:
+        request: What is asked.
+        action: What for.
+        linked: The image set a signed link may stand for the caller at; None where a link counts for nothing. A link
+            that is wrong is not made good by a token or a session that is right.
 
     Raises:
         Unauthenticated: Nobody known.
@@ -53,10 +60,34 @@ def permitted(request: Request, action: str) -> Principal:
     """
     if action == ANYBODY:
         return NOBODY
-    principal = principal_of(request)
+    principal = _of_link(request, linked) if linked is not None and _has_link(request) else principal_of(request)
     if action != SIGNED_IN:
         doors_of(request).platform.policy.demand(principal, action)
     return principal
+
+
+def _has_link(request: Request) -> bool:
+    return is_link(request.query_params.multi_items())
+
+
+def _of_link(request: Request, image_set: str) -> Principal:
+    """Whoever made the link that the query holds.
+
+    Raises:
+        Unauthenticated: It is wrong or over, or its maker may not come in any more.
+    """
+    doors = doors_of(request)
+    if doors.links is None:
+        raise Unauthenticated("there are no links here")
+    identity = doors.links.check(image_set, request.query_params.multi_items(), doors.platform.clock())
+    if doors.is_open and identity == OWNER.id:
+        return OWNER
+    try:
+        if doors.identities is not None:
+            return doors.identities.of_id(identity)
+    except Unauthenticated:
+        pass
+    raise RevokedLink("whoever made the link may not come in any more")
 
 
 def doors_of(request: Request) -> Doors:

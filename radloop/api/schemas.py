@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from radloop.core.images import SITES, Confidence, State, Storage
+from radloop.security.links import LONGEST_LIFE_S
 
 Schema = dict[str, Any]
 
@@ -17,7 +18,13 @@ _FLAG: Schema = {"type": "boolean"}
 _ID: Schema = {"type": "string", "pattern": "^[0-9a-z]{32}$"}
 _TIME: Schema = {"type": "string", "format": "date-time"}
 _TIME_OR_NONE: Schema = {"type": ["string", "null"], "format": "date-time"}
-_DIRECTION: Schema = {"type": ["array", "null"], "items": _NUMBER, "minItems": 3, "maxItems": 3}
+
+
+def _numbers(count: int) -> Schema:
+    return {"type": ["array", "null"], "items": _NUMBER, "minItems": count, "maxItems": count}
+
+
+_DIRECTION = _numbers(3)
 _SITE: Schema = {"enum": [*SITES, None]}
 _CONFIDENCE: Schema = {"enum": [str(each) for each in Confidence]}
 _QUALITY: Schema = {"enum": ["lossless", "lossy-as-received"]}
@@ -119,7 +126,19 @@ _SUMMARY: Mapping[str, Schema] = {
 
 SCHEMAS: Mapping[str, Schema] = {
     "Error": _object(error=_object(code=_TEXT, message=_TEXT)),
-    "Finding": _object(present=_FLAG, site=_SITE, confidence=_CONFIDENCE, by=_TEXT, at=_TIME),
+    "Finding": _object(present=_FLAG, site=_SITE, confidence=_CONFIDENCE, by=_TEXT, at=_TIME, seen=_ref("Seen")),
+    "Seen": {
+        **_object(
+            frame=_COUNT,
+            quality=_QUALITY,
+            full={**_COUNT_OR_NONE, "description": "Frames drawn at full quality; null where nobody told."},
+            preview={**_COUNT_OR_NONE, "description": "Frames drawn as a preview only, or stood for by a neighbour."},
+            never={**_COUNT_OR_NONE, "description": "Frames that were never drawn."},
+            preview_ms=_COUNT_OR_NONE,
+            full_ms=_COUNT_OR_NONE,
+        ),
+        "description": "What was on the reader's screen: the frame in view, and what was shown of all.",
+    },
     "KeptPrediction": _object(
         probability={**_NUMBER, "minimum": 0, "maximum": 1},
         finding={"enum": ["present", "absent"]},
@@ -136,6 +155,17 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "AuditVerdict": _object(whole=_FLAG, entries=_COUNT, head=_TEXT, broken_at=_COUNT_OR_NONE, holds_head=_FLAG),
     "Summary": _object(**_SUMMARY),
+    "Priors": _object(
+        items=_list(
+            _object(
+                **_SUMMARY,
+                same_frame_of_reference={
+                    "type": ["boolean", "null"],
+                    "description": "Whether millimetres are of one frame of reference; null where that is not told.",
+                },
+            )
+        )
+    ),
     "Worklist": _object(
         items=_list(_ref("Summary")),
         next={**_WORD, "description": "Hand it back as `after` for what follows; null at the end."},
@@ -164,13 +194,34 @@ SCHEMAS: Mapping[str, Schema] = {
         intercept=_NUMBER,
         window_center=_NUMBER_OR_NONE,
         window_width=_NUMBER_OR_NONE,
+        voi_function={"enum": ["linear", "linear-exact", "sigmoid"]},
         lossless_bytes=_COUNT_OR_NONE,
         preview_bytes=_COUNT_OR_NONE,
         quality=_QUALITY,
         decodable=_FLAG,
         position_mm=_DIRECTION,
+        orientation={
+            **_numbers(6),
+            "description": "Unit vectors in the patient (left, posterior, head): along a row, then along a column.",
+        },
+        spacing_mm={**_numbers(2), "description": "Of neighbouring rows, then of neighbouring columns."},
+        spacing_at_detector={**_FLAG, "description": "The spacing is not corrected for magnification."},
+        sides={
+            "type": ["array", "null"],
+            "items": _TEXT,
+            "description": "PatientOrientation, of an image without orientation: what a row and a column run towards.",
+        },
+        palette={
+            **_or_none(_object(first={"type": "integer"}, colours={"type": "string", "format": "byte"})),
+            "description": "Of PALETTE COLOR: RGB in 8 bits as base64, from the stored value `first` on.",
+        },
     ),
-    "ImageSet": _object(**_SUMMARY, geometry=_ref("Geometry"), frame_list=_list(_ref("Frame"))),
+    "ImageSet": _object(
+        **_SUMMARY,
+        seen_slices={**_WORD, "description": "Of a finding: runs of `n`, `p` and `f`, see `Verification`."},
+        geometry=_ref("Geometry"),
+        frame_list=_list(_ref("Frame")),
+    ),
     "Verification": _without_need(
         ("site", "note"),
         version={"type": "integer", "minimum": 1, "description": "The version the reader looked at."},
@@ -178,7 +229,20 @@ SCHEMAS: Mapping[str, Schema] = {
         site=_SITE,
         confidence=_CONFIDENCE,
         note={"type": "string", "maxLength": 4000},
-        seen=_object(frame=_COUNT, quality=_QUALITY),
+        seen=_without_need(
+            ("slices", "preview_ms", "full_ms"),
+            frame=_COUNT,
+            quality=_QUALITY,
+            slices={
+                "type": "string",
+                "pattern": "^([npf]([2-9]|[1-9][0-9]{1,8})?)+$",
+                "maxLength": 49152,
+                "description": "For every frame in turn the best it was drawn in, as runs: `n` never, `p` a preview or"
+                " a neighbour in its place, `f` at full quality; then for how many frames, 1 left out.",
+            },
+            preview_ms={**_COUNT, "maximum": 604800000, "description": "Time a preview or a neighbour was in view."},
+            full_ms={**_COUNT, "maximum": 604800000, "description": "Time a frame at full quality was in view."},
+        ),
     ),
     "Sites": _list(_object(code=_TEXT, name=_TEXT)),
     "Step": _object(
@@ -297,6 +361,14 @@ SCHEMAS: Mapping[str, Schema] = {
         actions={**_list(_TEXT), "description": "All that the roles allow."},
         is_limited={**_FLAG, "description": "Whether only some patients may be known of."},
         is_open={**_FLAG, "description": "Whether nobody signs in here, and every caller is the owner."},
+        idle_minutes={
+            **_NUMBER_OR_NONE,
+            "description": "Idle minutes after which a person is to be signed out; 0 for never, null for a program.",
+        },
+    ),
+    "StreamLinkWish": _object(seconds={"type": "integer", "minimum": 1, "maximum": LONGEST_LIFE_S}),
+    "StreamLink": _object(
+        query={**_TEXT, "description": "Goes behind the `?` of an address below this image set."}, expires_at=_TIME
     ),
     "SignedOut": _object(signed_out=_FLAG),
     "User": _object(id=_ID, name=_TEXT, roles=_list(_TEXT), patients=_PATIENTS, disabled=_FLAG, created_at=_TIME),

@@ -1,19 +1,22 @@
 """What we hold, as the platform API tells it; the schemas stand in `api/schemas.py`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import mul
 from typing import Any
 
-from radloop.core.images import ImageSet, Truth
+from radloop.core.images import ImageSet, Seen, Truth
 from radloop.core.platform import Platform
 from radloop.core.ports import Execution, ModelVersion, Records, Told
 from radloop.core.tables import INSTANCES, study_key
-from radloop.dicom.image import ImageDescription
+from radloop.dicom.image import FrameDescription, ImageDescription
 from radloop.security.sealing import OVERHEAD_BYTES
-from radloop.store.instances import StoredInstance, instance_of
+from radloop.store.instances import instance_of
 from radloop.store.opened import FrameAddress
 
 _LOOKED_AT = 8
+_SHORTEST, _SHEAR = 1e-3, 0.01
 
 
 def summary(image_set: ImageSet, records: Records) -> dict[str, Any]:
@@ -51,10 +54,16 @@ def summary(image_set: ImageSet, records: Records) -> dict[str, Any]:
 
 def details(image_set: ImageSet, frames: Sequence[FrameAddress], records: Records) -> dict[str, Any]:
     """An image set as the viewer opens it."""
+    listed = [frame_of(index, address) for index, address in enumerate(frames)]
+    return {**without_frames(image_set, frames, records), "frame_list": listed}
+
+
+def without_frames(image_set: ImageSet, frames: Sequence[FrameAddress], records: Records) -> dict[str, Any]:
+    """The same without what is told of each frame."""
     return {
         **summary(image_set, records),
+        "seen_slices": _seen_slices(image_set.truth),
         "geometry": _geometry(image_set.geometry, frames),
-        "frame_list": [_frame(index, address) for index, address in enumerate(frames)],
     }
 
 
@@ -155,7 +164,20 @@ def _finding(truth: Truth) -> dict[str, Any]:
         "confidence": str(truth.finding.confidence),
         "by": truth.by,
         "at": moment(truth.at),
+        "seen": _seen(truth.finding.seen),
     }
+
+
+def _seen(seen: Seen) -> dict[str, Any]:
+    coverage = seen.coverage
+    counts = ("full", "preview", "never", "preview_ms", "full_ms")
+    told = {name: None if coverage is None else getattr(coverage, name) for name in counts}
+    return {"frame": seen.frame, "quality": seen.quality, **told}
+
+
+def _seen_slices(truth: Truth | None) -> str | None:
+    coverage = None if truth is None else truth.finding.seen.coverage
+    return None if coverage is None else coverage.slices
 
 
 def _geometry(geometry: Mapping[str, Any], frames: Sequence[FrameAddress]) -> dict[str, Any]:
@@ -172,12 +194,13 @@ def _geometry(geometry: Mapping[str, Any], frames: Sequence[FrameAddress]) -> di
     }
 
 
-def _frame(index: int, address: FrameAddress) -> dict[str, Any]:
+def frame_of(index: int, address: FrameAddress) -> dict[str, Any]:
+    """A frame as the viewer opens it."""
     instance, number = address.instance, address.number
     image = ImageDescription.from_plain(instance.image or {})
     group = image.per_frame[number] if number < len(image.per_frame) else None
     window = (group.window if group else None) or (image.window_center, image.window_width)
-    full, preview = _sizes(instance, number)
+    full, preview = sizes_of(address)
     return {
         "index": index,
         "rows": image.rows,
@@ -190,11 +213,17 @@ def _frame(index: int, address: FrameAddress) -> dict[str, Any]:
         "intercept": _first(group.intercept if group else None, image.intercept, 0.0),
         "window_center": window[0],
         "window_width": window[1],
+        "voi_function": image.voi_function,
         "lossless_bytes": full,
         "preview_bytes": preview,
         "quality": "lossy-as-received" if instance.is_lossy else "lossless",
         "decodable": bool(instance.frames) or instance.why_kept is None,
         "position_mm": _position(image, number),
+        "orientation": _orientation(image, group),
+        "spacing_mm": _spacing(image, group),
+        "spacing_at_detector": image.spacing_at_detector,
+        "sides": None if image.sides is None else list(image.sides),
+        "palette": None if image.palette is None else dict(zip(("first", "colours"), image.palette, strict=True)),
     }
 
 
@@ -203,12 +232,34 @@ def _position(image: ImageDescription, number: int) -> list[float] | None:
     return None if place is None else list(place)
 
 
-def _sizes(instance: StoredInstance, number: int) -> tuple[int | None, int | None]:
-    """Bytes of the full frame and of its preview as they are sent, None before folding."""
-    if not instance.frames:
+def _orientation(image: ImageDescription, group: FrameDescription | None) -> list[float] | None:
+    """Unit vectors along a row and along a column; None where they are no two perpendicular directions."""
+    told = (group.orientation if group else None) or image.orientation
+    if told is None:
+        return None
+    row, column = told[:3], told[3:]
+    lengths = math.hypot(*row), math.hypot(*column)
+    if not all(_SHORTEST < length < math.inf for length in lengths):
+        return None
+    units = [part / lengths[place // 3] for place, part in enumerate(told)]
+    return units if abs(sum(map(mul, units[:3], units[3:]))) <= _SHEAR else None
+
+
+def _spacing(image: ImageDescription, group: FrameDescription | None) -> list[float] | None:
+    told = (group.spacing_mm if group else None) or image.spacing_mm
+    return None if told is None else list(told)
+
+
+def sizes_of(address: FrameAddress) -> tuple[int | None, int | None]:
+    """Bytes of the full frame and of its preview as they are sent, None before folding.
+
+    A palette has no preview: what is near a colour's index is any other colour.
+    """
+    if not address.instance.frames:
         return None, None
-    frame = instance.frames[number]
-    preview = None if frame.preview is None else frame.preview.length - OVERHEAD_BYTES
+    frame = address.instance.frames[address.number]
+    is_painted = (address.instance.image or {}).get("photometric") == "PALETTE COLOR"
+    preview = None if frame.preview is None or is_painted else frame.preview.length - OVERHEAD_BYTES
     return frame.full.length - OVERHEAD_BYTES, preview
 
 

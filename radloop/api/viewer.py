@@ -4,10 +4,13 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+from radloop.api.metadata import takes_gzip
 
 _HASHED = re.compile(r"[-.][A-Za-z0-9_-]{8,}\.[a-z0-9]+$")
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -25,13 +28,21 @@ _TYPES: Mapping[str, str] = {
 
 
 class ViewerFiles(StaticFiles):
-    """Files whose name carries a hash of their content are kept for ever, all others are asked about each time."""
+    """Files whose name carries a hash of their content are kept for ever, all others are asked about each time.
+
+    The build has gzipped each file beside it; that is what is sent to whoever takes it.
+    """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """See `StaticFiles.get_response`."""
-        response = await super().get_response(path, scope)
+        packed = f"{'index.html' if path in {'', '.'} else path}.gz"
+        is_packed = takes_gzip(Headers(scope=scope).get("accept-encoding")) and bool(self.lookup_path(packed)[0])
+        response = await super().get_response(packed if is_packed else path, scope)
         if response.status_code not in {200, 206, 304}:
             raise HTTPException(404)
+        response.headers["Vary"] = "Accept-Encoding"
+        if is_packed:
+            response.headers["Content-Encoding"] = "gzip"
         name = PurePosixPath(path)
         suffix = ".html" if path in {"", "."} else name.suffix
         if suffix in _TYPES and response.status_code != 304:  # noqa: PLR2004 — nothing is sent that has a type

@@ -21,6 +21,9 @@
     │   └── NoChampion              no model version has been approved yet
     ├── Conflict                the thing has changed, or is not in a state that allows this
     ├── Unauthenticated         nobody known stands behind the request
+    │   ├── InvalidLink             a signed link that is not whole, or not signed for what it is used for
+    │   ├── ExpiredLink             a signed link whose time is over
+    │   └── RevokedLink             a signed link whose maker may not come in any more
     ├── Throttled               asked too often; worth another try, later
     ├── Denied                  the principal may not do this
     ├── Corrupt                 stored bytes fail their seal or checksum
@@ -179,6 +182,24 @@ class Unauthenticated(RadloopError):
     """Nobody known stands behind the request: no credentials, or such as are wrong, expired or revoked."""
 
     code = "unauthenticated"
+
+
+class InvalidLink(Unauthenticated):
+    """A signed link is not whole, or was not signed for what it is used for."""
+
+    code = "invalid-link"
+
+
+class ExpiredLink(Unauthenticated):
+    """The time of a signed link is over."""
+
+    code = "expired-link"
+
+
+class RevokedLink(Unauthenticated):
+    """Whoever made a signed link is disabled, revoked or gone."""
+
+    code = "revoked-link"
 
 
 class Throttled(RadloopError):

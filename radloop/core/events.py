@@ -129,7 +129,7 @@ class ImageQuarantined(Happening):
 
 @dataclass(frozen=True, slots=True)
 class ImageVerified(Happening):
-    """A radiologist's finding became ground truth."""
+    """A radiologist's finding became ground truth; how many frames they were shown in which quality, where told."""
 
     image_set: str
     version: int
@@ -137,6 +137,9 @@ class ImageVerified(Happening):
     site: str | None
     confidence: str
     verified_by: str
+    frames_full: int | None = None
+    frames_preview: int | None = None
+    frames_never: int | None = None
     source: ClassVar[str] = IMAGING
     subject: ClassVar[tuple[str, ...]] = ("image_set", "version")
 

@@ -1,5 +1,6 @@
 """Image sets: one series as stored, what is known of it, and how it may change."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -56,12 +57,86 @@ class Notice:
     message: str
 
 
+_RUNS = re.compile(r"(?:[npf](?:[2-9]|[1-9][0-9]{1,8})?)+")
+_RUN = re.compile(r"([npf])([0-9]*)")
+_LONGEST_RUNS = 48 * 1024
+_LONGEST_LOOK_MS = 7 * 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What a reader was shown of a whole series before deciding, as their screen told it.
+
+    Attributes:
+        slices: For every frame in turn the best it was drawn in, as runs of a letter and how many frames it holds for,
+            1 left out: `n` never, `p` a preview or a neighbour in its place, `f` at full quality.
+        preview_ms: Milliseconds in which what was drawn was a preview or a neighbour.
+        full_ms: Milliseconds in which it was at full quality.
+
+    >>> seen = Coverage("n2pf3")
+    >>> seen.frames, seen.never, seen.preview, seen.full, seen.at(3)
+    (6, 2, 1, 3, 'f')
+    """
+
+    slices: str
+    preview_ms: int = 0
+    full_ms: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.slices) > _LONGEST_RUNS or not _RUNS.fullmatch(self.slices):
+            raise InvalidInput("seen.slices must be runs of n, p and f, each with how many frames it holds for")
+        if not (0 <= self.preview_ms <= _LONGEST_LOOK_MS and 0 <= self.full_ms <= _LONGEST_LOOK_MS):
+            raise InvalidInput(f"seen.preview_ms and seen.full_ms must be from 0 to {_LONGEST_LOOK_MS}")
+
+    @property
+    def frames(self) -> int:
+        """How many frames it tells of."""
+        return self.never + self.preview + self.full
+
+    @property
+    def never(self) -> int:
+        """Frames that were never drawn."""
+        return self._count("n")
+
+    @property
+    def preview(self) -> int:
+        """Frames that were drawn as a preview only, or stood for by a neighbour."""
+        return self._count("p")
+
+    @property
+    def full(self) -> int:
+        """Frames that were drawn at full quality."""
+        return self._count("f")
+
+    def at(self, frame: int) -> str:
+        """The letter of one frame; "" beyond the last."""
+        end = 0
+        for letter, length in self._runs():
+            end += length
+            if frame < end:
+                return letter
+        return ""
+
+    def _count(self, letter: str) -> int:
+        return sum(length for each, length in self._runs() if each == letter)
+
+    def _runs(self) -> list[tuple[str, int]]:
+        return [(letter, int(length or 1)) for letter, length in _RUN.findall(self.slices)]
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was on screen when a reader decided: the frame and the quality it was shown in."""
+    """What was on screen when a reader decided.
+
+    Attributes:
+        frame: The frame in view.
+        quality: What it was shown in: one of `SEEN_IN_FULL`.
+        coverage: What was shown of all the others; None where nobody told, as programs cannot.
+    """
 
     frame: int
     quality: str
+    coverage: Coverage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +148,7 @@ class Finding:
         site: A key of `SITES`, only where it is present.
         confidence: How sure the reader was.
         note: Free text; stays with the image set and never enters an event or a log.
-        seen: The frame in view, which must have been at full quality.
+        seen: The frame in view, which must have been at full quality, and what was shown of the others.
     """
 
     present: bool
@@ -190,6 +265,7 @@ class ImageSet:
 
         Raises:
             Conflict: It changed since, is still arriving, or has been verified or rejected.
+            InvalidInput: What was seen does not fit its frames.
         """
         if version != self.version:
             raise Conflict(f"image set {self.id} is at version {self.version}, the read is of version {version}")
@@ -199,6 +275,11 @@ class ImageSet:
             raise Conflict(f"image set {self.id} is {self.state}, only INGESTED can be verified")
         if not 0 <= finding.seen.frame < self.frames:
             raise InvalidInput(f"frame {finding.seen.frame} does not exist; the image set has {self.frames}")
+        coverage = finding.seen.coverage
+        if coverage is not None and coverage.frames != self.frames:
+            raise InvalidInput(f"seen.slices tells of {coverage.frames} frames; the image set has {self.frames}")
+        if coverage is not None and coverage.at(finding.seen.frame) != "f":
+            raise InvalidInput(f"seen.slices says that frame {finding.seen.frame}, in view, was not at full quality")
         after = replace(
             self,
             version=self.version + 1,
@@ -213,5 +294,8 @@ class ImageSet:
             site=finding.site,
             confidence=finding.confidence,
             verified_by=by,
+            frames_full=None if coverage is None else coverage.full,
+            frames_preview=None if coverage is None else coverage.preview,
+            frames_never=None if coverage is None else coverage.never,
         )
         return after, event

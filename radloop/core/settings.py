@@ -27,6 +27,7 @@ class Settings:
         peers: Known DICOM application entities, each AET@HOST:PORT.
         dimse_associations: DIMSE associations served at the same time.
         session_hours: Hours after which a sign-in ends.
+        idle_sign_out_minutes: Idle minutes after which a person is signed out; 0 for never.
         throttle: Calls a second that the HealthImaging door allows, by operation name; none by default.
         upload_gigabytes: Greatest resumable upload, in units of 10^9 bytes.
         kept_gigabytes: Room for frames in other transfer syntaxes than they are stored in; 0 to keep none.
@@ -54,6 +55,7 @@ class Settings:
     peers: tuple[str, ...] = ()
     dimse_associations: int = 16
     session_hours: float = 12.0
+    idle_sign_out_minutes: float = 15.0
     throttle: Mapping[str, float] = field(default_factory=dict)
     upload_gigabytes: float = 64.0
     kept_gigabytes: float = 2.0

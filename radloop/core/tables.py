@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from radloop.core.identity import derived_id
-from radloop.core.images import Confidence, Finding, ImageSet, Notice, Seen, State, Truth
+from radloop.core.images import Confidence, Coverage, Finding, ImageSet, Notice, Seen, State, Truth
 from radloop.core.ports import Put, Row, Table
 
 DEFAULT_DATASTORE = derived_id("datastore", "default")
@@ -194,7 +194,7 @@ def _document(value: ImageSet) -> dict[str, Any]:
             "site": truth.finding.site,
             "confidence": str(truth.finding.confidence),
             "note": truth.finding.note,
-            "seen": {"frame": truth.finding.seen.frame, "quality": truth.finding.seen.quality},
+            "seen": _seen_document(truth.finding.seen),
             "by": truth.by,
             "at": truth.at.isoformat(),
         },
@@ -207,6 +207,23 @@ def _document(value: ImageSet) -> dict[str, Any]:
     }
 
 
+def _seen_document(seen: Seen) -> dict[str, Any]:
+    shown = {"frame": seen.frame, "quality": seen.quality}
+    coverage = seen.coverage
+    if coverage is None:
+        return shown
+    times = {"preview_ms": coverage.preview_ms, "full_ms": coverage.full_ms}
+    return {**shown, "slices": coverage.slices, **times}
+
+
+def _seen(document: Mapping[str, Any]) -> Seen:
+    """What was seen; findings of before tell of the frame in view alone."""
+    coverage = None
+    if "slices" in document:
+        coverage = Coverage(document["slices"], document["preview_ms"], document["full_ms"])
+    return Seen(frame=document["frame"], quality=document["quality"], coverage=coverage)
+
+
 def _truth(document: Mapping[str, Any] | None) -> Truth | None:
     if document is None:
         return None
@@ -215,7 +232,7 @@ def _truth(document: Mapping[str, Any] | None) -> Truth | None:
         site=document["site"],
         confidence=Confidence(document["confidence"]),
         note=document["note"],
-        seen=Seen(**document["seen"]),
+        seen=_seen(document["seen"]),
     )
     return Truth(finding=finding, by=document["by"], at=datetime.fromisoformat(document["at"]))
 

@@ -1,5 +1,6 @@
 """How the pixels of an instance are laid out, and where in the patient they lie."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Self, TypeVar, overload
@@ -14,7 +15,8 @@ from radloop.dicom.elements import (
     Elements,
     Part10,
 )
-from radloop.dicom.values import decimals, integer, text, unsigned
+from radloop.dicom.palette import shown_palette
+from radloop.dicom.values import decimals, integer, text, texts, unsigned
 
 Position = tuple[float, float, float]
 Orientation = tuple[float, float, float, float, float, float]
@@ -30,12 +32,17 @@ _REPRESENTATION, _PHOTOMETRIC, _PLANAR, _FRAMES = 0x00280103, 0x00280004, 0x0028
 _NUMBER, _POSITION, _ORIENTATION = 0x00200013, 0x00200032, 0x00200037
 _SPACING, _IMAGER_SPACING, _THICKNESS = 0x00280030, 0x00181164, 0x00180050
 _INTERCEPT, _SLOPE, _CENTER, _WIDTH = 0x00281052, 0x00281053, 0x00281050, 0x00281051
+_VOI_FUNCTION, _PATIENT_ORIENTATION = 0x00281056, 0x00200020
 _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
 _PLANE_POSITION, _PLANE_ORIENTATION, _PIXEL_MEASURES = 0x00209113, 0x00209116, 0x00289110
 _VALUE_TRANSFORMATION, _FRAME_VOI_LUT = 0x00289145, 0x00289132
 _GROUPS = (_PLANE_POSITION, _PLANE_ORIENTATION, _PIXEL_MEASURES, _VALUE_TRANSFORMATION, _FRAME_VOI_LUT)
 _REPEATED, _REPEATED_BYTES = 1024, 1024
 _FLOAT_BITS = {FLOAT_PIXEL_DATA: 32, DOUBLE_PIXEL_DATA: 64}
+_VOI_FUNCTIONS = {"LINEAR": "linear", "LINEAR_EXACT": "linear-exact", "SIGMOID": "sigmoid"}
+_SIDES_BYTES = 16
+_AXES = dict(zip("LRAPHF", "xxyyzz", strict=True))
+_SIDES = re.compile(r"(?!.*[AP].*[AP])(?!.*[LR].*[LR])(?!.*[HF].*[HF])[APLRHF]{1,3}")
 
 
 class FrameDescription(NamedTuple):
@@ -148,6 +155,10 @@ class ImageDescription:
         per_frame: One entry per frame of an enhanced image, else empty.
         is_float: Float or Double Float Pixel Data.
         sop_uid: Whose description this is.
+        voi_function: What the window is a window of: linear, linear-exact or sigmoid.
+        sides: PatientOrientation: what a row and a column run towards (`L`, `AF`), in a radiograph that has no
+            orientation.
+        palette: Of a PALETTE COLOR image, see `shown_palette`; None where it cannot be read.
     """
 
     rows: int
@@ -173,6 +184,9 @@ class ImageDescription:
     per_frame: FrameTable = field(default_factory=FrameTable)
     is_float: bool = False
     sop_uid: str = ""
+    voi_function: str = "linear"
+    sides: tuple[str, str] | None = None
+    palette: tuple[int, str] | None = None
 
     @property
     def frame_bits(self) -> int:
@@ -247,6 +261,9 @@ def describe(part: Part10, tag: int, *, sop_uid: str) -> tuple[ImageDescription,
         per_frame=per_frame,
         is_float=tag in _FLOAT_BITS,
         sop_uid=sop_uid,
+        voi_function=_VOI_FUNCTIONS.get(text(part, elements, _VOI_FUNCTION), "linear"),
+        sides=_sides(part, elements),
+        palette=shown_palette(part) if text(part, elements, _PHOTOMETRIC) == "PALETTE COLOR" else None,
     )
     _check(image)
     return image, notices
@@ -292,6 +309,16 @@ def _orientation(part: Part10, elements: Elements) -> Orientation | None:
     if values is None or len(values) != 6:  # noqa: PLR2004 — two directions
         return None
     return (values[0], values[1], values[2], values[3], values[4], values[5])
+
+
+def _sides(part: Part10, elements: Elements) -> tuple[str, str] | None:
+    """PatientOrientation of a biped (PS3.3 C.7.6.1.1.1); a row and a column cannot run along one axis."""
+    element = elements.get(_PATIENT_ORIENTATION)
+    values = texts(part, element, ("iso8859",)) if element and element.length <= _SIDES_BYTES else []
+    if len(values) != 2 or not all(_SIDES.fullmatch(value) for value in values):  # noqa: PLR2004 — row, column
+        return None
+    row, column = values
+    return None if _AXES[row[0]] == _AXES[column[0]] else (row, column)
 
 
 def _pair(part: Part10, elements: Elements, tag: int) -> Pair | None:

@@ -1,5 +1,6 @@
 """Palettes of PALETTE COLOR images (PS3.3 C.7.9)."""
 
+from base64 import b64encode
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,19 @@ def palette_of(data: bytes) -> Palette:
         UnsupportedPixels: There is none, it is a segmented one, or it has fewer entries than it says.
         InvalidInput: What `read_part10` raises of the file.
     """
-    part = read_part10(data)
+    return _palette(read_part10(data))
+
+
+def shown_palette(part: Part10) -> tuple[int, str] | None:
+    """The index of the first colour, and all colours, RGB in 8 bits, as base64; None where `palette_of` would raise."""
+    try:
+        palette = _palette(part)
+    except UnsupportedPixels:
+        return None
+    return palette.first, b64encode(palette.colours.tobytes()).decode("ascii")
+
+
+def _palette(part: Part10) -> Palette:
     if _SEGMENTED in part.elements:
         raise UnsupportedPixels("segmented palettes are not rendered")
     planes, first = [], 0

@@ -11,12 +11,14 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from argon2 import PasswordHasher
 
-from radloop.core.errors import Conflict, Denied, InvalidInput, NotFound, Unauthenticated
+from radloop.core.errors import Conflict, Denied, InvalidInput, NotFound, Unauthenticated, Unavailable
 from radloop.core.identity import Principal, new_id
 from radloop.core.ports import AuditEntry, Change, Clock, Delete, Keys, Put, Records, Row
 from radloop.core.tables import CREDENTIALS, SESSIONS, USERS
@@ -43,8 +45,13 @@ from radloop.security.memory import Memory
 from radloop.security.passwords import Passwords
 
 LONGEST_LIFE_DAYS = 3650
+NOTED_EVERY = timedelta(minutes=1)
+"""How often at most the use of a session is written down."""
+IDLE_GRACE = timedelta(minutes=2)
+"""So much longer than the web page the server waits, which hears of a person's doings only now and then."""
 
 _NOBODY = "nobody"
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _REFUSED = "the name or the password is wrong, or the user is disabled"
 
 
@@ -57,6 +64,7 @@ class Identities:
         clock: The present moment.
         roles: Names of the roles there are; others cannot be given.
         session_hours: Hours after which a sign-in ends.
+        idle_minutes: Minutes without a request after which, and after `IDLE_GRACE`, a sign-in ends; 0 for never.
         hasher: Of passwords; argon2id as RFC 9106 §4 advises for servers with little memory, unless told.
     """
 
@@ -68,6 +76,7 @@ class Identities:
         *,
         roles: Collection[str],
         session_hours: float = 12.0,
+        idle_minutes: float = 0.0,
         hasher: PasswordHasher | None = None,
     ) -> None:
         self._records = records
@@ -75,6 +84,9 @@ class Identities:
         self._clock = clock
         self._roles = frozenset(roles) - {"system"}
         self._session_life = timedelta(hours=session_hours)
+        self._longest_idle = timedelta(minutes=idle_minutes) + IDLE_GRACE if idle_minutes > 0 else None
+        self._noted: dict[str, datetime] = {}
+        self._noting = ThreadPoolExecutor(1, thread_name_prefix="session-use")
         self._passwords = Passwords(hasher)
         self._attempts = Attempts(OwnFailures())
         self._principals = Memory[Principal](records.stamp)
@@ -174,12 +186,17 @@ class Identities:
             raise Unauthenticated(_REFUSED)
         token, now = secrets.token_urlsafe(32), self._clock()
         session = Session(token, user_of(row), now + self._session_life)
-        document = {"user": row.key, "created_at": now.isoformat(), "expires_at": session.expires_at.isoformat()}
+        document = {
+            "user": row.key,
+            "created_at": now.isoformat(),
+            "expires_at": session.expires_at.isoformat(),
+            "used_at": now.isoformat(),
+        }
         put = Put(SESSIONS, _digest(token), document, {"user": row.key}, expected=0)
         over = [
             Delete(SESSIONS, each.key)
             for each in self._records.find(SESSIONS, {"user": row.key})
-            if moment(each.document["expires_at"]) <= now
+            if self._session_end(each) <= now
         ]
         self._commit([put, *over], session.user.id, "session.create", session.user.id)
         return session
@@ -206,19 +223,33 @@ class Identities:
         return user
 
     def of_session(self, token: str) -> Principal:
-        """Who signed in with this session.
+        """Who signed in with this session, which is thereby in use.
 
         Raises:
             Unauthenticated: It is over, or was never.
         """
+        key = _digest(token)
 
         def find() -> tuple[Principal, datetime | None]:
             user = self.user_of_session(token)
-            row = self._records.get(SESSIONS, _digest(token))
-            expires = None if row is None else moment(row.document["expires_at"])
+            row = self._records.get(SESSIONS, key)
+            expires = None if row is None else self._session_end(row)
             return Principal(user.id, user.roles, user.patients), expires
 
-        return self._principals.get(f"session {_digest(token)}", find, self._clock())
+        now = self._clock()
+        principal = self._principals.get(f"session {key}", find, now)
+        if self._longest_idle is not None and now - self._noted.get(key, _LONG_AGO) >= NOTED_EVERY:
+            self._noted[key] = now
+            self._noting.submit(self._note_use, key, now)  # whoever asks does not wait for the disk
+        return principal
+
+    def noted(self) -> None:
+        """Wait until all uses of sessions so far are written down."""
+        self._noting.submit(lambda: None).result()
+
+    def close(self) -> None:
+        """Write down what waits; whoever closes the records closes this first."""
+        self._noting.shutdown()
 
     # Credentials
 
@@ -317,6 +348,27 @@ class Identities:
 
         return self._principals.get(f"key {identity}", find, self._clock())
 
+    def of_id(self, identity: str) -> Principal:
+        """Whoever has this id: a user who may sign in, or a credential that is valid; ask only once that is proven.
+
+        Raises:
+            Unauthenticated: Nobody has, or the user is disabled, or the credential is expired or revoked.
+        """
+        for principal in self._trusted.values():
+            if principal.id == identity:
+                return principal
+
+        def find() -> tuple[Principal, datetime | None]:
+            rows = self._records.find(USERS, {"identity": identity}, limit=1)
+            if not rows:
+                return self._valid(self._records.get(CREDENTIALS, identity))
+            user = user_of(rows[0])
+            if user.is_disabled:
+                raise Unauthenticated("the user is disabled")
+            return Principal(user.id, user.roles, user.patients), None
+
+        return self._principals.get(f"id {identity}", find, self._clock())
+
     def secret_of(self, identity: str) -> str | None:
         """The secret of an access key, for `sigv4.verify`; None where there is none that is valid."""
 
@@ -348,8 +400,27 @@ class Identities:
             raise Unauthenticated("the credential is unknown, expired or revoked")
         return Principal(found.id, found.roles, found.patients), found.expires_at
 
+    def _session_end(self, row: Row) -> datetime:
+        """When a session ends unless it is used again; one of before this was noted counts from its beginning."""
+        ends = moment(row.document["expires_at"])
+        if self._longest_idle is None:
+            return ends
+        used = moment(row.document.get("used_at", row.document["created_at"]))
+        return min(ends, used + self._longest_idle)
+
+    def _note_use(self, key: str, now: datetime) -> None:
+        """Write down that a session is in use. Somebody else who changed it meanwhile has the last word."""
+        for known in [known for known, at in list(self._noted.items()) if now - at > self._session_life]:
+            del self._noted[known]
+        row = self._records.get(SESSIONS, key)
+        if row is None or now - moment(row.document.get("used_at", row.document["created_at"])) < NOTED_EVERY:
+            return
+        document = {**row.document, "used_at": now.isoformat()}
+        with suppress(Conflict, Unavailable):
+            self._records.commit(Change([Put(SESSIONS, key, document, {"user": document["user"]}, row.revision)]))
+
     def _session_user(self, row: Row) -> User | None:
-        if moment(row.document["expires_at"]) <= self._clock():
+        if self._session_end(row) <= self._clock():
             return None
         found = self._records.get(USERS, str(row.document["user"]))
         return None if found is None or found.document["disabled"] else user_of(found)

@@ -19,6 +19,7 @@ from radloop.core.events import ImageFolded
 from radloop.core.images import ImageSet, Storage
 from radloop.core.ports import Adjust, Blobs, Change, Clock, Delete, Keys, Put, Records
 from radloop.core.tables import IMAGE_SETS, INSTANCES, image_set_of, put_image_set
+from radloop.dicom.image import ImageDescription
 from radloop.dicom.parse import Instance, parse
 from radloop.dicom.pixels import StoredFrames, described, native_array
 from radloop.store.instances import StoredFrame, StoredInstance, instance_of, put_instance
@@ -67,7 +68,7 @@ def fold_file(data: bytes, digest: str) -> FoldedFile:
     try:
         if instance.pixel_span is None:
             decoded = Decoded(data, instance)
-            frames = tuple(_fold_frame(decoded.frame(i)) for i in range(instance.image.frames))
+            frames = tuple(_fold_frame(decoded.frame(i), instance.image) for i in range(instance.image.frames))
             return FoldedFile(b"", b"", frames, "compressed-as-received")
         return _fold_native(data, digest, instance)
     except UnsupportedPixels as error:
@@ -128,7 +129,7 @@ def _fold_native(data: bytes, digest: str, instance: Instance) -> FoldedFile:
     frames, decoded = [], Decoded(data, instance)
     for index in range(image.frames):
         pixels = decoded.frame(index)
-        frame = _fold_frame(pixels)
+        frame = _fold_frame(pixels, image)
         whole.update(native_bytes(pixels, image.planar))  # `_fold_frame` has proven that these are what decodes
         frames.append(frame)
     whole.update(data[end:])
@@ -137,11 +138,12 @@ def _fold_native(data: bytes, digest: str, instance: Instance) -> FoldedFile:
     return FoldedFile(data[:start], data[end:], tuple(frames), None)
 
 
-def _fold_frame(pixels: NDArray[np.generic]) -> FoldedFrame:
+def _fold_frame(pixels: NDArray[np.generic], image: ImageDescription) -> FoldedFrame:
     full = encode_lossless(pixels)
     verify(pixels, full)
     try:
-        preview = encode_preview(pixels)
+        # What is near an index of a palette is any other colour: there is no preview of that.
+        preview = None if image.photometric == "PALETTE COLOR" else encode_preview(pixels)
     except UnsupportedPixels:
         preview = None
     return FoldedFrame(full=full, preview=preview, ends=tuple(resolution_ends(full)))

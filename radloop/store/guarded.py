@@ -17,6 +17,7 @@ from radloop.core.ports import Audit, AuditEntry, Policy
 from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance
 from radloop.store.opened import FrameAddress, Glance
+from radloop.store.readings import Reading
 from radloop.store.studies import Study
 
 _READ, _EXPORT, _WRITE, _SEARCH = "image.read", "image.export", "image.write", "image.search"
@@ -72,6 +73,18 @@ class GuardedImages:
     def looks_again(self, identity: str) -> bool:
         """Audit a further reading without waiting; False where it is the first in an hour, which `look` must note."""
         return self._audit.read_again(self.principal, identity)
+
+    def reading(self, identity: str) -> Reading:
+        """See `ImageStore.reading`; allowed and audited as one reading, however many frames are read."""
+        self.look(identity)
+        return self._store.reading(identity)
+
+    def reading_at_hand(self, identity: str) -> Reading | None:
+        """See `ImageStore.reading_at_hand`; None too where this principal may not look, or `reading` must note it."""
+        found = self._store.reading_at_hand(identity)
+        if found is None or not self._policy.allows(self.principal, _READ, found.image_set.patient_id):
+            return None
+        return found if self.looks_again(identity) else None
 
     def instances(self, identity: str) -> list[StoredInstance]:
         """See `ImageStore.instances`."""

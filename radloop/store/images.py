@@ -36,6 +36,7 @@ from radloop.store.instances import StoredInstance, put_instance
 from radloop.store.landing import Landings
 from radloop.store.made import MadeFrames
 from radloop.store.opened import FrameAddress, Glance, Opened, OpenedImageSets, Reader, current_instances
+from radloop.store.readings import Reading
 from radloop.store.studies import Studies, Study
 from radloop.store.transcoding import frame_made
 from radloop.store.versions import CREATED, IMPORTED, put_version
@@ -190,6 +191,19 @@ class ImageStore:
             number: Of the frame.
         """
         return self._opened.glance_at(series, sop_uid, number)
+
+    def reading(self, identity: str) -> Reading:
+        """The frames of an image set, for who reads many of them.
+
+        Raises:
+            NotFound: There is no such image set.
+        """
+        return Reading(self._opened.get(identity), self._opened.glance_in, self._contents)
+
+    def reading_at_hand(self, identity: str) -> Reading | None:
+        """What `reading` gives, if the image set was read lately; never waits for a disk."""
+        opened = self._opened.known(identity)
+        return None if opened is None else Reading(opened, self._opened.glance_in, self._contents)
 
     def instances(self, identity: str) -> list[StoredInstance]:
         """Its current instances: in slice order once closed, by instance number before."""

@@ -6,7 +6,7 @@ What is remembered holds while nobody has committed anything, and after that whi
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from radloop.core.errors import NotFound
@@ -103,7 +103,7 @@ class Opened:
 
     It holds while the records' stamp is the one it was seen at, and, where anybody has committed anything since,
     while its own revision stands; then it takes the new stamp. `places` tells where in `addresses` a frame of an
-    instance, by SOP instance UID and number, is.
+    instance, by SOP instance UID and number, is. `notes` are what others made of it and want to find again.
     """
 
     image_set: ImageSet
@@ -113,6 +113,7 @@ class Opened:
     places: Mapping[tuple[str, int], int]
     cipher: Cipher
     glances: dict[int, Glance]
+    notes: dict[Hashable, Any] = field(default_factory=dict)
 
 
 class OpenedImageSets:
@@ -170,7 +171,7 @@ class OpenedImageSets:
     def glance(self, identity: str, index: int) -> Glance | None:
         """See `ImageStore.glance`."""
         held = self.known(identity)
-        return None if held is None else self._glance(held, index)
+        return None if held is None else self.glance_in(held, index)
 
     def glance_at(self, series: tuple[str, str, str], sop_uid: str, number: int) -> Glance | None:
         """See `ImageStore.glance_at`."""
@@ -178,9 +179,10 @@ class OpenedImageSets:
         identity = self._only_image_set(series, stamp)
         held = None if identity is None else self.known(identity, stamp)
         index = None if held is None else held.places.get((sop_uid, number))
-        return None if held is None or index is None else self._glance(held, index)
+        return None if held is None or index is None else self.glance_in(held, index)
 
-    def _glance(self, held: Opened, index: int) -> Glance | None:
+    def glance_in(self, held: Opened, index: int) -> Glance | None:
+        """Frame `index` of what was opened; None where there is no such frame."""
         found = held.glances.get(index)
         if found is None and 0 <= index < len(held.addresses):
             found = held.glances[index] = Glance(held, index, self._reader)

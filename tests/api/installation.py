@@ -35,6 +35,7 @@ from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
 from radloop.security.access import RolePolicy, load_roles
 from radloop.security.identities import Identities
+from radloop.security.links import PURPOSE, Links
 from radloop.security.sealing import Keyring
 from radloop.serving.champion import Champion
 from radloop.store.images import ImageStore
@@ -140,6 +141,7 @@ def open_installation(folder: Path) -> Iterator[Installation]:
             static,
             identities=identities,
             is_open=True,
+            links=Links(keys.derive(PURPOSE)),
         )
         yield Installation(doors, database)
     finally:

@@ -170,6 +170,16 @@ def test_a_finding_becomes_ground_truth_and_shows(installation: Installation, cl
         ({"seen": {"frame": 1, "quality": "preview"}}, "quality"),
         ({"seen": {"frame": 1, "quality": None}}, "quality"),
         ({"patient": "x"}, "known"),
+        ({"seen": {"frame": 1, "quality": "lossless", "slices": "f3"}}, "3 frames"),
+        ({"seen": {"frame": 1, "quality": "lossless", "slices": "f999999999"}}, "999999999 frames"),
+        ({"seen": {"frame": 1, "quality": "lossless", "slices": "fpf2"}}, "in view"),
+        ({"seen": {"frame": 1, "quality": "lossless", "slices": ""}}, "slices"),
+        ({"seen": {"frame": 1, "quality": "lossless", "slices": 4}}, "slices"),
+        ({"seen": {"frame": 1, "quality": "lossless", "slices": "f4Doe"}}, "slices"),
+        ({"seen": {"frame": 1, "quality": "lossless", "slices": "f" * 50_000}}, "slices"),
+        ({"seen": {"frame": 1, "quality": "lossless", "slices": "f4", "full_ms": -1}}, "full_ms"),
+        ({"seen": {"frame": 1, "quality": "lossless", "slices": "f4", "full_ms": 10**12}}, "full_ms"),
+        ({"seen": {"frame": 1, "quality": "lossless", "slices": "f4", "preview_ms": "5"}}, "preview_ms"),
     ],
 )
 def test_a_bad_verification_is_told_what_is_wrong(
@@ -180,6 +190,31 @@ def test_a_bad_verification_is_told_what_is_wrong(
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid-input")
     assert word in answer.json()["error"]["message"]
     assert installation.images.get(identity).truth is None
+
+
+def test_what_the_reader_was_shown_of_every_frame_is_kept_and_told(
+    installation: Installation, client: TestClient
+) -> None:
+    identity = installation.land()
+    seen = {"frame": 1, "quality": "lossless", "slices": "pfpn", "preview_ms": 300, "full_ms": 4200}
+    counts = {"full": 1, "preview": 2, "never": 1, "preview_ms": 300, "full_ms": 4200}
+    shown = {"frame": 1, "quality": "lossless", **counts}
+    path = f"/api/v1/image-sets/{identity}"
+    assert client.get(path).json()["seen_slices"] is None
+    answer = client.post(f"{path}/verification", json={**FOUND, "seen": seen}).json()
+    assert answer["finding"]["seen"] == shown
+    told = client.get(path).json()
+    assert (told["finding"]["seen"], told["seen_slices"]) == (shown, "pfpn")
+    assert client.get("/api/v1/worklist").json()["items"][0]["finding"]["seen"] == shown
+
+
+def test_a_program_that_saw_no_screen_tells_of_its_one_frame_only(
+    installation: Installation, client: TestClient
+) -> None:
+    identity = installation.land()
+    told = client.post(f"/api/v1/image-sets/{identity}/verification", json=FOUND).json()
+    assert told["finding"]["seen"]["full"] is None
+    assert client.get(f"/api/v1/image-sets/{identity}").json()["seen_slices"] is None
 
 
 def test_a_body_that_is_not_a_json_object_is_refused(installation: Installation, client: TestClient) -> None:

@@ -7,13 +7,14 @@ from jsonschema import Draft202012Validator
 from starlette.routing import Mount, Route
 
 from radloop.api.app import create_app, operation_names
-from radloop.api.openapi import OPERATIONS, PREFIX, document
+from radloop.api.openapi import OPERATIONS, document
 from radloop.api.schemas import SCHEMAS
 from radloop.core.events import ImageQuarantined
 from radloop.core.ports import Change, Job
 from radloop.core.tables import EXECUTIONS
 from tests.api.installation import OTHER, PHANTOM, Installation, TestClient, now
 
+PREFIXES = ("/api/v1", "/stream/v1")
 FINDING = {
     "version": 1, "finding": "present", "site": "LUL", "confidence": "low", "seen": {"frame": 0, "quality": "lossless"}
 }  # fmt: skip
@@ -22,11 +23,11 @@ FINDING = {
 def routed(installation: Installation) -> set[tuple[str, str]]:
     """Method and address of every route the application really has."""
     app = create_app(installation.doors)
-    assert not any(isinstance(route, Mount) and route.path.startswith(PREFIX) for route in app.routes)
+    assert not any(isinstance(route, Mount) and route.path.startswith(PREFIXES) for route in app.routes)
     return {
         (method.lower(), re.sub(r"{(\w+):\w+}", r"{\1}", route.path))
         for route in app.routes
-        if isinstance(route, Route) and route.path.startswith(PREFIX)
+        if isinstance(route, Route) and route.path.startswith(PREFIXES)
         for method in route.methods - ({"HEAD"} if "GET" in route.methods else set())
     }
 
@@ -76,13 +77,13 @@ class Holder:
         **path: Any,
     ) -> Any:
         (row,) = [each for each in OPERATIONS if each.id == operation]
-        address = PREFIX + re.sub(r"{(\w+)(?::\w+)?}", lambda found: str(path[found[1]]), row.path) + query
+        address = re.sub(r"{(\w+)(?::\w+)?}", lambda found: str(path[found[1]]), row.address) + query
         options: dict[str, Any] = {"files": body} if row.media else {} if body is None else {"json": body}
         if headers is not None:
             options = {"content": body, "headers": headers}
         answer = self.client.request(row.method, address, **options)
         assert answer.status_code == status, answer.text
-        described = document()["paths"][PREFIX + re.sub(r":\w+}", "}", row.path)][row.method.lower()]["responses"]
+        described = document()["paths"][re.sub(r":\w+}", "}", row.address)][row.method.lower()]["responses"]
         for name, header in described[str(status)].get("headers", {}).items():
             if "const" in header["schema"]:
                 assert answer.headers[name] == header["schema"]["const"]
@@ -116,6 +117,10 @@ def test_real_answers_are_what_the_document_says(installation: Installation, cli
     for operation in ("getFrame", "getPreview"):
         hold(operation, id=identity, index=1)
     hold("getThumbnail", id=identity)
+    stream(hold, identity)
+    hold("listPriors", id=identity, query="?limit=3")
+    hold("listPriors", 400, id=identity, query="?limit=201")
+    hold("listPriors", 404, id="none")
     hold("exportImageSet", id=identity)
     hold("predict", 404, body={"image_set": identity})
     installation.approve(bias=1.0)
@@ -147,6 +152,24 @@ def test_real_answers_are_what_the_document_says(installation: Installation, cli
     hold("describe")
     unasked = {operation.id for operation in OPERATIONS} - hold.asked
     assert unasked <= {"startExecution"}, "an operation whose answer nobody has looked at"
+
+
+def stream(hold: Holder, identity: str) -> None:
+    """What a viewer asks of an image set, and what it may get wrong."""
+    asked = {"body": b"0:0:0", "headers": {"Content-Type": "text/plain"}}
+    assert hold("getStreamIndex", id=identity)[:4] == b"RLSI"
+    hold("getStreamIndex", 404, id="none")
+    hold("getStreamFrames", id=identity, **asked)
+    hold("getStreamFrames", 400, id=identity, body=b"", headers=asked["headers"])
+    hold("getStreamFrames", 409, id=identity, query="?v=9", **asked)
+    hold("getStreamFrames", 415, id=identity, body=b"0:0:0", headers={"Content-Type": "text/html"})
+    hold("getStreamPack", id=identity, pack=0, query="?v=1")
+    hold("getStreamPack", 409, id=identity, pack=0, query="?v=2")
+    hold("getStreamPack", 404, id=identity, pack=1, query="?v=1")
+    link = hold("createStreamLink", id=identity, body={"seconds": 60})
+    assert hold("getStreamIndex", id=identity, query=f"?{link['query']}")[:4] == b"RLSI"
+    hold("getStreamIndex", 401, id=identity, query=f"?{link['query']}0")
+    hold("createStreamLink", 400, id=identity, body={"seconds": 3601})
 
 
 def upload_resumably(hold: Holder) -> None:

@@ -47,8 +47,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 
 
 def ask(client: TestClient, operation: Operation, headers: dict[str, str]) -> Any:
-    path = re.sub(r"{(\w+):int}", "1", operation.path).replace("{id}", "x" * 32)
-    return client.request(operation.method, PREFIX + path, headers=headers)
+    path = re.sub(r"{(\w+):int}", "1", operation.address).replace("{id}", "x" * 32)
+    return client.request(operation.method, path, headers=headers)
 
 
 def test_every_operation_names_an_action_that_there_is() -> None:
@@ -89,7 +89,7 @@ def test_a_row_without_an_action_is_refused_to_everybody(guarded: Guarded) -> No
     from radloop.core.errors import RadloopError
 
     row = Operation("forgotten", "GET", "/forgotten", "x", "Sites", lambda asked: pytest.fail("answered"))
-    app = Starlette(routes=[row.route(PREFIX, guarded.installation.doors)], exception_handlers={RadloopError: _refused})
+    app = Starlette(routes=[row.route(guarded.installation.doors)], exception_handlers={RadloopError: _refused})
     app.state.doors = replace(guarded.installation.doors, is_open=True)
     assert TestClient(app, base_url=BASE).get(f"{PREFIX}/forgotten").status_code == 403
 
@@ -308,7 +308,9 @@ def test_lists_and_counts_know_only_patients_in_scope(two: Two) -> None:
     assert (told["items"], set(told["counts"].values()), told["landed"]) == ([], {0}, 0)
 
 
-@pytest.mark.parametrize("path", ["", "/frames/0", "/frames/0/preview", "/frames/99", "/thumbnail", "/export"])
+@pytest.mark.parametrize(
+    "path", ["", "/priors", "/frames/0", "/frames/0/preview", "/frames/99", "/thumbnail", "/export"]
+)
 def test_what_is_out_of_scope_is_answered_in_the_words_of_what_is_not_there(two: Two, path: str) -> None:
     missing = "0" * 32
     refused, absent = two.get(f"image-sets/{two.other}{path}"), two.get(f"image-sets/{missing}{path}")

@@ -29,7 +29,15 @@ EXAMPLES: tuple[Happening, ...] = (
     events.ImageFolded(image_set=ID, version=1, folded=120, kept=0, original_bytes=9, stored_bytes=4),
     events.ImageQuarantined(quarantine_id=ID, reason="not-dicom"),
     events.ImageVerified(
-        image_set=ID, version=2, finding="present", site="RLL", confidence=Confidence.HIGH, verified_by="u1"
+        image_set=ID,
+        version=2,
+        finding="present",
+        site="RLL",
+        confidence=Confidence.HIGH,
+        verified_by="u1",
+        frames_full=35,
+        frames_preview=80,
+        frames_never=5,
     ),
     events.RetrainingDeferred(snapshot=SNAPSHOT, reason="too-few-verified"),
     events.PipelineTriggered(execution=ID, snapshot=SNAPSHOT, studies=18),

@@ -20,7 +20,6 @@ from radloop import cli
 from radloop.api.dicomweb import PREFIX as DICOMWEB
 from radloop.api.dicomweb import dicomweb_routes
 from radloop.api.openapi import OPERATIONS
-from radloop.api.openapi import PREFIX as PLATFORM
 from radloop.core import errors
 from radloop.core.errors import RadloopError
 from radloop.core.events import CATALOGUE
@@ -62,7 +61,12 @@ def options_of(command: click.Command) -> set[str]:
     return named.union({"--help"}, *map(options_of, below))
 
 
-COMMANDS = dict(cli.main.commands)
+COMMANDS = {
+    name: command
+    for context in [click.Context(cli.main)]
+    for name in cli.main.list_commands(context)
+    if (command := cli.main.get_command(context, name))
+}
 EVERY_OPTION = {name for command in (cli.main, *COMMANDS.values()) for name in options_of(command)}
 
 
@@ -82,7 +86,9 @@ def test_every_command_has_a_section_and_every_option_a_row(name: str) -> None:
 
 def test_every_exit_status_is_explained() -> None:
     stated = first_cells(text_of("commands.md").partition("## Exit status")[2].partition("\n## ")[0])
-    in_code_of_cli = set(re.findall(r"(?:exit\(|code: )(\d)", inspect.getsource(cli)))
+    sources = [inspect.getsource(cli), *(path.read_text() for path in (ROOT / "radloop/commands").glob("*.py"))]
+    in_code_of_cli = {status for source in sources for status in re.findall(r"(?:exit\(|code: )(\d)", source)}
+    assert {"3", "4", "5"} <= in_code_of_cli
     assert {"0", "1", "2", *in_code_of_cli} <= stated
 
 
@@ -187,7 +193,7 @@ def every_error() -> list[type[RadloopError]]:
 
 
 def platform_routes() -> set[str]:
-    return {f"{each.method} {PLATFORM}{without_kinds(each.path)}" for each in OPERATIONS}
+    return {f"{each.method} {without_kinds(each.address)}" for each in OPERATIONS}
 
 
 def dicomweb_addresses() -> set[str]:

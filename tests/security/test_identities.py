@@ -12,6 +12,7 @@ from argon2 import PasswordHasher
 
 from radloop.core.errors import Conflict, Denied, InvalidInput, NotFound, Throttled, Unauthenticated
 from radloop.core.identity import OWNER, Principal
+from radloop.core.ports import Change, Put
 from radloop.core.tables import CREDENTIALS, SESSIONS, TABLES, USERS
 from radloop.local.audit import SqliteAudit
 from radloop.local.database import Database
@@ -352,3 +353,71 @@ def test_an_attempt_counts_from_its_beginning_so_that_many_at_once_are_not_many_
             house.identities.sign_in("anna", PASSWORD)
     assert counted[0] == 0.0
     assert counted[1] > 0.0
+
+
+def idle(house: House, minutes: float = 15) -> Identities:
+    """The same records, seen by a process that ends idle sign-ins."""
+    return Identities(
+        house.records, house.keys, house.clock, roles=ROLES, idle_minutes=minutes, hasher=PasswordHasher(1, 8, 1)
+    )
+
+
+def test_a_sign_in_that_sends_nothing_ends_after_the_idle_time_and_its_grace(house: House) -> None:
+    anna(house)
+    identities = idle(house)
+    token = identities.sign_in("anna", PASSWORD).token
+    house.clock.now += timedelta(minutes=16)
+    assert identities.of_session(token)
+    identities.noted()
+    house.clock.now += timedelta(minutes=17, seconds=-1)
+    assert idle(house).user_of_session(token), "another process knows of the use"
+    house.clock.now += timedelta(seconds=1)
+    with pytest.raises(Unauthenticated):
+        identities.of_session(token)
+
+
+def test_a_sign_in_that_is_used_lasts_and_yet_no_longer_than_its_hours(house: House) -> None:
+    anna(house)
+    identities = idle(house)
+    token = identities.sign_in("anna", PASSWORD).token
+    for _ in range(12 * 6 - 1):
+        house.clock.now += timedelta(minutes=10)
+        identities.of_session(token)
+        identities.noted()
+    house.clock.now += timedelta(minutes=10)
+    with pytest.raises(Unauthenticated):
+        identities.of_session(token)
+
+
+def test_the_use_of_a_sign_in_is_written_down_once_a_minute_and_no_oftener(house: House) -> None:
+    anna(house)
+    identities = idle(house)
+    token = identities.sign_in("anna", PASSWORD).token
+    house.clock.now += timedelta(minutes=2)
+    stamps = set()
+    for _ in range(50):
+        house.clock.now += timedelta(seconds=1)
+        identities.of_session(token)
+        identities.noted()
+        stamps.add(house.records.stamp())
+    assert len(stamps) == 1
+
+
+def test_without_an_idle_time_nothing_but_the_hours_ends_a_sign_in(house: House) -> None:
+    anna(house)
+    token = house.identities.sign_in("anna", PASSWORD).token
+    house.clock.now += timedelta(hours=11, minutes=59)
+    assert house.identities.of_session(token)
+
+
+def test_a_sign_in_of_before_uses_were_noted_counts_from_its_beginning(house: House) -> None:
+    anna(house)
+    token = house.identities.sign_in("anna", PASSWORD).token
+    (row,) = house.records.find(SESSIONS)
+    document = {name: value for name, value in row.document.items() if name != "used_at"}
+    house.records.commit(Change([Put(SESSIONS, row.key, document, {"user": document["user"]}, row.revision)]))
+    house.clock.now += timedelta(minutes=16)
+    assert idle(house).user_of_session(token)
+    house.clock.now += timedelta(minutes=2)
+    with pytest.raises(Unauthenticated):
+        idle(house).user_of_session(token)

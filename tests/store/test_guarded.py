@@ -25,6 +25,7 @@ ROLES = {
 }
 OF_OTHERS = Principal("scoped", frozenset({"reader"}), frozenset({"ANOTHER"}))
 OF_THIS = Principal("his", frozenset({"reader"}), frozenset({"PHANTOM-00001"}))
+OF_EVERYBODY = Principal("all", frozenset({"reader"}))
 ML = Principal("engineer", frozenset({"ml"}))
 
 LOOKS: dict[str, Callable[[GuardedImages, str, Any], object]] = {
@@ -42,8 +43,9 @@ LOOKS: dict[str, Callable[[GuardedImages, str, Any], object]] = {
     "document": lambda images, _, instance: images.document(instance),
     "complete": lambda images, name, _: images.complete(name),
     "exported": lambda images, name, _: images.exported(name),
+    "reading": lambda images, name, _: images.reading(name),
 }
-READS = ("look", "frame", "frame_as", "preview", "pixels", "thumbnail", "volume", "export", "document")
+READS = ("look", "frame", "frame_as", "preview", "pixels", "thumbnail", "volume", "export", "document", "reading")
 
 
 @pytest.fixture
@@ -75,9 +77,8 @@ def folded(house: House) -> str:
 
 def test_every_public_way_to_an_image_set_is_tried_here() -> None:
     ways = {name for name in vars(GuardedImages) if not name.startswith("_")}
-    assert ways - {"patients", "may_search", "study", "complete_study", "glance", "glance_at", "looks_again"} == set(
-        LOOKS
-    )
+    at_hand = {"glance", "glance_at", "looks_again", "reading_at_hand"}
+    assert ways - {"patients", "may_search", "study", "complete_study"} - at_hand == set(LOOKS)
     assert set(READS) <= set(vars(ImageStore)) | {"look"}
 
 
@@ -142,6 +143,19 @@ def test_a_glance_shows_only_what_a_look_would(house: House, audit: SqliteAudit)
     assert mine.glance(name, 0) is not None
     for principal in (OF_OTHERS, ML):
         assert guarded(house, audit, principal).glance(name, 0) is None
+
+
+def test_a_reading_at_hand_is_given_only_to_who_has_read_and_is_counted(house: House, audit: SqliteAudit) -> None:
+    name = folded(house)
+    mine = guarded(house, audit, OF_THIS)
+    assert mine.reading_at_hand(name) is None, "nobody has read it lately"
+    mine.reading(name)
+    assert guarded(house, audit, OF_EVERYBODY).reading_at_hand(name) is None, "the first of a principal must be noted"
+    assert mine.reading_at_hand(name) is not None
+    audit.flush()
+    assert sum(entry.count for entry in audit.entries(where={"action": "read"})) == 2
+    for principal in (OF_OTHERS, ML):
+        assert guarded(house, audit, principal).reading_at_hand(name) is None
 
 
 def _now() -> datetime:

@@ -2,17 +2,18 @@
  * The app: one page at a time, chosen by the hash of the address, which names an image set and never a patient.
  */
 import "./style.css";
-import { showAdmin } from "./admin.js";
-import { showAudit } from "./audit.js";
 import { button, el, setAttribute, setText } from "./dom.js";
-import { showLoop } from "./loop.js";
-import { showModels } from "./models.js";
+import { loads, watchTasks } from "./loads.js";
+import { loadPending, pendingNow, pendingOf, whenPending } from "./pending.js";
 import { ApiError, getSession, onSignedOut, type Session, signOut } from "./protocol.js";
 import { type May, mayOf, PAGES, placeFor, type Route, routeOf } from "./routes.js";
-import { showSignIn } from "./signin.js";
+import { forgetSeen, watchHiding } from "./seen.js";
+import { showSignIn, type WhyOut } from "./signin.js";
 import { showStack } from "./stack.js";
-import { showUpload } from "./upload.js";
-import { uploads } from "./uploads.js";
+import { tellStats } from "./stats.js";
+import { prepareSeries } from "./stream.js";
+import type { uploads } from "./uploads.js";
+import { plural } from "./words.js";
 import { showWorklist } from "./worklist.js";
 
 const links = PAGES.map(({ href, label }) => el("a", { href }, label));
@@ -21,7 +22,7 @@ const notice = el("p", { class: "notice" }, "Not a medical device. Not for prima
 const leave = button(
   "Sign out",
   { class: "signout", "data-testid": "signout", hidden: true },
-  () => void goOut(),
+  () => void askOut(),
 );
 const who = el("span", { class: "who faint", "data-testid": "who" });
 const header = el("header", { class: "top" }, el("span", { class: "brand" }, "radloop"), who, leave);
@@ -30,6 +31,10 @@ let may: May = mayOf(null);
 let me: string | null = null;
 let leaving = new AbortController();
 let isIn = false;
+let watching = new AbortController();
+
+/** Set while somebody is signed out here of whom the server has not heard yet: coming back must not bring them in. */
+const LOCKED = "radloop-locked";
 
 /** Empty the page; what was on it asks for nothing any more. */
 function clear(): void {
@@ -41,16 +46,22 @@ function clear(): void {
 /** Show the app if somebody is signed in, or nobody has to be; else the way in. */
 async function begin(): Promise<void> {
   try {
+    if (localStorage.getItem(LOCKED)) await leaveServer();
+    if (localStorage.getItem(LOCKED)) return askIn("idle");
+    const route = routeOf(location.hash);
+    if (route.name === "view") prepareSeries(route.id); // beside the question who is signed in, not behind it
     enter(await getSession(leaving.signal));
   } catch (error) {
-    if (error instanceof ApiError && error.kind === "signed-out") askIn(false);
+    if (error instanceof ApiError && error.kind === "signed-out") askIn(null);
     else enter(null); // whatever is wrong, the page itself tells it and tries again
   }
 }
 
 function enter(session: Session | null): void {
   isIn = true;
+  localStorage.removeItem(LOCKED);
   may = mayOf(session);
+  if (me !== (session?.id ?? null)) forgetSeen();
   me = session?.id ?? null;
   leave.hidden = session === null || session.name === null;
   setText(who, session?.name ? `${session.name} · ${session.roles.join(", ")}` : "");
@@ -58,17 +69,100 @@ function enter(session: Session | null): void {
   PAGES.forEach(({ needs }, position) => {
     setAttribute(links[position] as HTMLElement, "hidden", !may(needs));
   });
+  pendingOf(me);
+  if (session?.idle_minutes) void watchOver(session.idle_minutes).catch(() => {});
   show(routeOf(location.hash));
 }
 
+/** Sign out whoever leaves the page alone. No first image waits for it. */
+async function watchOver(minutes: number): Promise<void> {
+  watching = new AbortController();
+  const { signal } = watching;
+  const [{ watchIdle }, { askOnTop }] = await insistently(
+    () => Promise.all([import("./idle.js"), import("./dialog.js")]),
+    signal,
+  );
+  if (signal.aborted) return;
+  const left = el("strong", { "data-testid": "idle-left" });
+  const words = el("p", {}, "Nothing was done here for a while. You will be signed out in ", left, ".");
+  let takeAway: (() => void) | null = null;
+  const calm = (): void => {
+    takeAway?.();
+    takeAway = null;
+  };
+  signal.addEventListener("abort", calm);
+  watchIdle(
+    minutes,
+    {
+      warn: (ms) => {
+        setText(left, plural(Math.ceil(ms / 1000), "second"));
+        takeAway ??= askOnTop("Are you still there?", words, [
+          { label: "Stay", id: "idle-stay", kind: "primary", act: () => {} },
+          { label: "Sign out", id: "idle-leave", act: () => void goOut() },
+        ]);
+      },
+      calm,
+      fire: () => {
+        localStorage.setItem(LOCKED, "1"); // other tabs hear of it too
+        askIn("idle"); // nothing stays on the screen, whatever the server says
+        void leaveServer();
+      },
+      beat: () => {
+        getSession(signal).catch((error: unknown) => {
+          if (!signal.aborted && error instanceof ApiError && error.kind === "signed-out") askIn("over");
+        });
+      },
+    },
+    signal,
+  );
+}
+
+/** Load a script although the connection breaks now and then. */
+async function insistently<T>(load: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (;;) {
+    try {
+      return await load();
+    } catch (error) {
+      if (signal.aborted) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 3000));
+    }
+  }
+}
+
+/** End the session on the server; what cannot be reached is told at the next start of the page. */
+async function leaveServer(): Promise<void> {
+  try {
+    await signOut(new AbortController().signal);
+  } catch (error) {
+    if (!(error instanceof ApiError && error.kind === "signed-out")) return;
+  }
+  localStorage.removeItem(LOCKED);
+}
+
 /** The address stays what it is, so that whoever comes back finds the same page. */
-function askIn(wasIn: boolean): void {
+function askIn(why: WhyOut | null): void {
   isIn = false;
   clear();
+  watching.abort();
+  pendingOf(null);
   document.body.removeAttribute("data-signed-in");
   document.body.dataset.page = "signin";
   document.title = "Sign in – radloop";
-  showSignIn(main, wasIn, enter, leaving.signal);
+  showSignIn(main, why, enter, leaving.signal);
+}
+
+/** Sign out; who leaves findings behind that are not sent is asked first. */
+async function askOut(): Promise<void> {
+  const found = await loadPending().catch(() => null);
+  const count = found?.waiting.items.filter(({ state }) => state === "waiting").length ?? 0;
+  if (!count) return goOut();
+  const { askOnTop } = await import("./dialog.js");
+  const them = count === 1 ? "It stays" : "They stay";
+  const words = `${plural(count, "finding")} could not be sent yet. ${them} on this device, encrypted, until you sign in here again.`;
+  askOnTop("Findings wait to be sent", el("p", {}, words), [
+    { label: "Stay", id: "signout-stay", kind: "primary", act: () => found?.waiting.hurry() },
+    { label: "Sign out", id: "signout-anyway", act: () => void goOut() },
+  ]);
 }
 
 async function goOut(): Promise<void> {
@@ -76,12 +170,13 @@ async function goOut(): Promise<void> {
     await signOut(leaving.signal);
   } catch (error) {
     if (!(error instanceof ApiError && error.kind === "signed-out")) {
-      window.alert("Signing out did not work. Close the browser to be safe.");
+      localStorage.setItem(LOCKED, "1");
+      askIn("unheard");
       return;
     }
   }
   location.hash = "#/";
-  askIn(false);
+  askIn(null);
 }
 
 function show(wanted: Route): void {
@@ -107,32 +202,82 @@ function open(route: Route, signal: AbortSignal): void {
       break;
     case "upload":
       document.title = "Upload – radloop";
-      showUpload(main, signal);
+      lazily(Promise.all([import("./upload.js"), watchUploads()]), signal, ([page]) =>
+        page.showUpload(main, signal),
+      );
       break;
     case "loop":
       document.title = "Retraining – radloop";
-      showLoop(main, may, signal);
+      lazily(import("./loop.js"), signal, ({ showLoop }) => showLoop(main, may, signal));
       break;
     case "models":
       document.title = "Models – radloop";
-      showModels(main, may, signal);
+      lazily(import("./models.js"), signal, ({ showModels }) => showModels(main, may, signal));
       break;
     case "audit":
       document.title = "Audit – radloop";
-      showAudit(main, may, signal);
+      lazily(import("./audit.js"), signal, ({ showAudit }) => showAudit(main, may, signal));
       break;
     case "admin":
       document.title = "Admin – radloop";
-      showAdmin(main, may, me, signal);
+      lazily(import("./admin.js"), signal, ({ showAdmin }) => showAdmin(main, may, me, signal));
       break;
     case "view":
       document.title = "Series – radloop";
-      void showStack(main, route.id, may, signal).catch((error: unknown) => {
-        if (signal.aborted) return;
-        const words = error instanceof Error ? error.message : "The series cannot be shown.";
-        complain("This series cannot be shown", words);
-      });
+      orComplain(showStack(main, route.id, may, signal), signal);
+      break;
+    case "mpr":
+      document.title = "MPR – radloop";
+      orComplain(
+        import("./mpr.js").then(({ showMpr }) => showMpr(main, route.id, signal)),
+        signal,
+      );
+      break;
+    case "compare":
+      document.title = "Compare – radloop";
+      orComplain(
+        import("./compare.js").then(({ showCompare }) => showCompare(main, route.id, route.other, signal)),
+        signal,
+      );
   }
+}
+
+/** Show a page whose script is fetched when it is first wanted. */
+function lazily<T>(script: Promise<T>, signal: AbortSignal, show: (loaded: T) => void): void {
+  script.then(
+    (loaded) => {
+      if (signal.aborted) return;
+      show(loaded);
+      main.querySelector("h1")?.focus({ preventScroll: true });
+    },
+    () => {
+      if (!signal.aborted) complain("This page did not load", "Reload it when the server can be reached.");
+    },
+  );
+}
+
+let uploading: typeof uploads | null = null;
+
+/** From the first visit of its page on, tell everywhere how far an upload has come. */
+async function watchUploads(): Promise<void> {
+  const { uploads } = await import("./uploads.js");
+  if (uploading) return;
+  uploading = uploads;
+  uploads.watch(() => {
+    const { phase, sent, total } = uploads.progress;
+    const link = links[PAGES.findIndex(({ name }) => name === "upload")] as HTMLElement;
+    const share = uploads.isBusy && total ? Math.floor((100 * sent) / total) : null;
+    setText(link, share === null || phase === "reading" ? "Upload" : `Upload ${Math.min(share, 100)} %`);
+  }, new AbortController().signal);
+}
+
+/** Tell why a series could not be opened, unless its page has been left meanwhile. */
+function orComplain(opening: Promise<void>, signal: AbortSignal): void {
+  opening.catch((error: unknown) => {
+    if (signal.aborted) return;
+    const words = error instanceof Error ? error.message : "The series cannot be shown.";
+    complain("This series cannot be shown", words);
+  });
 }
 
 function complain(title: string, words: string): void {
@@ -152,13 +297,25 @@ window.addEventListener("hashchange", () => {
   if (isIn) show(routeOf(location.hash));
 });
 onSignedOut(() => {
-  if (isIn) askIn(true);
+  if (isIn) askIn("over");
 });
-uploads.watch(() => {
-  const { phase, sent, total } = uploads.progress;
-  const link = links[PAGES.findIndex(({ name }) => name === "upload")] as HTMLElement;
-  const share = uploads.isBusy && total ? Math.floor((100 * sent) / total) : null;
-  setText(link, share === null || phase === "reading" ? "Upload" : `Upload ${Math.min(share, 100)} %`);
-}, new AbortController().signal);
-window.addEventListener("online", () => uploads.hurry());
+window.addEventListener("online", () => {
+  uploading?.hurry();
+  pendingNow()?.hurry();
+});
+window.addEventListener("storage", ({ key, newValue }) => {
+  if (key === LOCKED && newValue && isIn) askIn("idle");
+});
+whenPending(({ items }) => {
+  const link = links[PAGES.findIndex(({ name }) => name === "worklist")] as HTMLElement;
+  setText(link, items.length ? `Worklist · ${items.length}` : "Worklist");
+  setAttribute(
+    link,
+    "aria-label",
+    items.length ? `Worklist, ${plural(items.length, "finding")} not sent` : null,
+  );
+});
+watchHiding();
+tellStats(loads);
+watchTasks();
 void begin();

@@ -1,11 +1,16 @@
 /**
- * From pointers to intentions: one finger scrolls (or sets the window), two zoom and pan, a double tap fits.
+ * From pointers to intentions.
+ *
+ * A finger scrolls with inertia (in window mode, or after a long press, it sets the window), two zoom and pan,
+ * a double tap fits. Of a mouse the left button sets the window, the right one zooms, the middle one pans.
+ * A `Grip`, such as a measuring tool, is asked first and may take a single pointer for itself.
  *
  * `Gestures` is plain state over plain numbers, so that every gesture can be tested without a screen;
  * `listen` feeds it from an element.
  */
 
 export type DragMode = "scroll" | "window";
+export type PointerKind = "mouse" | "touch";
 
 /** What a pointer does, in CSS pixels and milliseconds. */
 export interface Pointer {
@@ -15,6 +20,8 @@ export interface Pointer {
   readonly t: number;
   /** 0 finger, pen or left button, 1 middle, 2 right. */
   readonly button: number;
+  /** A pen counts as a finger. */
+  readonly kind: PointerKind;
 }
 
 export interface Intentions {
@@ -25,31 +32,50 @@ export interface Intentions {
   pan(dx: number, dy: number): void;
   zoom(factor: number, x: number, y: number): void;
   fit(): void;
+  /** A long press has begun: this drag sets the window. Over with `false`. */
+  held(isHeld: boolean): void;
+}
+
+/** Something that may take pointers before they scroll: `down` and `tap` say whether it did. */
+export interface Grip {
+  down(pointer: Pointer): boolean;
+  move(pointer: Pointer): void;
+  up(pointer: Pointer): void;
+  /** A second finger has come: what the first one began is void. */
+  cancel(): void;
+  /** A mouse moves with no button down. */
+  hover?(pointer: Pointer): void;
+  tap(pointer: Pointer): boolean;
 }
 
 const TAP_MS = 250;
 const TAP_PX = 10;
 const DOUBLE_TAP_MS = 320;
 const DOUBLE_TAP_PX = 32;
+/** A finger that stays this long means the window. */
+export const LONG_PRESS_MS = 450;
 /** The speed of a fling is that of the last moments, not of the whole drag. */
 const SPEED_MS = 80;
+const ZOOM_PX = 160; // of a right-drag, for a factor of e
 
 interface Track {
-  readonly id: number;
-  readonly button: number;
-  readonly startX: number;
-  readonly startY: number;
-  readonly startT: number;
+  readonly pointer: Pointer;
   x: number;
   y: number;
   wandered: boolean;
 }
 
+type Drag = DragMode | "pan" | "zoom";
+
 export class Gestures {
-  mode: DragMode = "scroll";
+  /** What one pointer of each kind does. */
+  readonly modes: Record<PointerKind, DragMode> = { mouse: "window", touch: "scroll" };
+  grip: Grip | null = null;
   readonly #tracks: Track[] = [];
   readonly #trail: { y: number; t: number }[] = [];
   #pinched = false;
+  #gripped = false;
+  #held = false;
   #lastTap = { x: 0, y: 0, t: Number.NEGATIVE_INFINITY };
 
   constructor(private readonly intentions: Intentions) {}
@@ -58,53 +84,92 @@ export class Gestures {
     return this.#tracks.length > 0;
   }
 
-  down({ id, x, y, t, button }: Pointer): void {
-    this.#tracks.push({ id, button, startX: x, startY: y, startT: t, x, y, wandered: false });
-    if (this.#tracks.length === 1) {
-      this.#pinched = false;
-      this.#trail.length = 0;
-      this.#trail.push({ y, t });
-    } else {
+  down(pointer: Pointer): void {
+    const { x, y, t } = pointer;
+    this.#tracks.push({ pointer, x, y, wandered: false });
+    if (this.#tracks.length > 1) {
       this.#pinched = true;
+      this.#letGo();
+      return;
     }
+    this.#pinched = false;
+    this.#trail.length = 0;
+    this.#trail.push({ y, t });
+    this.#gripped = this.grip?.down(pointer) ?? false;
   }
 
-  move({ id, x, y, t }: Pointer): void {
-    const track = this.#tracks.find((candidate) => candidate.id === id);
-    if (!track) return;
-    const other = this.#tracks.find((candidate) => candidate.id !== id);
+  move(pointer: Pointer): void {
+    const { id, x, y, t } = pointer;
+    const track = this.#tracks.find((candidate) => candidate.pointer.id === id);
+    if (!track) {
+      if (pointer.kind === "mouse") this.grip?.hover?.(pointer);
+      return;
+    }
+    const start = track.pointer;
+    if (Math.hypot(x - start.x, y - start.y) > TAP_PX) track.wandered = true;
+    const other = this.#tracks.find((candidate) => candidate !== track);
     if (other) this.#pinch(track, other, x, y);
+    else if (this.#gripped) this.grip?.move(pointer);
     else if (!this.#pinched) this.#drag(track, x - track.x, y - track.y, y, t);
     track.x = x;
     track.y = y;
-    if (Math.hypot(x - track.startX, y - track.startY) > TAP_PX) track.wandered = true;
   }
 
-  up({ id, t }: Pointer): void {
+  up(pointer: Pointer): void {
+    const { id, t } = pointer;
     const track = this.#take(id);
     if (!track || this.#pinched) return;
-    if (!track.wandered && t - track.startT < TAP_MS) this.#tap(track, t);
-    else if (this.#kind(track.button) === "scroll") this.intentions.fling(this.#speed(t));
+    if (this.#gripped) {
+      this.#gripped = false;
+      this.grip?.up(pointer);
+      return;
+    }
+    const wasHeld = this.#held;
+    this.#unhold();
+    if (!track.wandered && !wasHeld && t - track.pointer.t < TAP_MS) this.#tap(track.pointer, t);
+    else if (!wasHeld && this.#kind(track.pointer) === "scroll") this.intentions.fling(this.#speed(t));
   }
 
   cancel(id: number): void {
-    this.#take(id);
+    if (this.#take(id)) this.#letGo();
+  }
+
+  /** To be called `LONG_PRESS_MS` after a pointer went down; does nothing where it has wandered since. */
+  hold({ id, t }: Pointer): void {
+    const track = this.#tracks[0];
+    if (track?.pointer.id !== id || track.pointer.t !== t || this.#tracks.length > 1) return;
+    if (track.wandered || this.#gripped || this.#pinched || track.pointer.kind === "mouse") return;
+    this.#held = true;
+    this.intentions.held(true);
   }
 
   #take(id: number): Track | undefined {
-    const at = this.#tracks.findIndex((track) => track.id === id);
+    const at = this.#tracks.findIndex((track) => track.pointer.id === id);
     return at < 0 ? undefined : this.#tracks.splice(at, 1)[0];
   }
 
-  #kind(button: number): DragMode | "pan" {
-    if (button === 1) return "pan";
-    if (button === 2) return this.mode === "window" ? "scroll" : "window";
-    return this.mode;
+  #letGo(): void {
+    if (this.#gripped) this.grip?.cancel();
+    this.#gripped = false;
+    this.#unhold();
   }
 
-  #drag(track: Track, dx: number, dy: number, y: number, t: number): void {
-    const kind = this.#kind(track.button);
+  #unhold(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    this.intentions.held(false);
+  }
+
+  #kind({ button, kind }: Pointer): Drag {
+    if (button === 1) return "pan";
+    if (button === 2) return "zoom";
+    return this.#held ? "window" : this.modes[kind];
+  }
+
+  #drag({ pointer }: Track, dx: number, dy: number, y: number, t: number): void {
+    const kind = this.#kind(pointer);
     if (kind === "pan") this.intentions.pan(dx, dy);
+    else if (kind === "zoom") this.intentions.zoom(Math.exp(-dy / ZOOM_PX), pointer.x, pointer.y);
     else if (kind === "window") this.intentions.window(dx, dy);
     else {
       this.#trail.push({ y, t });
@@ -122,12 +187,13 @@ export class Gestures {
     }
   }
 
-  #tap(track: Track, t: number): void {
-    if (track.button !== 0) return;
+  #tap(pointer: Pointer, t: number): void {
+    if (pointer.button !== 0 || this.grip?.tap(pointer)) return;
+    const { x, y } = pointer;
     const last = this.#lastTap;
-    const near = Math.hypot(track.x - last.x, track.y - last.y) < DOUBLE_TAP_PX;
+    const near = Math.hypot(x - last.x, y - last.y) < DOUBLE_TAP_PX;
     const isSecond = near && t - last.t < DOUBLE_TAP_MS;
-    this.#lastTap = { x: track.x, y: track.y, t: isSecond ? Number.NEGATIVE_INFINITY : t };
+    this.#lastTap = { x, y, t: isSecond ? Number.NEGATIVE_INFINITY : t };
     if (isSecond) this.intentions.fit();
   }
 
@@ -171,25 +237,25 @@ export class Inertia {
 export function listen(element: HTMLElement, gestures: Gestures, signal: AbortSignal): void {
   const pointer = (event: PointerEvent): Pointer => {
     const box = element.getBoundingClientRect();
-    const button = Math.max(event.button, 0);
     return {
       id: event.pointerId,
       x: event.clientX - box.left,
       y: event.clientY - box.top,
       t: event.timeStamp,
-      button,
+      button: Math.max(event.button, 0),
+      kind: event.pointerType === "mouse" ? "mouse" : "touch",
     };
   };
-  element.addEventListener(
-    "pointerdown",
-    (event) => {
-      element.setPointerCapture(event.pointerId);
-      gestures.down(pointer(event));
-    },
-    { signal },
-  );
-  element.addEventListener("pointermove", (event) => gestures.move(pointer(event)), { signal });
-  element.addEventListener("pointerup", (event) => gestures.up(pointer(event)), { signal });
+  const on = (name: "pointerdown" | "pointermove" | "pointerup", act: (event: PointerEvent) => void): void =>
+    element.addEventListener(name, act, { signal });
+  on("pointerdown", (event) => {
+    element.setPointerCapture(event.pointerId);
+    const came = pointer(event);
+    gestures.down(came);
+    setTimeout(() => gestures.hold(came), LONG_PRESS_MS);
+  });
+  on("pointermove", (event) => gestures.move(pointer(event)));
+  on("pointerup", (event) => gestures.up(pointer(event)));
   element.addEventListener("pointercancel", (event) => gestures.cancel(event.pointerId), { signal });
   element.addEventListener("contextmenu", (event) => event.preventDefault(), { signal });
 }

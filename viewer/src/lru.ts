@@ -41,19 +41,22 @@ export class ByteLru<K, V> {
   }
 
   set(key: K, value: V, bytes: number): void {
-    const before = this.#entries.get(key);
-    if (before) {
-      this.#entries.delete(key);
-      this.#bytes -= before.bytes;
-    }
+    this.delete(key);
     this.#entries.set(key, { value, bytes });
     this.#bytes += bytes;
-    for (const [oldest, entry] of this.#entries) {
+    for (const oldest of this.#entries.keys()) {
       if (this.#bytes <= this.budget || this.#entries.size === 1) break;
-      this.#entries.delete(oldest);
-      this.#bytes -= entry.bytes;
+      this.delete(oldest);
       this.onEvict(oldest);
     }
+  }
+
+  /** Forget one, telling nobody. */
+  delete(key: K): void {
+    const entry = this.#entries.get(key);
+    if (!entry) return;
+    this.#entries.delete(key);
+    this.#bytes -= entry.bytes;
   }
 
   /** Forget everything, telling nobody. */

@@ -4,7 +4,8 @@
  * DICOM's patient axes are LPS (PS3.3 C.7.6.2.1.1): x grows towards the patient's left, y towards the back
  * (posterior), z towards the head.
  */
-import type { Direction } from "./protocol.js";
+import type { Direction, FrameInfo, Geometry } from "./protocol.js";
+import { type Turn, UPRIGHT } from "./viewport.js";
 
 const TOWARDS = ["L", "P", "H"] as const;
 const AWAY = ["R", "A", "F"] as const;
@@ -34,16 +35,34 @@ export interface EdgeLetters {
   readonly bottom: string;
 }
 
-/** What each edge of the image faces; empty where the image does not say how it lies. */
-export function edgeLetters(row: Direction | null, column: Direction | null): EdgeLetters {
-  return {
-    left: row ? letters(opposite(row)) : "",
-    right: row ? letters(row) : "",
-    top: column ? letters(opposite(column)) : "",
-    bottom: column ? letters(column) : "",
-  };
+/** What rows and columns of a frame run towards; empty where it does not say. A localizer lies across its series. */
+export function sidesOf(
+  { orientation, sides }: Pick<FrameInfo, "orientation" | "sides">,
+  { row_direction, column_direction }: Pick<Geometry, "row_direction" | "column_direction">,
+): readonly [row: string, column: string] {
+  if (orientation?.length === 6) {
+    const [a, b, c, d, e, f] = orientation as [number, number, number, number, number, number];
+    return [letters([a, b, c]), letters([d, e, f])];
+  }
+  if (sides) return sides;
+  if (orientation === null || !row_direction || !column_direction) return ["", ""];
+  return [letters(row_direction), letters(column_direction)];
 }
 
-function opposite([x, y, z]: Direction): Direction {
-  return [-x, -y, -z];
+/**
+ * What each edge of the view faces.
+ *
+ * @param row What a row runs towards, in which columns are counted; `column` the other way. Letters, or none.
+ * @param turn How the image is laid down in the view.
+ */
+export function edgeLetters(row: string, column: string, turn: Turn = UPRIGHT): EdgeLetters {
+  const right = turn.a ? along(row, turn.a) : along(column, turn.c);
+  const bottom = turn.b ? along(row, turn.b) : along(column, turn.d);
+  return { left: along(right, -1), right, top: along(bottom, -1), bottom };
+}
+
+const OPPOSITE: Readonly<Record<string, string>> = { L: "R", R: "L", P: "A", A: "P", H: "F", F: "H" };
+
+function along(word: string, sign: number): string {
+  return sign > 0 ? word : [...word].map((letter) => OPPOSITE[letter] ?? letter).join("");
 }

@@ -1,14 +1,15 @@
 /** What is written over the image: who, which slice, which window, which side, how large, how good. */
 import { el, setText } from "./dom.js";
-import { edgeLetters } from "./orientation.js";
-import type { FullQuality, ImageSet } from "./protocol.js";
-import { scaleBar } from "./viewport.js";
+import { edgeLetters, sidesOf } from "./orientation.js";
+import type { FrameInfo, FullQuality, ImageSet } from "./protocol.js";
+import { scaleBar, type Turn } from "./viewport.js";
 import { personName, studyDate } from "./words.js";
 
 /** `neighbour`: not this slice at all but the nearest one we have. `none`: nothing yet; `failed`: nor ever. */
 export type Quality = FullQuality | "preview" | "neighbour" | "none" | "failed";
 
 const LONGEST_BAR_PX = 120;
+const SIDES = ["left", "right", "top", "bottom"] as const;
 
 export class Overlays {
   readonly root: HTMLElement;
@@ -20,10 +21,11 @@ export class Overlays {
   readonly #bar = el("div", { class: "scale-line" });
   readonly #barText = el("span", {});
   readonly #scale: HTMLElement;
+  readonly #sides = SIDES.map((side) =>
+    el("span", { class: `edge edge-${side}`, "aria-hidden": "true", "data-testid": `edge-${side}` }),
+  );
 
-  constructor(set: ImageSet) {
-    const { geometry } = set;
-    const edges = edgeLetters(geometry.row_direction, geometry.column_direction);
+  constructor(private readonly set: ImageSet) {
     this.#scale = el("div", { class: "scale" }, this.#bar, this.#barText);
     this.root = el(
       "div",
@@ -37,12 +39,27 @@ export class Overlays {
         el("span", {}, set.series_description ?? ""),
       ),
       el("div", { class: "corner bottom-left" }, this.#slice, this.#window, this.#held),
-      ...(["left", "right", "top", "bottom"] as const).map((side) =>
-        el("span", { class: `edge edge-${side}`, "aria-hidden": "true" }, edges[side]),
-      ),
+      ...this.#sides,
       this.#scale,
       this.#message,
     );
+  }
+
+  /** Hide or show what is written; the message stays, for it tells what is wrong. */
+  toggle(): void {
+    this.root.classList.toggle("bare");
+  }
+
+  get areShown(): boolean {
+    return !this.root.classList.contains("bare");
+  }
+
+  /** Which side of the patient each edge faces, now that this frame lies like this. */
+  sides(info: FrameInfo, turn: Turn): void {
+    const letters = edgeLetters(...sidesOf(info, this.set.geometry), turn);
+    SIDES.forEach((side, at) => {
+      setText(this.#sides[at] as HTMLElement, letters[side]);
+    });
   }
 
   slice(index: number, count: number, spacing: number | null): void {

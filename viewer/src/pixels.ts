@@ -33,18 +33,27 @@ export interface SampleFormat {
 /**
  * Copy decoded samples out of the decoder's memory.
  *
- * @param bytes Samples interleaved, one byte each up to 8 bits, two bytes (little endian) up to 16.
- * @param photometric PhotometricInterpretation; YBR_FULL is turned into RGB (PS3.3 C.7.6.3.1.2).
+ * @param bytes Samples interleaved, one byte each up to 8 bits, two bytes (little endian) up to 16. Three of a
+ *   pixel are RGB: the server has turned YBR into that.
+ * @param palette Of a PALETTE COLOR image, whose samples are places in it.
  * @throws Error where samples have more than 16 bits or are neither 1 nor 3 per pixel.
  */
-export function pixelsOf(format: SampleFormat, bytes: Uint8Array, photometric: string): Pixels {
+export function pixelsOf(format: SampleFormat, bytes: Uint8Array, palette: Palette | null = null): Pixels {
   const { width, height, bitsPerSample, componentCount } = format;
   if (bitsPerSample > 16) throw new Error(`${bitsPerSample} bits a sample, at most 16 can be shown`);
   const count = width * height * componentCount;
   const samples = readSamples(bytes, count, bitsPerSample, format.isSigned);
+  if (componentCount === 1 && palette) return lookedUp(samples, width, height, palette);
   if (componentCount === 1) return greyOf(samples, width, height, format.isSigned);
   if (componentCount !== 3) throw new Error(`${componentCount} samples a pixel, only 1 or 3 can be shown`);
-  return colourOf(samples, width, height, bitsPerSample, photometric.startsWith("YBR_FULL"));
+  return colourOf(samples, width, height, bitsPerSample);
+}
+
+/** Colours in 8 bits, R, G and B one behind the other; `first` is the sample that stands for the first of them. */
+export interface Palette {
+  readonly first: number;
+  /** As base64. */
+  readonly colours: string;
 }
 
 type Samples = Int8Array | Uint8Array | Int16Array | Uint16Array;
@@ -70,16 +79,33 @@ function greyOf(samples: Samples, width: number, height: number, signed: boolean
   return { kind: "grey", width, height, data, signed, least, most };
 }
 
-function colourOf(samples: Samples, width: number, height: number, bits: number, ybr: boolean): ColourPixels {
+/** Samples below the table show its first colour, those above its last (PS3.3 C.7.6.3.1.5). */
+function lookedUp(
+  samples: Samples,
+  width: number,
+  height: number,
+  { first, colours }: Palette,
+): ColourPixels {
+  const table = Uint8Array.from(atob(colours), (letter) => letter.charCodeAt(0));
+  const last = table.length / 3 - 1;
+  const data = new Uint8ClampedArray(width * height * 4);
+  for (let i = 0, to = 0; i < samples.length; i++, to += 4) {
+    const from = 3 * Math.min(Math.max((samples[i] as number) - first, 0), last);
+    data[to] = table[from] as number;
+    data[to + 1] = table[from + 1] as number;
+    data[to + 2] = table[from + 2] as number;
+    data[to + 3] = 255;
+  }
+  return { kind: "colour", width, height, data };
+}
+
+function colourOf(samples: Samples, width: number, height: number, bits: number): ColourPixels {
   const data = new Uint8ClampedArray(width * height * 4);
   const scale = 255 / (2 ** bits - 1);
   for (let from = 0, to = 0; to < data.length; from += 3, to += 4) {
-    const a = (samples[from] as number) * scale;
-    const b = (samples[from + 1] as number) * scale;
-    const c = (samples[from + 2] as number) * scale;
-    data[to] = ybr ? a + 1.402 * (c - 128) : a;
-    data[to + 1] = ybr ? a - 0.344136 * (b - 128) - 0.714136 * (c - 128) : b;
-    data[to + 2] = ybr ? a + 1.772 * (b - 128) : c;
+    data[to] = (samples[from] as number) * scale;
+    data[to + 1] = (samples[from + 1] as number) * scale;
+    data[to + 2] = (samples[from + 2] as number) * scale;
     data[to + 3] = 255;
   }
   return { kind: "colour", width, height, data };

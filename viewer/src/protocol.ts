@@ -6,6 +6,7 @@
  */
 
 const BASE = "/api/v1";
+const STREAM = "/stream/v1";
 const SESSION = "/session";
 
 export type State = "INGESTED" | "VERIFIED" | "REJECTED";
@@ -20,6 +21,23 @@ export interface Finding {
   readonly confidence: Confidence;
   readonly by: string;
   readonly at: string;
+  readonly seen: SeenCounts;
+}
+
+/** What the reader was shown; counts are null where nobody told. */
+export interface SeenCounts {
+  readonly frame: number;
+  readonly quality: FullQuality;
+  readonly full: number | null;
+  readonly preview: number | null;
+  readonly never: number | null;
+}
+
+/** For every frame the best it was drawn in, as runs of `n`, `p` and `f`; empty where that cannot be told. */
+export interface ShownSlices {
+  readonly slices?: string;
+  readonly preview_ms?: number;
+  readonly full_ms?: number;
 }
 
 export interface Prediction {
@@ -36,11 +54,14 @@ export interface Summary {
   readonly storage: "landed" | "folded" | "kept";
   readonly modality: string | null;
   readonly study_date: string | null;
+  readonly study_uid: string;
   readonly series_description: string | null;
   readonly body_part: string | null;
   readonly patient_name: string | null;
   readonly patient_id: string | null;
   readonly patient_sex: string | null;
+  /** The same for all series of one study. */
+  readonly study?: string;
   readonly rows: number | null;
   readonly columns: number | null;
   readonly frames: number;
@@ -78,6 +99,20 @@ export interface FrameInfo {
   readonly preview_bytes: number | null;
   readonly quality: FullQuality;
   readonly decodable: boolean;
+  /** Centre of the first pixel in the patient (LPS), where the image tells it. */
+  readonly position_mm: Direction | null;
+  /** What centre and width are those of (PS3.3 C.11.2.1.2 and C.11.2.1.3). */
+  readonly voi_function: "linear" | "linear-exact" | "sigmoid";
+  /** Unit vectors along a row, then along a column, of this very frame (LPS). */
+  readonly orientation: readonly number[] | null;
+  /** Distance of neighbouring rows, then of neighbouring columns, of this very frame. */
+  readonly spacing_mm: readonly [number, number] | null;
+  /** Its millimetres are true at the detector, not in the patient; undefined where the server does not tell. */
+  readonly spacing_at_detector?: boolean;
+  /** PatientOrientation of a radiograph, which has no `orientation`: what a row and a column run towards. */
+  readonly sides: readonly [string, string] | null;
+  /** Of PALETTE COLOR: RGB in 8 bits as base64, from the stored value `first` on. */
+  readonly palette: { readonly first: number; readonly colours: string } | null;
 }
 
 export interface ImageSet extends Summary {
@@ -93,13 +128,19 @@ export interface WorklistPage {
   readonly reports: number;
 }
 
+/** Another image set of the same patient. */
+export interface Prior extends Summary {
+  /** Whether millimetres are of one frame of reference; null where that is not told. */
+  readonly same_frame_of_reference: boolean | null;
+}
+
 export interface Verification {
   readonly version: number;
   readonly finding: "present" | "absent";
   readonly site: string | null;
   readonly confidence: Confidence;
   readonly note: string;
-  readonly seen: { readonly frame: number; readonly quality: FullQuality };
+  readonly seen: { readonly frame: number; readonly quality: FullQuality } & ShownSlices;
 }
 
 export interface Site {
@@ -303,15 +344,9 @@ export interface Session {
   readonly actions: readonly string[];
   /** Nobody signs in here: every caller is the owner. */
   readonly is_open: boolean;
+  /** Idle minutes after which a person is to be signed out; 0 for never, null for a program. */
+  readonly idle_minutes: number | null;
 }
-
-export interface FrameBytes {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly quality: FullQuality | null;
-}
-
-/** Where compressed frames come from; one image set, already chosen. */
-export type FrameSource = (index: number, layer: Layer, signal: AbortSignal) => Promise<FrameBytes>;
 
 export type ApiErrorKind =
   | "offline"
@@ -370,10 +405,10 @@ export function onSignedOut(listener: () => void): void {
   toldSignedOut = listener;
 }
 
-async function ask(path: string, init: RequestInit): Promise<Response> {
+async function ask(path: string, init: RequestInit, base = BASE): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(BASE + path, { credentials: "same-origin", ...init });
+    response = await fetch(base + path, { credentials: "same-origin", ...init });
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new ApiError("offline", "offline", "The server cannot be reached.");
@@ -410,8 +445,9 @@ export function signIn(name: string, password: string, signal: AbortSignal): Pro
   return postJson(SESSION, { name, password }, signal);
 }
 
+/** Sign out; `keepalive` lets it outlive the page. */
 export async function signOut(signal: AbortSignal): Promise<void> {
-  await ask(SESSION, { method: "DELETE", signal });
+  await ask(SESSION, { method: "DELETE", signal, keepalive: true });
 }
 
 export interface WorklistQuery {
@@ -434,24 +470,37 @@ export function getImageSet(id: string, signal: AbortSignal): Promise<ImageSet> 
   return getJson(imageSetPath(id), signal);
 }
 
+/** Other image sets of the patient of this one, newest study first. */
+export async function listPriors(id: string, signal: AbortSignal): Promise<readonly Prior[]> {
+  return (await getJson<{ items: readonly Prior[] }>(`${imageSetPath(id)}/priors`, signal)).items;
+}
+
+/** The index of all frames of an image set, to be read while it arrives. It names a patient: nothing keeps it. */
+export function askForIndex(id: string, signal: AbortSignal): Promise<Response> {
+  return ask(`/${encodeURIComponent(id)}/index`, { signal, cache: "no-store" }, STREAM);
+}
+
+/** Parts of frames as a list of `frame:from:to`, to be read while they arrive. */
+export function askForFrames(id: string, list: string, signal: AbortSignal): Promise<Response> {
+  const headers = { "Content-Type": "text/plain" };
+  return ask(`/${encodeURIComponent(id)}/frames`, { method: "POST", signal, headers, body: list }, STREAM);
+}
+
 export function thumbnailUrl(id: string): string {
   return `${BASE}${imageSetPath(id)}/thumbnail`;
 }
 
-/** The frames of one image set, over one GET each. */
-export function frameSource(id: string): FrameSource {
-  return async (index, layer, signal) => {
-    const path = `${imageSetPath(id)}/frames/${index}${layer === "preview" ? "/preview" : ""}`;
-    const response = await ask(path, { signal });
-    const bytes = new Uint8Array(await response.arrayBuffer());
-    const header = response.headers.get("X-Radloop-Quality");
-    const quality = header === "lossless" || header === "lossy-as-received" ? header : null;
-    return { bytes, quality };
-  };
-}
+const VERIFY_MS = 15_000;
 
-export function verify(id: string, body: Verification, signal: AbortSignal): Promise<Summary> {
-  return postJson(`${imageSetPath(id)}/verification`, body, signal);
+/** Give a finding. A link that swallows it is a server that cannot be reached, so that the finding can be kept. */
+export async function verify(id: string, body: Verification, signal: AbortSignal): Promise<Summary> {
+  const limit = AbortSignal.timeout(VERIFY_MS);
+  try {
+    return await postJson(`${imageSetPath(id)}/verification`, body, AbortSignal.any([signal, limit]));
+  } catch (error) {
+    if (!limit.aborted || signal.aborted || error instanceof ApiError) throw error;
+    throw new ApiError("offline", "offline", "The server cannot be reached.");
+  }
 }
 
 export function listSites(signal: AbortSignal): Promise<readonly Site[]> {

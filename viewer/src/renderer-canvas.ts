@@ -11,6 +11,7 @@ export class CanvasRenderer implements Renderer {
   readonly #table = new Uint32Array(65536); // whole RGBA pixels: one write each instead of four
   readonly #sheet = document.createElement("canvas");
   #image: ImageData | null = null;
+  #shaded: { readonly pixels: Pixels; readonly look: Look } | null = null;
 
   constructor(
     private readonly canvas: HTMLCanvasElement,
@@ -18,20 +19,31 @@ export class CanvasRenderer implements Renderer {
   ) {}
 
   draw(pixels: Pixels, look: Look, placement: Placement, ratio: number): void {
-    const image = this.#imageFor(pixels);
-    if (pixels.kind === "grey") this.#shade(pixels, look, new Uint32Array(image.data.buffer));
-    else copyColours(pixels.data, image.data, look.invert);
-    this.#sheet.getContext("2d")?.putImageData(image, 0, 0);
-    const { x, y, columnPx, rowPx } = placement;
-    this.context.fillStyle = "#000";
-    this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    this.context.imageSmoothingQuality = "high";
-    const width = pixels.width * columnPx * ratio;
-    this.context.drawImage(this.#sheet, x * ratio, y * ratio, width, pixels.height * rowPx * ratio);
+    this.#shadeAnew(pixels, look);
+    const { context } = this;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    const { a, b, c, d, x, y } = placement;
+    context.setTransform(a * ratio, b * ratio, c * ratio, d * ratio, x * ratio, y * ratio);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(this.#sheet, 0, 0);
   }
 
   close(): void {
     this.#image = null;
+    this.#shaded = null;
+    this.#sheet.width = 0;
+  }
+
+  /** A pan or a zoom draws the same greys in another place: nine million of them are better not made again. */
+  #shadeAnew(pixels: Pixels, look: Look): void {
+    if (this.#shaded?.pixels === pixels && isSame(this.#shaded.look, look)) return;
+    const image = this.#imageFor(pixels);
+    if (pixels.kind === "grey") this.#shade(pixels, look, new Uint32Array(image.data.buffer));
+    else copyColours(pixels.data, image.data, look.invert);
+    this.#sheet.getContext("2d")?.putImageData(image, 0, 0);
+    this.#shaded = { pixels, look };
   }
 
   #imageFor({ width, height }: Pixels): ImageData {
@@ -53,6 +65,17 @@ export class CanvasRenderer implements Renderer {
     const { data } = pixels;
     for (let i = 0; i < data.length; i++) out[i] = this.#table[data[i] as number] as number;
   }
+}
+
+function isSame(one: Look, other: Look): boolean {
+  return (
+    one.slope === other.slope &&
+    one.intercept === other.intercept &&
+    one.invert === other.invert &&
+    one.ramp.low === other.ramp.low &&
+    one.ramp.range === other.ramp.range &&
+    one.ramp.curve === other.ramp.curve
+  );
 }
 
 function copyColours(from: Uint8ClampedArray, to: Uint8ClampedArray, invert: boolean): void {

@@ -7,7 +7,7 @@
  */
 import type { Pixels } from "./pixels.js";
 import type { Look, Renderer } from "./renderer.js";
-import type { Placement } from "./viewport.js";
+import { inverse, type Placement } from "./viewport.js";
 
 const VERTEX = `#version 300 es
 void main() {
@@ -25,10 +25,12 @@ uniform bool colour;
 uniform bool isSigned;
 uniform bool invert;
 uniform vec2 size;      // columns, rows
-uniform vec4 place;     // left, top, device pixels per column, per row
+uniform vec4 linear;    // image pixels per device pixel: how far a step to the right and one down go
+uniform vec2 origin;    // where the view's corner is in the image
 uniform float viewHeight;
 uniform vec2 rescale;   // slope, intercept
 uniform vec2 ramp;      // low, 1 / range
+uniform bool sigmoid;
 out vec4 result;
 
 float valueAt(ivec2 at) {
@@ -52,21 +54,26 @@ vec3 mixed(vec2 at) {
 
 void main() {
   vec2 screen = vec2(gl_FragCoord.x, viewHeight - gl_FragCoord.y);
-  vec2 at = (screen - place.xy) / place.zw;
+  mat2 back = mat2(linear.xy, linear.zw);
+  vec2 at = back * screen + origin;
   if (any(lessThan(at, vec2(0.0))) || any(greaterThan(at, size))) {
     result = vec4(0.0, 0.0, 0.0, 1.0);
     return;
   }
-  ivec2 taps = clamp(ivec2(ceil(1.0 / place.zw - 0.5)), ivec2(1), ivec2(4));
+  vec2 pace = vec2(length(back[0]), length(back[1]));
+  ivec2 taps = clamp(ivec2(ceil(pace - 0.5)), ivec2(1), ivec2(4));
   vec3 sum = vec3(0.0);
   for (int y = 0; y < taps.y; y++) {
     for (int x = 0; x < taps.x; x++) {
       vec2 offset = (vec2(float(x), float(y)) + 0.5) / vec2(taps) - 0.5;
-      sum += mixed(at + offset / place.zw);
+      sum += mixed(at + back * offset);
     }
   }
   vec3 shade = sum / float(taps.x * taps.y);
-  if (!colour) shade = clamp((shade - ramp.x) * ramp.y, 0.0, 1.0);
+  if (!colour) {
+    vec3 part = (shade - ramp.x) * ramp.y;
+    shade = sigmoid ? 1.0 / (1.0 + exp(2.0 - 4.0 * part)) : clamp(part, 0.0, 1.0);
+  }
   result = vec4(invert ? 1.0 - shade : shade, 1.0);
 }`;
 
@@ -77,10 +84,12 @@ const UNIFORMS = [
   "isSigned",
   "invert",
   "size",
-  "place",
+  "linear",
+  "origin",
   "viewHeight",
   "rescale",
   "ramp",
+  "sigmoid",
 ] as const;
 type Uniforms = Record<(typeof UNIFORMS)[number], WebGLUniformLocation | null>;
 
@@ -118,11 +127,13 @@ export class WebglRenderer implements Renderer {
     gl.uniform1i(uniforms.isSigned, pixels.kind === "grey" && pixels.signed ? 1 : 0);
     gl.uniform1i(uniforms.invert, look.invert ? 1 : 0);
     gl.uniform2f(uniforms.size, pixels.width, pixels.height);
-    const { x, y, columnPx, rowPx } = placement;
-    gl.uniform4f(uniforms.place, x * ratio, y * ratio, columnPx * ratio, rowPx * ratio);
+    const { a, b, c, d, x, y } = inverse(placement);
+    gl.uniform4f(uniforms.linear, a / ratio, b / ratio, c / ratio, d / ratio);
+    gl.uniform2f(uniforms.origin, x, y);
     gl.uniform1f(uniforms.viewHeight, this.canvas.height);
     gl.uniform2f(uniforms.rescale, look.slope, look.intercept);
     gl.uniform2f(uniforms.ramp, look.ramp.low, 1 / look.ramp.range);
+    gl.uniform1i(uniforms.sigmoid, look.ramp.curve === "sigmoid" ? 1 : 0);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 

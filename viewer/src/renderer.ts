@@ -45,8 +45,16 @@ export function rendererFor(canvas: HTMLCanvasElement, onRestored: () => void): 
 const WISHES: WebGLContextAttributes = { alpha: false, antialias: false, depth: false };
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 
-/** Asked on a canvas of its own, because one that has given a WebGL context never gives a 2D one. */
+let gpu: boolean | null = null;
+
+/** Asked once, for it costs a context, and phones allow few. */
 function hasGpu(): boolean {
+  gpu ??= findGpu();
+  return gpu;
+}
+
+/** Asked on a canvas of its own, because one that has given a WebGL context never gives a 2D one. */
+function findGpu(): boolean {
   const attributes = { ...WISHES, failIfMajorPerformanceCaveat: true };
   const gl: WebGL2RenderingContext | null = document.createElement("canvas").getContext("webgl2", attributes);
   if (!gl) return false;

@@ -3,7 +3,10 @@ import type { Action, Session } from "./protocol.js";
 
 export type PageName = "worklist" | "upload" | "loop" | "models" | "audit" | "admin";
 
-export type Route = { readonly name: PageName } | { readonly name: "view"; readonly id: string };
+export type Route =
+  | { readonly name: PageName }
+  | { readonly name: "view" | "mpr"; readonly id: string }
+  | { readonly name: "compare"; readonly id: string; readonly other: string | null };
 
 /** Whether the person at the screen may do something. The server decides; this keeps us from offering in vain. */
 export type May = (action: Action) => boolean;
@@ -29,8 +32,10 @@ export function routeOf(hash: string): Route {
   const path = hash.replace(/^#\/?/, "");
   const page = PAGES.find(({ name }) => name === path);
   if (page) return { name: page.name };
-  const id = /^view\/([0-9a-z]{32})$/.exec(path)?.[1];
-  return id ? { name: "view", id } : { name: "worklist" };
+  const [, name, id, other = null] =
+    /^(view|mpr|compare)\/([0-9a-z]{32})(?:\/([0-9a-z]{32}))?$/.exec(path) ?? [];
+  if (id && name === "compare") return { name, id, other };
+  return id && !other && (name === "view" || name === "mpr") ? { name, id } : { name: "worklist" };
 }
 
 /** What a session allows; everything while nobody could be asked, for the server refuses what it must. */
@@ -50,7 +55,7 @@ const BEGINNINGS: readonly (readonly [Action, PageName])[] = [
 
 /** The page that is shown for a route: itself, or where this person begins; null where nothing is theirs. */
 export function placeFor(route: Route, may: May): Route | null {
-  const needed = route.name === "view" ? "image.read" : PAGES.find(({ name }) => name === route.name)?.needs;
+  const needed = "id" in route ? "image.read" : PAGES.find(({ name }) => name === route.name)?.needs;
   if (needed && may(needed)) return route;
   const beginning = BEGINNINGS.find(([action]) => may(action));
   return beginning ? { name: beginning[1] } : null;

@@ -2,6 +2,16 @@
 import { el, setText } from "./dom.js";
 import { ApiError, type Session, signIn } from "./protocol.js";
 
+/** Why somebody who was in is asked again: the sign-in was `over`, they left the page alone, or the server is `unheard`. */
+export type WhyOut = "over" | "idle" | "unheard";
+
+const REASONS: Readonly<Record<WhyOut, string>> = {
+  over: "You were signed out. Sign in to go on where you were.",
+  idle: "You were signed out because nothing was done here for a while. Sign in to go on where you were.",
+  unheard:
+    "You are signed out here. The server could not be told; it is when it is back, or ends the sign-in by itself.",
+};
+
 /** What to tell a person who could not get in. */
 export function refusalText(error: unknown): string {
   if (!(error instanceof ApiError)) return "Signing in did not work.";
@@ -13,7 +23,7 @@ export function refusalText(error: unknown): string {
 /** Show the sign-in in `root` until somebody is in or `signal` aborts. */
 export function showSignIn(
   root: HTMLElement,
-  wasIn: boolean,
+  why: WhyOut | null,
   onSession: (session: Session) => void,
   signal: AbortSignal,
 ): void {
@@ -49,7 +59,7 @@ export function showSignIn(
     trouble,
     submit,
   );
-  const words = wasIn ? "You were signed out. Sign in to go on where you were." : null;
+  const words = why && REASONS[why];
   root.append(
     el(
       "div",

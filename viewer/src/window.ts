@@ -5,6 +5,9 @@
  * C.11.2.1.2.1 defines them for the LINEAR function.
  */
 
+import type { GreyPixels } from "./pixels.js";
+import type { FrameInfo } from "./protocol.js";
+
 export interface Window {
   readonly center: number;
   readonly width: number;
@@ -26,6 +29,7 @@ const CT_PRESETS: readonly Preset[] = [
   { name: "bone", label: "Bone", window: { center: 480, width: 2500 } },
   { name: "brain", label: "Brain", window: { center: 40, width: 80 } },
   AS_STORED,
+  FULL_RANGE,
 ];
 
 /** The presets of a modality, in the order of their number keys. */
@@ -33,21 +37,58 @@ export function presetsFor(modality: string | null): readonly Preset[] {
   return modality === "CT" ? CT_PRESETS : [AS_STORED, FULL_RANGE];
 }
 
-/** The least value that is not black, and the distance from there to white. */
+/** As the scanner meant it; without that, soft tissue for CT and everything for the rest. */
+export function firstPreset(modality: string | null, info: FrameInfo): string {
+  if (storedWindow(info)) return AS_STORED.name;
+  return modality === "CT" ? "soft-tissue" : FULL_RANGE.name;
+}
+
+/** The window a preset stands for on one frame; where none is stored, as stored means the full range. */
+export function windowOf(
+  preset: Preset,
+  info: FrameInfo,
+  pixels: Pick<GreyPixels, "least" | "most">,
+): Window {
+  if (typeof preset.window === "object") return preset.window;
+  const stored = preset.window === "as-stored" ? storedWindow(info) : null;
+  if (stored) return stored;
+  const ends = [pixels.least, pixels.most].map((value) => value * info.slope + info.intercept);
+  return fullRange(Math.min(...ends), Math.max(...ends));
+}
+
+function storedWindow({ window_center: center, window_width: width }: FrameInfo): Window | null {
+  return center === null || width === null ? null : { center, width: Math.max(width, 1) };
+}
+
+export type VoiFunction = FrameInfo["voi_function"];
+
+/** The value at which black ends, and the distance from there to white; a sigmoid curve only leans on them. */
 export interface Ramp {
   readonly low: number;
   readonly range: number;
+  readonly curve?: "sigmoid";
 }
 
-/** The LINEAR window function as a ramp: grey = (value - low) / range, cut at 0 and 1. */
-export function rampOf({ center, width }: Window): Ramp {
-  const range = Math.max(width - 1, 1e-6); // a width of 1 is a threshold
-  return { low: center - 0.5 - range / 2, range };
+const STEEP = 1e-6;
+
+/**
+ * The window function of PS3.3 C.11.2.1.2 as a ramp: grey = (value - low) / range, cut at 0 and 1.
+ *
+ * A LINEAR window of width 1 is a threshold: black up to centre - 0.5, white above.
+ */
+export function rampOf({ center, width }: Window, voi: VoiFunction = "linear"): Ramp {
+  if (voi === "linear") {
+    return width > 1 ? { low: center - width / 2, range: width - 1 } : { low: center - 0.5, range: STEEP };
+  }
+  const range = Math.max(width, STEEP);
+  const ramp = { low: center - range / 2, range };
+  return voi === "sigmoid" ? { ...ramp, curve: voi } : ramp;
 }
 
 /** Grey in 0..1 of one value in modality units. The shader does the same. */
-export function grey(value: number, ramp: Ramp): number {
-  return Math.min(Math.max((value - ramp.low) / ramp.range, 0), 1);
+export function grey(value: number, { low, range, curve }: Ramp): number {
+  const part = (value - low) / range;
+  return curve ? 1 / (1 + Math.exp(2 - 4 * part)) : Math.min(Math.max(part, 0), 1);
 }
 
 /** The window that shows exactly the values from `least` to `most`. */

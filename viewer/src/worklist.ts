@@ -1,9 +1,11 @@
 /** The worklist: what has come in, what is verified, what a model thinks, and the door for more. */
+
 import { button, chip, el, replaceIfChanged, setText } from "./dom.js";
+import { dropTarget } from "./drop.js";
+import { loadPending, pendingNow } from "./pending.js";
 import { poll } from "./poll.js";
 import { listWorklist, type State, type Summary, thumbnailUrl, type WorklistPage } from "./protocol.js";
 import type { May } from "./routes.js";
-import { dropTarget } from "./upload.js";
 import { personName, plural, studyDate } from "./words.js";
 
 const PAGE_SIZE = 50;
@@ -36,6 +38,16 @@ class Worklist {
   readonly #status = el("p", { class: "empty", role: "status" }, "Loading the worklist…");
   readonly #more: HTMLButtonElement;
   readonly #tabs: readonly HTMLButtonElement[];
+  readonly #search = el("input", {
+    type: "search",
+    class: "search",
+    "data-testid": "worklist-search",
+    "aria-label": "Search the studies loaded, by name, number, date or kind",
+    placeholder: "Name, number, date, kind",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
+  readonly #waiting = el("div", {});
   #filter: Filter = lastFilter;
   #pages: WorklistPage[] = [];
   #turn = 0; // answers to an older question are dropped
@@ -57,8 +69,9 @@ class Worklist {
     this.root.append(
       el(
         "div",
-        { class: "page" },
+        { class: "page page-worklist" },
         el("h1", { tabindex: -1 }, "Worklist"),
+        this.#waiting,
         this.may("image.write") &&
           dropTarget(
             el(
@@ -68,18 +81,34 @@ class Worklist {
               el("span", { class: "faint desktop" }, "or drop a folder, DICOM files or a zip here"),
             ),
           ),
-        el("div", { class: "tabs", role: "group", "aria-label": "Show" }, ...this.#tabs),
+        el(
+          "div",
+          { class: "worklist-bar" },
+          el("div", { class: "tabs", role: "group", "aria-label": "Show" }, ...this.#tabs),
+          el("div", { role: "search" }, this.#search),
+        ),
         this.#status,
         this.#list,
         this.#more,
       ),
     );
+    this.#search.addEventListener("input", () => this.#render());
+    void this.#showWaiting();
     void poll(
       () => this.#refresh(),
       () => REFRESH_MS,
       (error) => this.#complain(error),
       this.signal,
     );
+  }
+
+  /** What this reader found and could not send. */
+  async #showWaiting(): Promise<void> {
+    const found = await loadPending().catch(() => null);
+    if (!found || this.signal.aborted) return;
+    this.#waiting.append(found.listWaiting(this.signal));
+    found.waiting.watch(() => this.#render(), this.signal);
+    this.#render();
   }
 
   #choose(filter: Filter): void {
@@ -168,15 +197,38 @@ class Worklist {
       else this.#list.insertBefore(row, place);
     }
     this.#more.hidden = !this.#pages.at(-1)?.next;
-    this.#status.hidden = items.size > 0;
-    if (items.size === 0) setText(this.#status, emptyWords(this.#filter));
+    this.#find([...items.values()]);
     this.#count();
+  }
+
+  /** Show what the reader looks for among what is loaded; patients' names never go into an address. */
+  #find(items: readonly Summary[]): void {
+    const wanted = this.#search.value;
+    let found = 0;
+    for (const item of items) {
+      const isFound = isMatch(item, wanted);
+      if (isFound) found++;
+      const row = this.#rows.get(item.id);
+      if (row) row.hidden = !isFound;
+    }
+    const isSearching = wanted.trim() !== "";
+    this.#status.hidden = items.length > 0 && !isSearching;
+    this.#status.classList.toggle("found", isSearching && items.length > 0);
+    if (this.#pages.length === 0) return;
+    if (items.length === 0) setText(this.#status, emptyWords(this.#filter));
+    else if (isSearching) {
+      const beyond = this.#more.hidden ? "" : " Load more to look further.";
+      setText(
+        this.#status,
+        `${found || "None"} of the ${items.length} newest here ${found === 1 ? "fits" : "fit"}.${beyond}`,
+      );
+    }
   }
 
   #row(item: Summary): HTMLElement {
     const row = this.#rows.get(item.id) ?? el("li", {});
     this.#rows.set(item.id, row);
-    const signature = JSON.stringify(item);
+    const signature = JSON.stringify([item, pendingNow()?.of(item.id)?.state]);
     if (row.getAttribute("data-signature") !== signature) {
       const hadFocus = row.contains(document.activeElement);
       replaceIfChanged(row, [rowOf(item, this.may)], signature);
@@ -204,14 +256,40 @@ export function countOf(
   return counts[state] - (state === "INGESTED" ? reports : 0);
 }
 
+/** Whether every word of `wanted` begins a word of what a row tells; case and accents do not count. */
+export function isMatch(item: Summary, wanted: string): boolean {
+  const { patient_name, patient_id, modality, body_part, series_description, study_date } = item;
+  const told = [
+    patient_name,
+    patient_id,
+    modality,
+    body_part,
+    series_description,
+    study_date,
+    studyDate(study_date),
+  ];
+  const text = ` ${plain(told.join(" ").replaceAll("^", " "))}`;
+  return plain(wanted)
+    .split(/[\s,]+/)
+    .every((word) => text.includes(` ${word}`));
+}
+
+function plain(text: string): string {
+  return text
+    .normalize("NFKD")
+    .replace(/\p{Mn}/gu, "")
+    .toLowerCase()
+    .trim();
+}
+
 /** Who may not verify is not told to. */
 function labelOf(label: string, may: May): string {
   return label === "To verify" && !may("image.verify") ? "Unverified" : label;
 }
 
 function emptyWords({ state }: Filter): string {
-  if (state === "INGESTED") return "Nothing waits to be verified.";
-  if (state === "VERIFIED") return "Nothing has been verified yet.";
+  if (state === "INGESTED") return "Nothing waits to be verified. What comes in appears here by itself.";
+  if (state === "VERIFIED") return "Nothing has been verified yet. Open a study under To verify.";
   if (state === "REJECTED") return "Nothing has been rejected.";
   return "Nothing has come in yet. Add DICOM files above, or send them from a scanner.";
 }
@@ -255,6 +333,9 @@ function rowOf(item: Summary, may: May): HTMLElement {
 function chipsOf(item: Summary, may: May): HTMLElement[] {
   const [words, tone] = stateWords(item, may);
   const chips = [chip(words, tone)];
+  const kept = pendingNow()?.of(item.id);
+  if (kept)
+    chips.push(kept.state === "waiting" ? chip("… Not yet sent", "busy") : chip("✕ Not accepted", "bad"));
   if (!item.closed) chips.push(chip("… arriving", "busy"));
   if (item.prediction) {
     const { probability, finding, model_version } = item.prediction;

@@ -1,21 +1,36 @@
 import { describe, expect, it } from "vitest";
-import { Gestures, Inertia, type Intentions } from "../src/gestures.js";
+import { Gestures, Inertia, type Intentions, type Pointer } from "../src/gestures.js";
 
-type Call = [name: string, ...values: number[]];
+type Call = [name: string, ...values: (number | boolean)[]];
 
 function recorder(): { calls: Call[]; gestures: Gestures } {
   const calls: Call[] = [];
   const note =
     (name: string) =>
-    (...values: number[]): void => {
+    (...values: (number | boolean)[]): void => {
       calls.push([name, ...values]);
     };
-  const names = ["scroll", "fling", "window", "pan", "zoom", "fit"] as const;
+  const names = ["scroll", "fling", "window", "pan", "zoom", "fit", "held"] as const;
   const intentions = Object.fromEntries(names.map((name) => [name, note(name)])) as unknown as Intentions;
   return { calls, gestures: new Gestures(intentions) };
 }
 
-const finger = (id: number, x: number, y: number, t: number, button = 0) => ({ id, x, y, t, button });
+const finger = (id: number, x: number, y: number, t: number): Pointer => ({
+  id,
+  x,
+  y,
+  t,
+  button: 0,
+  kind: "touch",
+});
+const mouse = (x: number, y: number, t: number, button = 0): Pointer => ({
+  id: 1,
+  x,
+  y,
+  t,
+  button,
+  kind: "mouse",
+});
 const names = (calls: Call[]): string[] => [...new Set(calls.map(([name]) => name))];
 
 describe("one finger", () => {
@@ -51,7 +66,7 @@ describe("one finger", () => {
 
   it("sets the window in window mode, and never scrolls there", () => {
     const { calls, gestures } = recorder();
-    gestures.mode = "window";
+    gestures.modes.touch = "window";
     gestures.down(finger(1, 0, 0, 0));
     gestures.move(finger(1, 5, -7, 16));
     gestures.up(finger(1, 5, -7, 400));
@@ -60,18 +75,136 @@ describe("one finger", () => {
 });
 
 describe("the mouse", () => {
-  it("sets the window with the right button and pans with the middle one", () => {
+  const drag = (gestures: Gestures, button: number): void => {
+    gestures.down(mouse(0, 0, 0, button));
+    gestures.move(mouse(3, 4, 16));
+    gestures.up(mouse(3, 4, 400));
+  };
+
+  it("sets the window with the left button, pans with the middle one", () => {
     const { calls, gestures } = recorder();
-    gestures.down(finger(1, 0, 0, 0, 2));
-    gestures.move(finger(1, 3, 4, 16, 2));
-    gestures.up(finger(1, 3, 4, 400, 2));
-    gestures.down(finger(1, 0, 0, 500, 1));
-    gestures.move(finger(1, 6, 8, 516, 1));
-    gestures.up(finger(1, 6, 8, 900, 1));
+    drag(gestures, 0);
+    drag(gestures, 1);
     expect(calls).toEqual([
       ["window", 3, 4],
-      ["pan", 6, 8],
+      ["pan", 3, 4],
     ]);
+  });
+
+  it("zooms with the right button about where it went down, closer when it goes up", () => {
+    const { calls, gestures } = recorder();
+    gestures.down(mouse(50, 60, 0, 2));
+    gestures.move(mouse(50, 20, 16));
+    const [name, factor, x, y] = calls[0] as Call;
+    expect([name, x, y]).toEqual(["zoom", 50, 60]);
+    expect(factor).toBeGreaterThan(1);
+  });
+
+  it("scrolls with the left button where that is asked for, and the fingers keep their own way", () => {
+    const { calls, gestures } = recorder();
+    gestures.modes.mouse = "scroll";
+    drag(gestures, 0);
+    gestures.modes.mouse = "window";
+    gestures.down(finger(1, 0, 0, 500));
+    gestures.move(finger(1, 0, 9, 516));
+    expect(calls.map(([name]) => name)).toEqual(["scroll", "fling", "scroll"]);
+  });
+
+  it("never presses long", () => {
+    const { calls, gestures } = recorder();
+    const pointer = mouse(0, 0, 0);
+    gestures.down(pointer);
+    gestures.hold(pointer);
+    expect(calls).toEqual([]);
+  });
+});
+
+describe("a long press", () => {
+  it("sets the window for this drag alone", () => {
+    const { calls, gestures } = recorder();
+    const first = finger(1, 0, 0, 0);
+    gestures.down(first);
+    gestures.hold(first);
+    gestures.move(finger(1, 5, 7, 600));
+    gestures.up(finger(1, 5, 7, 700));
+    gestures.down(finger(2, 0, 0, 1000));
+    gestures.move(finger(2, 0, 9, 1016));
+    expect(calls).toEqual([
+      ["held", true],
+      ["window", 5, 7],
+      ["held", false],
+      ["scroll", 9],
+    ]);
+  });
+
+  it("is none once the finger has wandered, a second one has come, or it was another touch", () => {
+    for (const spoil of [
+      (gestures: Gestures) => gestures.move(finger(1, 0, 40, 100)),
+      (gestures: Gestures) => gestures.down(finger(2, 90, 90, 100)),
+      (gestures: Gestures) => {
+        gestures.up(finger(1, 0, 0, 100));
+        gestures.down(finger(1, 0, 0, 200));
+      },
+    ]) {
+      const { calls, gestures } = recorder();
+      const first = finger(1, 0, 0, 0);
+      gestures.down(first);
+      spoil(gestures);
+      gestures.hold(first);
+      expect(names(calls)).not.toContain("held");
+    }
+  });
+});
+
+describe("a grip", () => {
+  function gripped(takes: boolean): { calls: Call[]; gestures: Gestures; seen: string[] } {
+    const { calls, gestures } = recorder();
+    const seen: string[] = [];
+    gestures.grip = {
+      down: () => {
+        seen.push("down");
+        return takes;
+      },
+      move: () => void seen.push("move"),
+      up: () => void seen.push("up"),
+      cancel: () => void seen.push("cancel"),
+      tap: () => {
+        seen.push("tap");
+        return takes;
+      },
+    };
+    return { calls, gestures, seen };
+  }
+
+  it("that takes a pointer has it to the end", () => {
+    const { calls, gestures, seen } = gripped(true);
+    gestures.down(finger(1, 0, 0, 0));
+    gestures.move(finger(1, 0, 50, 16));
+    gestures.up(finger(1, 0, 50, 400));
+    expect(seen).toEqual(["down", "move", "up"]);
+    expect(calls).toEqual([]);
+  });
+
+  it("gives way to two fingers", () => {
+    const { calls, gestures, seen } = gripped(true);
+    gestures.down(finger(1, 100, 100, 0));
+    gestures.down(finger(2, 200, 100, 5));
+    gestures.move(finger(2, 300, 100, 20));
+    gestures.up(finger(2, 300, 100, 30));
+    gestures.up(finger(1, 100, 100, 40));
+    expect(seen).toEqual(["down", "cancel"]);
+    expect(calls).toContainEqual(["zoom", 2, 200, 100]);
+  });
+
+  it("that does not take it leaves the finger to scroll, and hears of taps", () => {
+    const { calls, gestures, seen } = gripped(false);
+    gestures.down(finger(1, 0, 0, 0));
+    gestures.move(finger(1, 0, 50, 16));
+    gestures.up(finger(1, 0, 50, 400));
+    gestures.down(finger(2, 0, 0, 600));
+    gestures.up(finger(2, 0, 0, 650));
+    expect(names(calls)).toEqual(["scroll", "fling"]);
+    expect(seen).toEqual(["down", "down", "tap"]);
   });
 });
 
@@ -91,10 +224,12 @@ describe("two fingers", () => {
     gestures.down(finger(2, 200, 100, 5));
     gestures.move(finger(1, 100, 140, 20));
     gestures.move(finger(2, 200, 140, 20));
-    const panned = calls.filter(([name]) => name === "pan").reduce((sum, [, , dy]) => sum + (dy ?? 0), 0);
+    const panned = calls
+      .filter(([name]) => name === "pan")
+      .reduce((sum, [, , dy]) => sum + Number(dy ?? 0), 0);
     const zoomed = calls
       .filter(([name]) => name === "zoom")
-      .reduce((all, [, factor]) => all * (factor ?? 1), 1);
+      .reduce((all, [, factor]) => all * Number(factor ?? 1), 1);
     expect(panned).toBe(40);
     expect(zoomed).toBeCloseTo(1, 10);
   });

@@ -8,7 +8,7 @@ import { countOf, stateWords } from "../src/worklist.js";
 const id = "0123456789abcdefghijklmnopqrstuv";
 
 function may(...actions: Action[]): ReturnType<typeof mayOf> {
-  const session: Session = { id: "u", name: "anna", roles: [], actions, is_open: false };
+  const session: Session = { id: "u", name: "anna", roles: [], actions, is_open: false, idle_minutes: 15 };
   return mayOf(session);
 }
 

@@ -1,7 +1,8 @@
 import { expect, it } from "vitest";
 import { Bundle, crc32 } from "../src/bundle.js";
+import { isWanted } from "../src/drop.js";
 import { ApiError } from "../src/protocol.js";
-import { isWanted, timeLeft } from "../src/upload.js";
+import { timeLeft } from "../src/upload.js";
 import { digestOf, isPassing, parcelsOf } from "../src/uploads.js";
 
 const NEVER = new AbortController().signal;

@@ -17,11 +17,24 @@ describe("the LINEAR function of PS3.3 C.11.2.1.2.1", () => {
     }
   });
 
-  it("is a threshold for a width of one", () => {
+  it("is a threshold for a width of one: black up to half a value below the centre", () => {
     const threshold = rampOf({ center: 100, width: 1 });
     expect(grey(99, threshold)).toBe(0);
     expect(grey(100, threshold)).toBe(1);
+    expect(grey(99.5, threshold)).toBe(0);
   });
+});
+
+it("LINEAR_EXACT has its ends half a width from the centre", () => {
+  const ramp = rampOf({ center: 40, width: 400 }, "linear-exact");
+  expect([-160, 40, 240].map((value) => grey(value, ramp))).toEqual([0, 0.5, 1]);
+});
+
+it("SIGMOID is the curve of PS3.3 C.11.2.1.3.1", () => {
+  const ramp = rampOf({ center: 40, width: 400 }, "sigmoid");
+  for (const value of [-1000, -160, 0, 40, 200, 3000]) {
+    expect(grey(value, ramp)).toBeCloseTo(1 / (1 + Math.exp((-4 * (value - 40)) / 400)), 12);
+  }
 });
 
 it("the full range shows the least value black and the greatest white", () => {
@@ -46,9 +59,17 @@ it("no drag makes a window narrower than one value", () => {
   expect(draggedWindow({ center: 0, width: 2 }, -100_000, 0).width).toBe(1);
 });
 
-it("CT has its five presets on the keys 1 to 5", () => {
-  const names = presetsFor("CT").map((preset) => preset.name);
-  expect(names.slice(0, 5)).toEqual(["soft-tissue", "lung", "liver", "bone", "brain"]);
+it("CT has the five presets of OHIF on the keys 1 to 5, then as stored and the full range", () => {
+  const presets = presetsFor("CT").map(({ name, window }) => [name, window]);
+  expect(presets).toEqual([
+    ["soft-tissue", { center: 40, width: 400 }],
+    ["lung", { center: -600, width: 1500 }],
+    ["liver", { center: 90, width: 150 }],
+    ["bone", { center: 480, width: 2500 }],
+    ["brain", { center: 40, width: 80 }],
+    ["as-stored", "as-stored"],
+    ["full-range", "full-range"],
+  ]);
 });
 
 it("an X-ray is shown as stored or in full", () => {

@@ -3,7 +3,7 @@ import { describe as describeDetail } from "../src/loop.js";
 import { badgeText } from "../src/overlays.js";
 import { errorFrom } from "../src/protocol.js";
 import { routeOf } from "../src/routes.js";
-import { opinion } from "../src/verify.js";
+import { opinion } from "../src/verify-panel.js";
 import { duration, metricName, personName, studyDate } from "../src/words.js";
 
 it("a study date is read as a date, and an odd one stays as it is", () => {
