@@ -73,6 +73,16 @@
     return performance.now();
   }
 
+  /** The same of the moment at which what is on the screen is at full quality. */
+  async function full(kind, limit) {
+    const until = performance.now() + limit;
+    while (!viewers[kind].isFull(viewers[kind].shown())) {
+      if (performance.now() > until) return null;
+      await frame();
+    }
+    return performance.now();
+  }
+
   /** Open `#/view/<id>` in the page, as a touch of its row would; the milliseconds until its first image. */
   async function open(id, limit) {
     const begun = performance.now();
@@ -80,7 +90,7 @@
     if (link) link.click();
     else location.hash = `#/view/${id}`;
     const at = await first("radloop", limit);
-    return at === null ? null : { ms: at - begun, byTouch: link !== null };
+    return at === null ? null : at - begun;
   }
 
   /** Scroll `perSecond` slices a second from `from` on; what was on the screen in each frame. */
@@ -138,5 +148,5 @@
     return performance.now() - begun;
   }
 
-  window.watch = { first, open, scroll, jump, long, viewers };
+  window.watch = { first, full, open, scroll, jump, long, viewers };
 })();

@@ -69,7 +69,11 @@ def test_a_reader_scrolls_and_every_slice_comes_to_rest_lossless(page: Page, ser
 def test_the_picture_on_screen_changes_with_the_window(page: Page, server: str) -> None:
     open_first(page, server)
     canvas = page.get_by_test_id("stack-canvas")
-    page.get_by_test_id("preset-lung").click()
+    lung_window = page.get_by_test_id("preset-lung")
+    expect(lung_window).to_be_attached()
+    if not lung_window.is_visible():
+        page.get_by_test_id("open-window").click()  # a phone keeps the windows in a sheet
+    lung_window.click()
     lung = canvas.screenshot()
     page.get_by_test_id("preset-bone").click()
     page.wait_for_timeout(300)

@@ -239,7 +239,7 @@ export class Frames implements Shelf, Client {
 
   /** See `Client.refused`. */
   refused({ index, layer }: Item, error: ApiError): void {
-    this.#parts.delete(index);
+    if (layer === "full") this.#parts.delete(index);
     if (this.holding(index, layer) !== "here") this.#failed(index, layer, error);
   }
 

@@ -268,7 +268,7 @@ class MprView {
   }
 
   #tell(): void {
-    const { held, lost, wanted } = this.#client;
+    const { held, lost, wanted, trouble } = this.#client;
     const isWhole = held + lost >= wanted;
     this.#progress.hidden = isWhole;
     this.#progress.max = wanted;
@@ -277,6 +277,7 @@ class MprView {
       isWhole ? voxels(this.plan) : `${held} of ${plural(wanted, "slice")} here`,
       ...this.plan.warnings,
     ];
+    if (trouble && !isWhole) parts.unshift(trouble);
     if (lost) parts.push(`${plural(lost, "slice")} could not be read; neighbours stand in for them.`);
     parts.push("For finding the way only: measure and verify on the slices themselves.");
     setText(this.#state, parts.join(" · "));

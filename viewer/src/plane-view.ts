@@ -16,7 +16,7 @@ import {
   zoomedAbout,
 } from "./planes.js";
 import type { Direction } from "./protocol.js";
-import { SLAB_LABELS, type Slab, type SlabMode } from "./slab.js";
+import { type Fineness, SLAB_LABELS, type Slab, type SlabMode, slabOffsets } from "./slab.js";
 import { type Point, type Size, scaleBar } from "./viewport.js";
 import { dot, minus, type Plan, pitchAlong, plus, scaled } from "./volume.js";
 import type { Drawn, VolumeClient } from "./volume-client.js";
@@ -29,9 +29,9 @@ const TITLES: Readonly<Record<PlaneName, string>> = {
 };
 const WHEEL_PX = 40;
 const GREATEST_RATIO = 2;
-/** Pixels of one drawing while it moves; a slab costs as many for each of its samples. */
-const MOST_MOVING = 260_000;
-const SLAB_COST = 8;
+/** Pixels of a drawing while it moves, and samples while it moves and when it rests: some 60 and 500 ms of a worker. */
+const MOST_PIXELS_MOVING = 260_000;
+const MOST_SAMPLES = { moving: 1_500_000, resting: 12_000_000 };
 const SLABS_MM = { least: 1, most: 100, first: 10 };
 const LONGEST_BAR_PX = 100;
 export const PHONE = "(max-width: 760px)";
@@ -240,8 +240,9 @@ export class PlaneView implements Grip {
       return;
     }
     const slab = this.#slab;
-    const plane = planeOf(sight, this.lie, view, shared.place, this.#ratio(view, shared.isMoving));
     const fineness = shared.isMoving ? 1 : 2;
+    const ratio = this.#ratio(view, shared.isMoving, fineness);
+    const plane = planeOf(sight, this.lie, view, shared.place, ratio);
     const { window, invert, client } = shared;
     const wish = JSON.stringify([plane, slab, fineness, window, invert, client.held]);
     if (wish === this.#drawnAs) return;
@@ -261,10 +262,12 @@ export class PlaneView implements Grip {
     this.draw(sharing());
   }
 
-  #ratio({ width, height }: Size, isMoving: boolean): number {
+  /** Pixels drawn for one of the view: fewer where a thick slab or a moving hand leaves no time for more. */
+  #ratio({ width, height }: Size, isMoving: boolean, fineness: Fineness): number {
+    const depth = slabOffsets(this.#slab, this.#pitch, fineness).length;
+    const samples = isMoving ? MOST_SAMPLES.moving : MOST_SAMPLES.resting;
+    const most = Math.min(samples / depth, isMoving ? MOST_PIXELS_MOVING : Number.POSITIVE_INFINITY);
     const full = Math.min(window.devicePixelRatio || 1, GREATEST_RATIO);
-    if (!isMoving) return full;
-    const most = this.#slab.mode === "plane" ? MOST_MOVING : MOST_MOVING / SLAB_COST;
     return Math.min(full, Math.sqrt(most / (width * height)));
   }
 

@@ -472,7 +472,7 @@ export function getImageSet(id: string, signal: AbortSignal): Promise<ImageSet> 
 
 /** Other image sets of the patient of this one, newest study first. */
 export async function listPriors(id: string, signal: AbortSignal): Promise<readonly Prior[]> {
-  return (await getJson<{ items: readonly Prior[] }>(`${imageSetPath(id)}/priors`, signal)).items;
+  return (await getJson<{ items: readonly Prior[] }>(`${imageSetPath(id)}/priors?limit=200`, signal)).items;
 }
 
 /** The index of all frames of an image set, to be read while it arrives. It names a patient: nothing keeps it. */

@@ -48,6 +48,8 @@ export class VolumeClient {
   held = 0;
   /** Slices that could not be read; their places show their neighbours. */
   lost = 0;
+  /** Why nothing comes just now; null while it does. */
+  trouble: string | null = null;
   /** Stored values so far. */
   least = Number.POSITIVE_INFINITY;
   most = Number.NEGATIVE_INFINITY;
@@ -137,6 +139,8 @@ export class VolumeClient {
         }
         if (missing.size < items.length) wait = FIRST_RETRY_MS;
         this.#queue.unshift(...missing); // only what has not come
+        this.trouble = `${(error as Error).message} Trying again.`;
+        this.listener.filled();
         await pause(wait, signal);
         wait = Math.min(wait * 2, LAST_RETRY_MS);
       }
@@ -162,6 +166,7 @@ export class VolumeClient {
         const slot = this.#slots.get(index);
         if (slot === undefined || !missing.delete(index)) return;
         const { slope, intercept } = this.infos[index] as FrameInfo;
+        this.trouble = null;
         this.#arrived.push({ kind: "slice", slot, bytes, slope, intercept });
         this.#give();
       },
@@ -214,7 +219,12 @@ function mayPass(error: unknown): boolean {
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => resolve(), { once: true });
+    const over = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", over);
+      resolve();
+    };
+    const timer = setTimeout(over, milliseconds);
+    signal.addEventListener("abort", over);
   });
 }

@@ -40,7 +40,6 @@ export type VolumeAnswer =
       readonly width: number;
       readonly height: number;
       readonly pixels: Uint8ClampedArray<ArrayBuffer>;
-      readonly milliseconds: number;
     }
   | { readonly kind: "failed"; readonly message: string };
 
@@ -115,15 +114,13 @@ async function fill(request: VolumeRequest & { kind: "slice" }): Promise<void> {
 
 function draw({ view, plane, slab, fineness, ramp, invert }: VolumeRequest & { kind: "draw" }): void {
   if (!volume) return;
-  const began = performance.now();
   const count = plane.width * plane.height;
   if (values.length !== count) values = new Float32Array(count);
   project(volume, plane, slab, fineness, values);
   const pixels = new Uint8ClampedArray(count * 4);
   shade(values, volume.plan, ramp, invert !== volume.plan.invert, new Uint32Array(pixels.buffer));
   const { width, height } = plane;
-  const milliseconds = performance.now() - began;
-  scope.postMessage({ kind: "drawn", view, width, height, pixels, milliseconds }, [pixels.buffer]);
+  scope.postMessage({ kind: "drawn", view, width, height, pixels }, [pixels.buffer]);
 }
 
 scope.onmessage = ({ data }) => {
