@@ -10,7 +10,7 @@ DATA := $(abspath ../shared/data)
 export RADLOOP_TEST_DATA ?= $(DATA)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo serve test check format bench bench-orthanc browser ohif peers clean
+.PHONY: help setup demo serve test check format bench bench-orthanc bench-viewer browser ohif peers clean
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,9 @@ bench: setup  ## Benchmarks: a table here, JSON in bench/results
 
 bench-orthanc: setup  ## Beside Orthanc and nginx, where they are installed; PARTS="frames stow" runs some parts only
 	$(BIN)/python bench/orthanc.py $(PARTS)
+
+bench-viewer: setup browser  ## The viewer on a phone's link, beside Cornerstone3D and OHIF; PARTS="ours", RUNS=1
+	$(BIN)/python bench/viewer.py $(PARTS)
 
 clean:  ## Forget everything that was made
 	rm -rf .venv radloop/viewer/static viewer/node_modules bench/results

@@ -22,7 +22,7 @@ def written(folder: Path, contents: list[bytes]) -> list[Listed]:
     return listed
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contents=st.lists(st.binary(max_size=400), max_size=5), start=st.integers(0, 3000))
 def test_any_rest_of_a_bundle_is_the_rest_of_the_whole(tmp_path: Path, contents: list[bytes], start: int) -> None:
     files = written(tmp_path, contents)

@@ -12,7 +12,7 @@ from radloop.core.ports import Execution, ModelVersion, Records, Told
 from radloop.core.tables import INSTANCES, study_key
 from radloop.dicom.image import FrameDescription, ImageDescription
 from radloop.security.sealing import OVERHEAD_BYTES
-from radloop.store.instances import instance_of
+from radloop.store.instances import StoredInstance, instance_of
 from radloop.store.opened import FrameAddress
 
 _LOOKED_AT = 8
@@ -217,7 +217,7 @@ def frame_of(index: int, address: FrameAddress) -> dict[str, Any]:
         "lossless_bytes": full,
         "preview_bytes": preview,
         "quality": "lossy-as-received" if instance.is_lossy else "lossless",
-        "decodable": bool(instance.frames) or instance.why_kept is None,
+        "decodable": is_decodable(instance),
         "position_mm": _position(image, number),
         "orientation": _orientation(image, group),
         "spacing_mm": _spacing(image, group),
@@ -225,6 +225,13 @@ def frame_of(index: int, address: FrameAddress) -> dict[str, Any]:
         "sides": None if image.sides is None else list(image.sides),
         "palette": None if image.palette is None else dict(zip(("first", "colours"), image.palette, strict=True)),
     }
+
+
+def is_decodable(instance: StoredInstance) -> bool:
+    """Whether frames can be shown: a codec takes them, and indices of a palette have one."""
+    image = instance.image or {}
+    is_painted = image.get("photometric") == "PALETTE COLOR"
+    return (bool(instance.frames) or instance.why_kept is None) and not (is_painted and image.get("palette") is None)
 
 
 def _position(image: ImageDescription, number: int) -> list[float] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from radloop.api.shapes import frame_of, sizes_of
+from radloop.api.shapes import frame_of, is_decodable, sizes_of
 from radloop.api.stream_records import PACK, packs_of
 from radloop.core.errors import UnsupportedPixels
 from radloop.dicom.image import FrameTable
@@ -109,7 +109,7 @@ class _Kinds:
 
 def _flags(addresses: Sequence[FrameAddress], sizes: Sequence[tuple[int | None, int | None]]) -> list[int]:
     return [
-        (DECODABLE if address.instance.frames or address.instance.why_kept is None else 0)
+        (DECODABLE if is_decodable(address.instance) else 0)
         | (WITH_PREVIEW if preview is not None else 0)
         | (STORED if full is not None else 0)
         | (0 if address.instance.is_lossy else LOSSLESS)

@@ -65,7 +65,7 @@ searches = st.fixed_dictionaries(
 Sent = dict[str, Any]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=requests)
 def test_no_request_to_the_platform_api_surprises_it(
     served: tuple[Installation, TestClient], caplog: pytest.LogCaptureFixture, sent: Sent
@@ -93,7 +93,7 @@ def test_no_request_to_the_platform_api_surprises_it(
     assert MARK not in caplog.text
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=searches)
 def test_no_request_to_dicomweb_surprises_it(
     served: tuple[Installation, TestClient], caplog: pytest.LogCaptureFixture, sent: Sent

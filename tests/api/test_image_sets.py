@@ -1,5 +1,7 @@
 import io
 import zipfile
+from base64 import b64encode
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from radloop.core.images import Confidence
 from radloop.core.ports import Upload
 from radloop.dicom.parse import parse
 from tests.api.installation import OTHER, PHANTOM, Installation, TestClient, open_installation
+from tests.dicom.files import ct, written
 
 FOUND = {
     "version": 1,
@@ -36,6 +39,58 @@ def test_an_image_set_is_told_as_it_is(installation: Installation, client: TestC
     heights = [frame["position_mm"][2] for frame in told["frame_list"]]
     assert heights == sorted(heights)
     assert np.diff(heights) == pytest.approx(geometry["slice_spacing_mm"])
+
+
+def told_of(installation: Installation, client: TestClient, **attributes: Any) -> dict[str, Any]:
+    """The one frame of an image with these attributes, after folding, as the viewer is told of it."""
+    header = ct(np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) % 256, **attributes)
+    identity = installation.images.land([Upload(written(header))], by=OWNER)[0].image_set
+    client.post(f"/api/v1/image-sets/{identity}/complete")
+    installation.images.fold(identity)
+    (frame,) = client.get(f"/api/v1/image-sets/{identity}").json()["frame_list"]
+    assert isinstance(frame, dict)
+    return frame
+
+
+def test_a_frame_tells_how_it_lies_and_how_it_is_to_be_shown(installation: Installation, client: TestClient) -> None:
+    frame = told_of(installation, client, ImageOrientationPatient=[2, 0, 0, 0, 0, -2], VOILUTFunction="SIGMOID")
+    assert frame["orientation"] == [1, 0, 0, 0, 0, -1]
+    assert (frame["spacing_mm"], frame["spacing_at_detector"], frame["sides"]) == ([0.5, 0.75], False, None)
+    assert (frame["voi_function"], frame["palette"], frame["decodable"]) == ("sigmoid", None, True)
+
+
+@pytest.mark.parametrize("wrong", [[0, 0, 0, 0, 0, 0], [1, 0, 0, 1, 0, 0], [1, 0, 0, 0.7, 0.7, 0]], ids=str)
+def test_directions_that_are_no_two_directions_are_not_told(
+    installation: Installation, client: TestClient, wrong: list[float]
+) -> None:
+    assert told_of(installation, client, ImageOrientationPatient=wrong)["orientation"] is None
+
+
+def test_a_radiograph_tells_its_sides_and_that_its_millimetres_are_those_of_the_detector(
+    installation: Installation, client: TestClient
+) -> None:
+    lies = {"ImageOrientationPatient": None, "ImagePositionPatient": None, "PixelSpacing": None}
+    frame = told_of(installation, client, **lies, PatientOrientation=["L", "F"], ImagerPixelSpacing=[0.2, 0.1])
+    assert (frame["orientation"], frame["sides"]) == (None, ["L", "F"])
+    assert (frame["spacing_mm"], frame["spacing_at_detector"]) == ([0.2, 0.1], True)
+
+
+def test_colours_of_a_palette_are_told_and_have_no_preview(installation: Installation, client: TestClient) -> None:
+    tables: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour in ("Red", "Green", "Blue"):
+        tables[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 8]
+        tables[f"{colour}PaletteColorLookupTableData"] = bytes(range(256))
+    frame = told_of(installation, client, **tables)
+    greys = bytes(value for value in range(256) for _ in range(3))
+    assert frame["palette"] == {"first": 0, "colours": b64encode(greys).decode("ascii")}
+    assert (frame["preview_bytes"], frame["decodable"]) == (None, True)
+
+
+def test_indices_without_a_palette_are_not_offered_for_looking_at(
+    installation: Installation, client: TestClient
+) -> None:
+    frame = told_of(installation, client, PhotometricInterpretation="PALETTE COLOR")
+    assert (frame["palette"], frame["decodable"]) == (None, False)
 
 
 def test_a_missing_slice_is_told_with_the_frame_before_it(installation: Installation, client: TestClient) -> None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 
@@ -57,7 +57,6 @@ awkward = st.lists(
 ).map(b"".join)
 
 
-@settings(deadline=None)
 @given(bodies=st.lists(awkward | st.binary(max_size=300), max_size=5), cuts=st.lists(st.integers(0, 5000), max_size=40))
 def test_parts_come_out_as_they_went_in_whatever_pieces_they_arrive_in(bodies: list[bytes], cuts: list[int]) -> None:
     found = parsed(pieces(written(bodies), cuts))
@@ -65,7 +64,6 @@ def test_parts_come_out_as_they_went_in_whatever_pieces_they_arrive_in(bodies: l
     assert [headers["content-disposition"][-2:] for headers, _ in found] == [f"n{at}" for at in range(len(bodies))]
 
 
-@settings(deadline=None)
 @given(data=st.binary(max_size=400) | awkward, cuts=st.lists(st.integers(0, 500), max_size=10))
 def test_any_bytes_are_parts_or_invalid_input_and_nothing_else(data: bytes, cuts: list[int]) -> None:
     outcomes = []
@@ -77,7 +75,6 @@ def test_any_bytes_are_parts_or_invalid_input_and_nothing_else(data: bytes, cuts
     assert outcomes[0] == outcomes[1], "cutting the stream changed what it says"
 
 
-@settings(deadline=None)
 @given(
     body=(st.lists(awkward | st.binary(max_size=300), max_size=5).map(written)) | st.binary(max_size=400) | awkward,
     cuts=st.lists(st.integers(0, 5000), max_size=40),
@@ -103,7 +100,6 @@ def test_a_body_says_the_same_however_much_of_it_is_gathered(body: bytes, cuts: 
         assert outcome(lambda: asyncio.run(read())) == outcome(lambda: parsed([body]))
 
 
-@settings(deadline=None)
 @given(
     ends=st.tuples(awkward, awkward, awkward),
     filling=st.sampled_from([b"\r\n--", b"-", b"\0", b"\r\n--frontie", b"ab"]),

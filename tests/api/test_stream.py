@@ -501,7 +501,7 @@ def test_any_text_is_items_or_is_refused(text: str) -> None:
         assert all(each.end == 0 or each.start < each.end for each in found)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.binary(max_size=40) | st.text("0123456789p:,\n", max_size=40).map(str.encode))
 def test_any_body_is_answered(client: TestClient, body: bytes, lasting: str) -> None:
     answer = client.post(f"/stream/v1/{lasting}/frames", content=body, headers=TEXT)

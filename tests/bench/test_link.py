@@ -110,7 +110,7 @@ def test_a_small_answer_does_not_wait_behind_a_large_one() -> None:
             asked(small, 100)
             large.sendall(GREETING)
             time.sleep(0.2)
-            assert asked(small, 100) < FAST.rtt_s + 0.02
+            assert asked(small, 100) < 0.2  # the large one takes 0.4 s
 
 
 def test_a_cut_link_breaks_what_is_under_way_and_lets_nobody_in_until_it_is_mended() -> None:

@@ -108,10 +108,7 @@ def _own(header: Dataset, values: Floats) -> Window:
     if header.get("WindowCenter") is None:
         low, high = float(values.min()), float(values.max())
         return Window((low + high) / 2, max(high - low, 1e-9), "LINEAR_EXACT")
-    center, width = header.WindowCenter, header.WindowWidth
-    center, width = (
-        value[0] if isinstance(value, list) or hasattr(value, "__len__") else value for value in (center, width)
-    )
+    center, width = (np.atleast_1d(header[name].value)[0] for name in ("WindowCenter", "WindowWidth"))
     return Window(float(center), float(width), str(header.get("VOILUTFunction") or "LINEAR"))
 
 
@@ -125,7 +122,8 @@ def _rgb(stored: NDArray[Any], header: Dataset) -> Floats:
         luma, blue, red = planes[..., 0], planes[..., 1] - 2 ** (bits - 1), planes[..., 2] - 2 ** (bits - 1)
         green = (luma - 0.299 * (luma + 1.402 * red) - 0.114 * (luma + 1.772 * blue)) / 0.587
         planes = np.stack((luma + 1.402 * red, green, luma + 1.772 * blue), axis=-1)
-    return planes * (_TOP / (2**bits - 1))
+    scaled: Floats = planes * (_TOP / (2**bits - 1))
+    return scaled
 
 
 def _painted(stored: NDArray[Any], header: Dataset) -> Floats:

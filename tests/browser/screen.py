@@ -121,7 +121,7 @@ def seen(page: Page, count: int, *press: str) -> list[Picture]:
 
 def screenshot(page: Page) -> Picture:
     """What the screen shows where the canvas is, without what is written over it: uint8 (rows, columns, 3)."""
-    page.add_style_tag(content=".stage > :not(canvas) { visibility: hidden; }")
+    page.add_style_tag(content=".stage > :not(canvas) { visibility: hidden; } canvas { outline: none !important; }")
     png = page.get_by_test_id("stack-canvas").screenshot(animations="disabled")
     with Image.open(io.BytesIO(png)) as image:
         return np.asarray(image.convert("RGB"))

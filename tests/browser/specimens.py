@@ -18,7 +18,7 @@ from pydicom.uid import generate_uid
 from tests.browser.reference import Window
 from tests.dicom.files import EXPLICIT_LE, RLE, ct, written
 
-ROWS, COLUMNS = 64, 72
+ROWS, COLUMNS = 66, 72  # divisible by the device pixels of phones
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 JPEG_2000_LOSSLESS, JPEG_2000 = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
@@ -191,8 +191,8 @@ def colour_cases() -> list[Case]:
     """Uncompressed colour of every kind, and the kinds that only a codec makes."""
     smooth = _smooth()
     noise = np.random.default_rng(3).integers(0, 256, smooth.shape, dtype=np.uint8)
-    rct = imagecodecs.jpeg2k_encode(smooth, codecformat="J2K", reversible=True, mct=True)
-    ict = imagecodecs.jpeg2k_encode(smooth, level=45, codecformat="J2K", reversible=False, mct=True)
+    rct = bytes(imagecodecs.jpeg2k_encode(smooth, codecformat="J2K", reversible=True, mct=True))
+    ict = bytes(imagecodecs.jpeg2k_encode(smooth, level=45, codecformat="J2K", reversible=False, mct=True))
     return [
         _coloured("RGB", noise, "RGB"),
         _coloured("RGB, planes apart", noise, "RGB", planar=1),
@@ -230,7 +230,8 @@ def _smooth() -> NDArray[np.uint8]:
     for place, colour in enumerate(((250, 5, 5), (5, 250, 5), (5, 5, 250), (255, 255, 255))):
         top, left = 8 + 24 * (place // 2), 8 + 24 * (place % 2)
         planes[top : top + 16, left : left + 16] = colour
-    return np.clip(planes, 0, 255).astype(np.uint8)
+    smooth: NDArray[np.uint8] = np.clip(planes, 0, 255).astype(np.uint8)
+    return smooth
 
 
 def _coloured(name: str, pixels: NDArray[Any], photometric: str, *, planar: int = 0) -> Case:

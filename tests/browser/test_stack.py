@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.test_web import previews_only
 from tests.dicom.files import ct, written
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -229,7 +230,12 @@ def window_of(page: Page) -> str:
 
 
 def marks(page: Page) -> list[str]:
-    return page.locator(".marks text").all_inner_texts()
+    """What is written beside the measurements of the slice in view."""
+    page.wait_for_timeout(100)  # they are drawn with the next frame of the screen
+    texts = "nodes => nodes.map((node) => [...node.children].map((line) => line.textContent).join('\\n'))"
+    found = page.locator(".marks text").evaluate_all(texts)
+    assert isinstance(found, list)
+    return found
 
 
 # --- fingers ---------------------------------------------------------------------------------------------------------
@@ -676,7 +682,7 @@ def test_a_finger_scrolls_over_a_measurement_until_it_was_tapped(phone: Page, se
 
 def test_nothing_is_measured_on_a_preview(page: Page, server: str, shelf: Shelf) -> None:
     show(page, server, shelf.chest)
-    page.route(re.compile(r"/stream/v1/.*/frames"), lambda route: None)
+    page.route(re.compile(r"/stream/v1/.*/frames"), previews_only)
     page.reload()
     page.wait_for_selector('body[data-quality="preview"]')
     page.get_by_test_id("tool-invert").wait_for(state="attached")

@@ -1,7 +1,6 @@
 """The viewer over `/stream/v1`: few requests, every byte once, and a link that is gone for some seconds."""
 
 import contextlib
-import json
 import socket
 import subprocess
 import sys
@@ -142,15 +141,15 @@ class Asked:
 
     @property
     def batches(self) -> int:
-        return sum(path.endswith("/frames") for path in self.paths)
+        return sum("/stream/" in f"/{path}" and path.endswith("/frames") for path in self.paths)
 
     def _begun(self, request: Request) -> None:
         self.paths.append(request.url.split("/", 3)[3].partition("?")[0])
-        if request.url.endswith("/frames"):
+        if "/frames?" in request.url:
             self.items += (request.post_data or "").split(",")
 
     def _failed(self, request: Request) -> None:
-        if request.url.endswith("/frames"):
+        if "/frames?" in request.url:
             self.cut.append((request.post_data or "").split(","))
 
 
@@ -262,6 +261,27 @@ def repeated(items: list[str], sizes: dict[str, int]) -> set[str]:
     return again
 
 
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [("Worker", "has no workers"), ("WebAssembly", "cannot run the image decoder")],
+)
+def test_a_browser_that_lacks_something_is_told_so_in_a_sentence(
+    page: Page, series: Series, missing: str, words: str
+) -> None:
+    page.add_init_script(f"delete window.{missing}")
+    open_series(page, series.port, series)
+    told = page.get_by_role("alert")
+    told.wait_for()
+    assert words in told.inner_text()
+    assert words in page.locator(".notice").inner_text()
+
+
+def test_one_worker_decodes_where_the_address_asks_for_one(page: Page, series: Series) -> None:
+    page.goto(f"http://127.0.0.1:{series.port}/app/?workers=1#/view/{series.id}")
+    page.wait_for_selector('body[data-quality="lossless"]')
+    assert len(page.workers) == 1
+
+
 def test_the_script_of_the_decoder_and_its_wasm_are_preloaded(page: Page, series: Series) -> None:
     asked = Asked(page)
     open_series(page, series.port, series)
@@ -278,4 +298,3 @@ def test_the_script_of_the_decoder_and_its_wasm_are_preloaded(page: Page, series
     plain = httpx.get(f"http://127.0.0.1:{series.port}/{wasm[0]}", headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers
     assert plain.content == answer.content
-    assert json.dumps(links)

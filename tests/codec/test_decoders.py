@@ -45,7 +45,7 @@ def read(raw: bytes, syntax: str, frame: NDArray[Any], **changes: Any) -> NDArra
 
 
 @pytest.mark.parametrize("syntax", [LOSSLESS, LS, J2K, HTJ2K])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(frame=arrays(np.uint16, array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=30)))
 def test_lossless_codecs_give_back_what_went_in(syntax: str, frame: NDArray[np.uint16]) -> None:
     found = read(encoded(frame, syntax), syntax, frame)
@@ -168,7 +168,7 @@ def test_a_codestream_inside_a_jp2_file_is_found() -> None:
 
 @quiet_openjph
 @pytest.mark.parametrize("syntax", [JPEG, LOSSLESS, LS, J2K, HTJ2K])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     edits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=5),
     keep=st.floats(0, 1),

@@ -53,7 +53,7 @@ def chest(dtype: str = "int16", size: int = 512) -> NDArray[Any]:
 # Lossless
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     frame=st.sampled_from(DTYPES).flatmap(
         lambda dtype: arrays(
@@ -201,7 +201,7 @@ def test_a_codestream_cut_anywhere_is_corrupt(dtype: str) -> None:
 
 
 @quiet_openjph
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     edits=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=6),
     data=st.binary(max_size=60),
@@ -269,7 +269,7 @@ def test_a_preview_of_few_grey_values_is_finer() -> None:
     assert np.abs(found.astype(int) - frame).mean() < 4, "64 grey values of 16 bits still are told apart"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     frame=st.sampled_from(DTYPES).flatmap(
         lambda dtype: arrays(

@@ -20,7 +20,7 @@ def picture(frame: NDArray[Any], **options: Any) -> NDArray[np.uint8]:
     return found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     frame=st.sampled_from(["uint8", "int16", "uint16"]).flatmap(
         lambda dtype: arrays(dtype, array_shapes(min_dims=2, max_dims=2, max_side=60))

@@ -12,7 +12,7 @@ from radloop.core.errors import Corrupt
 TYPES = ("uint8", "int8", "uint16", "int16")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     kind=st.sampled_from(TYPES),
     rows=st.integers(2, 150),

@@ -205,7 +205,7 @@ def test_a_pointer_to_nothing_is_not_found(path: str) -> None:
         bulk_value(written(nested_bulk()), path)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.sampled_from([*SEEDS, written(rich()), written(rich(), IMPLICIT_LE)]), edits=EDITS)
 def test_no_bytes_whatever_raise_anything_but_invalid_input(seed: bytes, edits: list[tuple[float, bytes, int]]) -> None:
     data = seed

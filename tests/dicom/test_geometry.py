@@ -113,7 +113,7 @@ def turned(yaw: float, pitch: float, roll: float) -> tuple[Position, Position, P
     return row, column, normal
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     angles=st.tuples(*[st.floats(-3.1, 3.1)] * 3),
     corner=st.tuples(*[st.floats(-500, 500)] * 3),
@@ -263,7 +263,7 @@ def test_plain_values_hold_everything() -> None:
 NUMBERS = st.one_of(st.floats(), st.floats(-5, 5), st.sampled_from([0.0, 1.0, -1.0]))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.lists(
         st.builds(

@@ -1,6 +1,7 @@
 """What `parse` reads, what it refuses, and that it never falls over."""
 
 import zlib
+from base64 import b64encode
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,51 @@ def test_the_same_instance_reads_the_same_in_every_uncompressed_syntax(syntax: s
     assert (image.position_mm, image.orientation) == ((-1.5, 2.0, 30.0), (1, 0, 0, 0, 1, 0))
     assert (image.spacing_mm, image.slice_thickness_mm) == ((0.5, 0.75), 2.0)
     assert (image.slope, image.intercept, image.window_center, image.window_width) == (1, -1024, 40, 400)
+    assert (image.voi_function, image.sides, image.palette) == ("linear", None, None)
     assert not instance.lossy
     assert instance.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("written_as", "read_as"),
+    [("SIGMOID", "sigmoid"), ("LINEAR_EXACT", "linear-exact"), ("LINEAR", "linear"), ("CUBIC", "linear")],
+)
+def test_the_function_of_a_window_is_read(written_as: str, read_as: str) -> None:
+    assert image_of(parse(written(ct(VOILUTFunction=written_as)))).voi_function == read_as
+
+
+@pytest.mark.parametrize(
+    ("told", "sides"),
+    [
+        (["L", "F"], ("L", "F")),
+        (["LA", "FR"], ("LA", "FR")),
+        (["L", "R"], None),
+        (["A", "PH"], None),
+        (["LR", "F"], None),
+        (["LL", "F"], None),
+        (["X", "F"], None),
+        (["L", "F", "A"], None),
+        (["L"], None),
+        ([""], None),
+    ],
+    ids=str,
+)
+def test_the_sides_of_a_radiograph_are_read_where_they_make_sense(
+    told: list[str], sides: tuple[str, str] | None
+) -> None:
+    assert image_of(parse(written(ct(PatientOrientation=told)))).sides == sides
+
+
+def test_a_palette_is_read_with_the_image_and_a_wrong_one_is_none() -> None:
+    indices = np.array([[10, 11], [11, 10]], np.uint8)
+    header = ct(indices, PhotometricInterpretation="PALETTE COLOR")
+    assert image_of(parse(written(header))).palette is None
+    for number, name in enumerate(("Red", "Green", "Blue"), start=1):
+        header.add_new(f"{name}PaletteColorLookupTableDescriptor", "US", [2, 10, 8])
+        header.add_new(f"{name}PaletteColorLookupTableData", "OW", bytes([number, 100 + number]))
+    assert image_of(parse(written(header))).palette == (10, b64encode(bytes([1, 2, 3, 101, 102, 103])).decode())
+    header.RedPaletteColorLookupTableDescriptor = [4000, 10, 8]
+    assert image_of(parse(written(header))).palette is None
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT_LE, EXPLICIT_LE])
@@ -516,7 +560,7 @@ EDITS = st.lists(
 )
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1500, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.sampled_from(SEEDS), edits=EDITS, keep=st.floats(0, 1))
 def test_no_bytes_whatever_raise_anything_but_invalid_input(
     seed: bytes, edits: list[tuple[float, bytes, int]], keep: float

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
@@ -63,7 +63,6 @@ def test_uncompressed_pixels_come_back_in_their_own_type(dtype: str, syntax: str
     assert frame_bytes(data, parse(data), 0) == pixels.tobytes()
 
 
-@settings(deadline=None)
 @given(
     pixels=st.sampled_from(["uint8", "int16"]).flatmap(
         lambda dtype: arrays(dtype, array_shapes(min_dims=3, max_dims=3, max_side=7))
@@ -105,7 +104,6 @@ def test_bits_of_a_frame_need_not_begin_at_a_byte() -> None:
         np.testing.assert_array_equal(pixels_of(data, index), pixels[index])
 
 
-@settings(deadline=None)
 @given(values=arrays(np.int16, (4, 6), elements=st.integers(-2048, 2047)), rubbish=st.integers(0, 15))
 def test_the_sign_spreads_over_bits_that_are_not_stored(values: NDArray[np.int16], rubbish: int) -> None:
     stored = (values.view(np.uint16) & 0x0FFF) | (rubbish << 12)

@@ -88,7 +88,7 @@ def test_entries_are_found_by_who_what_and_on_what(audit: SqliteAudit) -> None:
     assert [each.seq for each in audit.entries(before=3, limit=1)] == [2]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     at=st.integers(1, 10),
     change=st.sampled_from(

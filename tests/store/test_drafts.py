@@ -50,7 +50,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     opened.database.close()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=8),
     spans=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), max_size=6),
@@ -70,7 +70,7 @@ def test_what_was_sent_in_any_pieces_is_read_from_any_place(
         assert source.read(start, end) == whole[start:end]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.sampled_from(["first", "second", "crash", "stale"]), max_size=12))
 def test_of_two_that_send_one_wins_and_the_bytes_are_always_a_beginning(desk: Desk, steps: list[str]) -> None:
     whole = bytes(range(100))

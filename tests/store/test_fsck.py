@@ -75,7 +75,7 @@ def test_what_is_whole_is_clean(mixed: House, deep: bool) -> None:
     assert report.bytes == sum(int(row.document["stored_bytes"]) for row in mixed.records.find(IMAGE_SETS))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.floats(0, 1, exclude_max=True), which=st.integers(0, 1000), mask=st.integers(1, 255))
 def test_a_byte_changed_anywhere_in_any_pack_is_found_and_never_served(
     mixed: House, where: float, which: int, mask: int

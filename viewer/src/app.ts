@@ -2,6 +2,7 @@
  * The app: one page at a time, chosen by the hash of the address, which names an image set and never a patient.
  */
 import "./style.css";
+import { device } from "./device.js";
 import { button, el, setAttribute, setText } from "./dom.js";
 import { loads, watchTasks } from "./loads.js";
 import { loadPending, pendingNow, pendingOf, whenPending } from "./pending.js";
@@ -18,7 +19,12 @@ import { showWorklist } from "./worklist.js";
 
 const links = PAGES.map(({ href, label }) => el("a", { href }, label));
 const main = el("main", {});
-const notice = el("p", { class: "notice" }, "Not a medical device. Not for primary diagnosis.");
+const notice = el(
+  "p",
+  { class: "notice" },
+  "Not a medical device. Not for primary diagnosis.",
+  device().warning && el("strong", { class: "device-warning", role: "status" }, ` ${device().warning}`),
+);
 const leave = button(
   "Sign out",
   { class: "signout", "data-testid": "signout", hidden: true },
@@ -195,6 +201,10 @@ function show(wanted: Route): void {
 }
 
 function open(route: Route, signal: AbortSignal): void {
+  if ("id" in route && !device().canShow) {
+    complain("This device cannot show images", device().warning ?? "");
+    return;
+  }
   switch (route.name) {
     case "worklist":
       document.title = "Worklist – radloop";

@@ -88,6 +88,7 @@ export class Decoder {
       }
     }
     for (let depth = 0; depth < TASKS_A_SEAT; depth++) {
+      if (this.#seats.some(({ tasks }) => tasks.length < depth)) return; // nobody has two while another has none
       for (const seat of this.#seats) if (seat.tasks.length === depth) this.#give(seat);
     }
   }
@@ -106,7 +107,7 @@ export class Decoder {
   }
 
   #seat(): Seat {
-    const seat = { tasks: [], isReady: false, isProven: false, wasmBytes: 0 } as unknown as Seat;
+    const seat = { tasks: [], wasmBytes: 0 } as unknown as Seat;
     this.#hire(seat);
     return seat;
   }
@@ -117,6 +118,7 @@ export class Decoder {
     worker.onerror = () => this.#died(seat);
     seat.worker = worker;
     seat.isReady = false;
+    seat.isProven = false;
     void this.#start(seat, worker);
   }
 

@@ -98,6 +98,7 @@ export class Frames implements Shelf, Client {
   readonly #retries = new Set<ReturnType<typeof setTimeout>>();
   readonly #leaving = new AbortController();
   readonly #forgetHeap: () => void;
+  readonly #missing: Record<Layer, number>;
   #held = 0;
   #isLinked = true;
   #toldAt = 0;
@@ -119,6 +120,9 @@ export class Frames implements Shelf, Client {
       preview: infos.map((info) => (info.preview_bytes !== null && info.decodable ? "missing" : "barred")),
       full: infos.map((info) => (info.decodable ? "missing" : "barred")),
     };
+    const missing = (layer: Layer): number =>
+      this.#holdings[layer].filter((holding) => holding === "missing").length;
+    this.#missing = { preview: missing("preview"), full: missing("full") };
     this.#compressed = {
       preview: new ByteLru(budgets.previews, (index) => this.#set(index, "preview", "missing")),
       full: new ByteLru(budgets.full, (index) => this.#set(index, "full", "missing")),
@@ -154,6 +158,11 @@ export class Frames implements Shelf, Client {
 
   holding(index: number, layer: Layer): Holding {
     return this.#holdings[layer][index] ?? "barred";
+  }
+
+  /** See `Shelf.lacks`. */
+  lacks(layer: Layer): boolean {
+    return this.#missing[layer] > 0;
   }
 
   /** See `Shelf.rest`. */
@@ -339,6 +348,7 @@ export class Frames implements Shelf, Client {
 
   #set(index: number, layer: Layer, holding: Holding): void {
     const before = this.#isHeld(index);
+    this.#missing[layer] += Number(holding === "missing") - Number(this.holding(index, layer) === "missing");
     this.#holdings[layer][index] = holding;
     this.#held += Number(this.#isHeld(index)) - Number(before);
   }

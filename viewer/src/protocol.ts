@@ -480,10 +480,20 @@ export function askForIndex(id: string, signal: AbortSignal): Promise<Response> 
   return ask(`/${encodeURIComponent(id)}/index`, { signal, cache: "no-store" }, STREAM);
 }
 
-/** Parts of frames as a list of `frame:from:to`, to be read while they arrive. */
-export function askForFrames(id: string, list: string, signal: AbortSignal): Promise<Response> {
+/**
+ * Parts of frames as a list of `frame:from:to`, to be read while they arrive.
+ *
+ * @param version The image set's: a late slice would move the others to other places.
+ */
+export function askForFrames(
+  id: string,
+  list: string,
+  version: number,
+  signal: AbortSignal,
+): Promise<Response> {
+  const path = `/${encodeURIComponent(id)}/frames?v=${version}`;
   const headers = { "Content-Type": "text/plain" };
-  return ask(`/${encodeURIComponent(id)}/frames`, { method: "POST", signal, headers, body: list }, STREAM);
+  return ask(path, { method: "POST", signal, headers, body: list }, STREAM);
 }
 
 export function thumbnailUrl(id: string): string {

@@ -47,6 +47,8 @@ export interface Shelf {
   /** How many frames to either side of the reader may be held at once. */
   readonly reach: Readonly<Record<Layer, number>>;
   holding(index: number, layer: Layer): Holding;
+  /** Whether any frame at all is missing in this layer. */
+  lacks(layer: Layer): boolean;
   rest(index: number, layer: Layer): Rest;
 }
 
@@ -85,7 +87,7 @@ export function* wishes(reader: Reader, shelf: Shelf, motion: Motion = STILL): G
     if ((resting || only) && missing(current, "full")) yield { index: current, layer: "full", isIdle: false };
   }
   if (lead !== current && missing(lead, "preview")) yield { index: lead, layer: "preview", isIdle: false };
-  for (const index of shelf.hasPreviews ? onGrids(reader, shelf) : []) {
+  for (const index of shelf.lacks("preview") ? onGrids(reader, shelf) : []) {
     const isAsked = index === lead ? lead !== current || !isBetterHere : index === current && !isBetterHere;
     if (!isAsked && missing(index, "preview")) yield { index, layer: "preview", isIdle: false };
   }

@@ -305,13 +305,45 @@ export async function openSeries(id: string, signal: AbortSignal): Promise<Serie
 
 async function open(id: string, signal: AbortSignal): Promise<Series> {
   const response = await askForIndex(id, signal);
-  const source = new Stream((list, stop) => askForFrames(id, list, stop));
+  let version = 0;
+  let set: ImageSet | null = null;
+  let renewing: Promise<number> | null = null;
+  const post: Post = async (list, stop) => {
+    try {
+      return await askForFrames(id, list, version, stop);
+    } catch (error) {
+      if (!(error instanceof ApiError && error.kind === "conflict")) throw error;
+      if (!set) throw new ApiError("failed", error.code, error.message); // asked again when the index has come
+      renewing ??= versionNow(id, set).finally(() => {
+        renewing = null;
+      });
+      version = await renewing;
+      return askForFrames(id, list, version, stop);
+    }
+  };
+  const source = new Stream(post);
   const bytes = await readAll(response, (start) => {
-    const { count } = readHead(start);
-    if (count === 0) return;
-    source.askEarly([{ index: startOf(count), layer: "preview", from: 0, to: 0 }], signal);
+    const head = readHead(start);
+    version = head.version;
+    if (head.count === 0) return;
+    source.askEarly([{ index: startOf(head.count), layer: "preview", from: 0, to: 0 }], signal);
   });
-  return { set: readIndex(bytes).set, source };
+  set = readIndex(bytes).set;
+  return { set, source };
+}
+
+/**
+ * The present version of a series that has changed since it was opened, by a finding, say.
+ *
+ * @throws ApiError where its slices are no longer those of `before`.
+ */
+async function versionNow(id: string, before: ImageSet): Promise<number> {
+  const response = await askForIndex(id, new AbortController().signal);
+  const { set, version } = readIndex(await readAll(response, () => {}));
+  const places = ({ frame_list }: ImageSet): string =>
+    JSON.stringify(frame_list.map((info) => info.position_mm));
+  if (places(set) === places(before)) return version;
+  throw new ApiError("conflict", "series-changed", "The slices of this series have changed. Open it again.");
 }
 
 /** The whole body; `onHead` is told its start as soon as there are 32 bytes. */

@@ -308,6 +308,34 @@ describe("a fault", () => {
     expect(frames.trouble(1)).toBe("no");
   });
 
+  it("of a preview, asked for before it was known that there is none, does not lose the full frame", async () => {
+    let refuse: () => void = () => {};
+    const source = Object.assign(new TestSource(), {
+      takeEarly: () => {
+        const item: Item = { index: 0, layer: "preview", from: 0, to: 0 };
+        const into = async (answers: Answers): Promise<void> => {
+          await new Promise<void>((resolve) => {
+            refuse = resolve;
+          });
+          answers.refused(item, new ApiError("refused", "not-found", "no preview"));
+        };
+        return { items: [item], into };
+      },
+    });
+    const asked = source.ask.bind(source);
+    source.ask = async (...wanted) => {
+      refuse(); // while the full frame is under way
+      await settle();
+      return asked(...wanted);
+    };
+    const frames = framesOf(infosOf(1, null), source);
+    frames.look({ current: 0, direction: 1, resting: true });
+    await settle();
+    await settle();
+    await settle();
+    expect(frames.best(0)).toMatchObject({ index: 0, layer: "full" });
+  });
+
   it("that ends everything is told, and nothing more is asked", async () => {
     let requests = 0;
     const source: Source = {

@@ -35,6 +35,12 @@ class TestShelf implements Shelf {
     return this.held.get(`${layer} ${index}`) ?? "missing";
   }
 
+  lacks(layer: Layer): boolean {
+    for (let index = 0; index < this.count; index++)
+      if (this.holding(index, layer) === "missing") return true;
+    return false;
+  }
+
   rest(index: number, layer: Layer): Rest {
     const size = layer === "preview" ? PREVIEW : this.fullBytes;
     const from = layer === "preview" ? 0 : (this.begun.get(index) ?? 0);

@@ -249,7 +249,7 @@ describe("opening a series", () => {
     const { asked, finish } = serve();
     const opening = openSeries("abc", new AbortController().signal);
     await vi.waitFor(() => expect(asked).toHaveLength(2));
-    expect(asked).toEqual(["GET /stream/v1/abc/index", "POST /stream/v1/abc/frames p4:0:0"]);
+    expect(asked).toEqual(["GET /stream/v1/abc/index", "POST /stream/v1/abc/frames?v=7 p4:0:0"]);
     finish();
     const { set, source } = await opening;
     expect(set.frame_list).toHaveLength(9);
@@ -267,6 +267,45 @@ describe("opening a series", () => {
     expect(asked.filter((line) => line.startsWith("GET"))).toHaveLength(1);
     void openSeries("abc", new AbortController().signal);
     await vi.waitFor(() => expect(asked.filter((line) => line.startsWith("GET"))).toHaveLength(2));
+  });
+
+  /** A server whose series has become another version, with so many frames, since it was opened. */
+  function serveChanged(countNow: number): string[] {
+    const asked: string[] = [];
+    const now = indexOf(
+      Array.from({ length: countNow }, () => ({ kind: 0, full: 900, preview: 60, ends: [] })),
+    );
+    new DataView(now.buffer).setUint32(12, 8, true);
+    let opened = false;
+    vi.stubGlobal("fetch", async (url: string) => {
+      asked.push(url);
+      if (url.endsWith("/index")) {
+        const answer = responseOf([opened ? now : bytes]);
+        opened = true;
+        return answer;
+      }
+      if (url.endsWith("v=7")) return new Response("{}", { status: 409 });
+      return responseOf([recordOf(preview(1), [1])]);
+    });
+    return asked;
+  }
+
+  it("goes on under the next version where its slices are the same", async () => {
+    const asked = serveChanged(9);
+    const { source } = await openSeries("abc", new AbortController().signal);
+    const heard = new Heard();
+    await source.ask([preview(1)], heard, new AbortController().signal);
+    expect(heard.records).toHaveLength(1);
+    expect(asked.at(-1)).toBe("/stream/v1/abc/frames?v=8");
+    await source.ask([preview(1)], heard, new AbortController().signal);
+    expect(asked.filter((url) => url.endsWith("/index"))).toHaveLength(2);
+  });
+
+  it("says so where a late slice has moved the others", async () => {
+    serveChanged(10);
+    const { source } = await openSeries("abc", new AbortController().signal);
+    const asking = source.ask([preview(1)], new Heard(), new AbortController().signal);
+    await expect(asking).rejects.toMatchObject({ kind: "conflict", code: "series-changed" });
   });
 
   it("tells why it cannot be opened", async () => {

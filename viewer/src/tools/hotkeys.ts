@@ -50,6 +50,17 @@ export interface HotkeyGroup {
 
 const key = (action: Action, label: string, ...keys: string[]): Hotkey => ({ keys, action, label });
 
+/** Of CT; other images have their first and second window there: as stored, full range. */
+const PRESETS = [
+  "soft tissue, or as stored",
+  "lung, or full range",
+  "liver",
+  "bone",
+  "brain",
+  "as stored",
+  "full range",
+];
+
 export const HOTKEYS: readonly HotkeyGroup[] = [
   {
     title: "Move",
@@ -81,7 +92,7 @@ export const HOTKEYS: readonly HotkeyGroup[] = [
       key("flip-vertical", "Flip top and bottom", "v"),
       key("overlays", "Show or hide what is written", "o"),
       key("window-mode", "Drag sets the window, or scrolls", "w"),
-      ...[1, 2, 3, 4, 5, 6, 7].map((place) => key(`preset-${place}`, `Window ${place}`, String(place))),
+      ...PRESETS.map((name, at) => key(`preset-${at + 1}`, `Window: ${name}`, String(at + 1))),
     ],
   },
   {

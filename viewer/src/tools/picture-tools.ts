@@ -74,6 +74,7 @@ export class ViewTools {
     });
     this.#fps.addEventListener("input", () => this.#setRate(this.#fps.valueAsNumber));
     this.#setRate(this.#cine.fps);
+    this.#tell();
     const film = el("div", { class: "film", hidden: pane.count < 2 }, this.#play, this.#fps, this.#rate);
     this.content = el(
       "div",

@@ -1,0 +1,196 @@
+# ruff: noqa: INP001, S603, T201 — a program that is run by itself; its commands are ours, and it tells what it made
+"""Pictures of every screen for the documentation: phantoms alone, on a phone and on a desktop.
+
+    make setup && .venv/bin/python tools/pictures.py docs/pictures
+
+Each becomes a PNG of 256 colours, which is some 30 KB. One of our own servers runs meanwhile, on a temporary home.
+"""
+
+import argparse
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+PHONE = {"viewport": {"width": 412, "height": 915}, "is_mobile": True, "has_touch": True}
+DESKTOP = {"viewport": {"width": 1280, "height": 800}}
+PASSWORD = "correct horse battery"  # noqa: S105 — of a home that is gone when this ends
+PEOPLE = {"anna": ["verifier"], "ada": ["admin"], "rolf": ["release-approver", "ml"], "aud": ["auditor"]}
+WAIT_MS = 20_000
+SETTLE_MS = 700
+COLOURS = 256
+
+
+def radloop(*arguments: str, stdin: str = "") -> None:
+    """One of our commands."""
+    command = [sys.executable, "-m", "radloop.cli", *arguments]
+    subprocess.run(command, input=stdin, text=True, check=True, capture_output=True)
+
+
+@contextmanager
+def served(home: Path) -> Iterator[str]:
+    """The address of a server on `home`, with phantoms, two of one patient, and people."""
+    files = home / "files"
+    radloop("phantom", "--out", str(files), "--studies", "3", "--slices", "48", "--size", "512")
+    (files / "letter.pdf").write_bytes(b"%PDF-1.4 no image")
+    at = ["--home", str(home / "home")]
+    radloop("ingest", str(files), *at)
+    for name, roles in PEOPLE.items():
+        asked = [word for role in roles for word in ("--role", role)]
+        radloop("users", "create", name, *asked, "--stdin", *at, stdin=PASSWORD + "\n")
+    command = [sys.executable, "-m", "radloop.cli", "up", "--no-dimse", "--listen", "127.0.0.1:0", *at]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        while "radloop is up" not in (process.stdout.readline() if process.stdout else ""):
+            if process.poll() is not None:
+                raise SystemExit("the server ended before it answered")
+        yield json.loads((home / "home/server.json").read_text())["url"].replace("127.0.0.1", "localhost")
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+class Camera:
+    """Takes pictures of one person's pages."""
+
+    def __init__(self, browser: Browser, url: str, out: Path, kind: str) -> None:
+        self.url = url
+        self._out = out
+        self._kind = kind
+        options = PHONE if kind == "phone" else DESKTOP
+        self._context: BrowserContext = browser.new_context(
+            ignore_https_errors=True, reduced_motion="reduce", **options
+        )
+        self.page: Page = self._context.new_page()
+        self.page.set_default_timeout(WAIT_MS)
+
+    def sign_in(self, name: str) -> None:
+        """Come as this person."""
+        self.page.get_by_label("Name").fill(name)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.get_by_test_id("who").wait_for(state="attached")
+
+    def visit(self, place: str) -> None:
+        """Another page of the app."""
+        self.page.goto(f"{self.url}/app/#/{place}")
+        self.page.wait_for_timeout(SETTLE_MS)
+
+    def take(self, name: str) -> None:
+        """What is to be seen, as `name-phone.png` or `name-desktop.png`."""
+        self.page.wait_for_timeout(SETTLE_MS)
+        with Image.open(io.BytesIO(self.page.screenshot())) as shot:
+            few = shot.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        path = self._out / f"{name}-{self._kind}.png"
+        few.save(path, optimize=True)
+        print(f"{path}  {path.stat().st_size // 1024} KB")
+
+    def try_to(self, name: str, act: Callable[[Page], object]) -> None:
+        """Do something and take a picture; a screen that cannot be reached is told of and does not end the others."""
+        try:
+            act(self.page)
+        except Exception as error:  # noqa: BLE001 — whatever a page did wrong is told of
+            print(f"{name}-{self._kind}: {str(error).splitlines()[0]}", file=sys.stderr)
+        self.take(name)
+
+    def close(self) -> None:
+        """No more pictures."""
+        self._context.close()
+
+
+def full(page: Page) -> None:
+    """Wait for the slice in view at full quality."""
+    page.wait_for_selector('body[data-quality="lossless"]')
+
+
+def open_series(page: Page) -> str:
+    """The first series of the worklist; returns its image set."""
+    row = page.get_by_test_id("worklist-row").first
+    identity = row.get_attribute("data-id") or ""
+    row.click()
+    full(page)
+    return identity
+
+
+def measure(page: Page) -> None:
+    """A length and a region, drawn with the mouse."""
+    box = page.get_by_test_id("stack-canvas").bounding_box() or {"x": 0, "y": 0, "width": 0, "height": 0}
+
+    def at(across: float, down: float) -> tuple[float, float]:
+        side = min(box["width"], box["height"])
+        return box["x"] + box["width"] / 2 + across * side, box["y"] + box["height"] / 2 + down * side
+
+    for key, start, end in (("d", (-0.3, 0.05), (0.3, 0.05)), ("e", (-0.2, -0.12), (-0.06, 0.0))):
+        page.keyboard.press(key)
+        page.mouse.move(*at(*start))
+        page.mouse.down()
+        page.mouse.move(*at(*end), steps=3)
+        page.mouse.up()
+        page.keyboard.press("Escape")
+
+
+def reading(camera: Camera) -> None:
+    """The pages of who reads."""
+    page = camera.page
+    camera.visit("")
+    camera.take("sign-in")
+    camera.sign_in("anna")
+    page.get_by_test_id("worklist-row").first.wait_for()
+    camera.take("worklist")
+    identity = open_series(page)
+    camera.take("stack")
+    camera.try_to("verify", lambda at: at.get_by_test_id("verify-open").click())
+    camera.visit("")
+    camera.visit(f"view/{identity}")
+    full(page)
+    camera.try_to("measuring", measure)
+    camera.try_to("help", lambda at: at.keyboard.press("?"))
+    camera.visit("")
+    camera.try_to("mpr", lambda at: (camera.visit(f"mpr/{identity}"), at.wait_for_timeout(4000)))
+    camera.try_to("mip", lambda at: (at.get_by_text("MIP", exact=True).first.click(), at.wait_for_timeout(2500)))
+    camera.try_to("compare", lambda at: (camera.visit(f"compare/{identity}"), at.wait_for_timeout(2500)))
+
+
+def working(browser: Browser, url: str, out: Path, kind: str) -> None:
+    """The pages of everybody else."""
+    for name, places in {"ada": ("admin", "upload"), "rolf": ("models", "loop"), "aud": ("audit",)}.items():
+        camera = Camera(browser, url, out, kind)
+        camera.visit("")
+        camera.sign_in(name)
+        for place in places:
+            camera.visit(place)
+            camera.take(place)
+        camera.close()
+
+
+def main() -> None:
+    """Take all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder for the pictures")
+    parser.add_argument("--kind", choices=("phone", "desktop"), action="append", help="only these")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise SystemExit("Debian's Chromium is not installed (apt-get install chromium)")
+    with tempfile.TemporaryDirectory() as home, served(Path(home)) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        for kind in options.kind or ("phone", "desktop"):
+            camera = Camera(browser, url, options.out, kind)
+            reading(camera)
+            camera.close()
+            working(browser, url, options.out, kind)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
