@@ -118,7 +118,7 @@ class _Lane:
             if free_at > now:
                 await asyncio.sleep(free_at - now)
             self.bytes += len(piece)
-            flow.under_way.put_nowait((max(free_at, flow.opens_at) + self.shape.rtt_s / 2, piece))
+            flow.under_way.put_nowait((max(free_at, now, flow.opens_at) + self.shape.rtt_s / 2, piece))
 
     async def take_in(self, flow: _Flow) -> None:
         """What the sender of `flow` has to say, as long as there is room before the link."""

@@ -91,7 +91,7 @@ export class StackTools {
 
   /** On a phone the sheet would lie over what is to be measured. */
   #uncover(): void {
-    if (matchMedia("(max-width: 799px)").matches) this.#toolbar.close();
+    if (!matchMedia("(min-width: 800px) and (min-height: 521px)").matches) this.#toolbar.close();
   }
 
   #toggleMode(): void {
@@ -101,7 +101,8 @@ export class StackTools {
 
   /** With more than one series a wide screen shows them at once. */
   #seriesLoaded(count: number): void {
-    if (count > 1 && matchMedia("(min-width: 1100px)").matches) this.#seriesGroup.isOpen = true;
+    if (count > 1 && matchMedia("(min-width: 1100px) and (min-height: 521px)").matches)
+      this.#seriesGroup.isOpen = true;
   }
 }
 
