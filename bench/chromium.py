@@ -85,7 +85,7 @@ class Memory:
     """What a tab takes, in MB.
 
     Attributes:
-        script: JavaScript heaps in use, of the page and its workers, after a collection.
+        script: JavaScript heaps in use, of the page and its workers.
         buffers: ArrayBuffers and the memory of WebAssembly.
         resident: Resident set of the whole renderer process.
         workers: How many were counted.
@@ -103,34 +103,31 @@ class Memory:
 
 
 def memory(page: Page) -> Memory:
-    """Of the tab that shows `page`; other tabs should be closed."""
+    """Of the tab that shows `page`; other tabs should be closed.
+
+    No figure of a heap counts WebAssembly. That of the page is looked up there. A worker that decodes does not answer
+    such questions, so that of ours is what our viewer tells, and of another viewer's workers none.
+    """
     session = page.context.new_cdp_session(page)
-    told = [_held(send) for send in (session.send, *_workers(session))]
+    session.send("HeapProfiler.collectGarbage")
+    wasm = _wasm(session) + page.evaluate("() => window.radloopStats?.().heap?.wasm ?? 0")
+    told = [session.send("Runtime.getHeapUsage"), *(ask("Runtime.getHeapUsage") for ask in _workers(session))]
     session.detach()
-    script, buffers = (sum(each) / _MB for each in zip(*told, strict=True))
-    return Memory(script, buffers, resident_mb(), len(told) - 1)
+    script = sum(each["usedSize"] + each["embedderHeapUsedSize"] for each in told)
+    buffers = sum(each["backingStorageSize"] for each in told) + wasm
+    return Memory(script / _MB, buffers / _MB, resident_mb(), len(told) - 1)
 
 
-Send = Callable[[str, dict[str, Any]], Any]
-
-
-def _held(send: Send) -> tuple[float, float]:
-    """Bytes of the JavaScript heap, and of ArrayBuffers and WebAssembly, of a page or a worker."""
-    send("HeapProfiler.collectGarbage", {})
-    heap = send("Runtime.getHeapUsage", {})
-    return heap["usedSize"] + heap["embedderHeapUsedSize"], heap["backingStorageSize"] + _wasm(send)
-
-
-def _wasm(send: Send) -> float:
-    """Bytes of all WebAssembly memories, which no figure of the heap counts."""
-    prototype = send("Runtime.evaluate", {"expression": "WebAssembly.Memory.prototype"})["result"]["objectId"]
-    memories = send("Runtime.queryObjects", {"prototypeObjectId": prototype})["objects"]["objectId"]
+def _wasm(session: CDPSession) -> float:
+    """Bytes of all WebAssembly memories of a page."""
+    prototype = session.send("Runtime.evaluate", {"expression": "WebAssembly.Memory.prototype"})["result"]["objectId"]
+    memories = session.send("Runtime.queryObjects", {"prototypeObjectId": prototype})["objects"]["objectId"]
     total = "function () { return this.reduce((sum, each) => sum + each.buffer.byteLength, 0); }"
     asked = {"objectId": memories, "functionDeclaration": total, "returnByValue": True}
-    return float(send("Runtime.callFunctionOn", asked)["result"]["value"])
+    return float(session.send("Runtime.callFunctionOn", asked)["result"]["value"])
 
 
-def _workers(session: CDPSession) -> list[Send]:
+def _workers(session: CDPSession) -> list[Callable[[str], dict[str, Any]]]:
     """How to ask each dedicated worker of a page: their messages travel within those of the page."""
     ids: list[str] = []
     answers: dict[tuple[str, int], dict[str, Any]] = {}
@@ -145,15 +142,16 @@ def _workers(session: CDPSession) -> list[Send]:
     session.send("Target.setAutoAttach", {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": False})
     numbers = count(1)
 
-    def ask(worker: str, method: str, asked: dict[str, Any]) -> Any:
+    def ask(worker: str, method: str) -> dict[str, Any]:
         key = worker, next(numbers)
-        message = json.dumps({"id": key[1], "method": method, "params": asked})
+        message = json.dumps({"id": key[1], "method": method})
         session.send("Target.sendMessageToTarget", {"sessionId": worker, "message": message})
         until = time.monotonic() + _ANSWERED_S
         while key not in answers and time.monotonic() < until:
             session.send("Runtime.evaluate", {"expression": "0"})  # lets events come in
             time.sleep(0.01)
-        return answers.pop(key)["result"]
+        found: dict[str, Any] = answers.pop(key)["result"]
+        return found
 
     return [partial(ask, worker) for worker in ids]
 

@@ -3,7 +3,7 @@
 
     make setup && .venv/bin/python tools/pictures.py docs/pictures
 
-Each becomes a PNG of 256 colours, which is some 30 KB. One of our own servers runs meanwhile, on a temporary home.
+Each becomes a PNG of 64 colours, 10 to 120 KB. One of our own servers runs meanwhile, on a temporary home.
 """
 
 import argparse
@@ -19,6 +19,9 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from pydicom import dcmread
+
+from radloop.dicom.phantom import phantom_study
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PHONE = {"viewport": {"width": 412, "height": 915}, "is_mobile": True, "has_touch": True}
@@ -27,7 +30,9 @@ PASSWORD = "correct horse battery"  # noqa: S105 — of a home that is gone when
 PEOPLE = {"anna": ["verifier"], "ada": ["admin"], "rolf": ["release-approver", "ml"], "aud": ["auditor"]}
 WAIT_MS = 20_000
 SETTLE_MS = 700
-COLOURS = 256
+COLOURS = 64
+README = ("verify", "phone")
+"""The picture that the README opens with, viewer.png."""
 
 
 def radloop(*arguments: str, stdin: str = "") -> None:
@@ -40,7 +45,13 @@ def radloop(*arguments: str, stdin: str = "") -> None:
 def served(home: Path) -> Iterator[str]:
     """The address of a server on `home`, with phantoms, two of one patient, and people."""
     files = home / "files"
-    radloop("phantom", "--out", str(files), "--studies", "3", "--slices", "48", "--size", "512")
+    files.mkdir()
+    for number, is_consolidated, date in ((1, False, "20251104"), (2, True, "20260213"), (2, False, "20250820")):
+        study = phantom_study(number, consolidated=is_consolidated, slices=48, size=512)
+        for place, data in enumerate(study.files):
+            header = dcmread(io.BytesIO(data))
+            header.StudyDate = header.SeriesDate = date
+            header.save_as(files / f"{number}-{date}-{place}.dcm")
     (files / "letter.pdf").write_bytes(b"%PDF-1.4 no image")
     at = ["--home", str(home / "home")]
     radloop("ingest", str(files), *at)
@@ -90,7 +101,7 @@ class Camera:
         self.page.wait_for_timeout(SETTLE_MS)
         with Image.open(io.BytesIO(self.page.screenshot())) as shot:
             few = shot.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-        path = self._out / f"{name}-{self._kind}.png"
+        path = self._out / (f"{name}-{self._kind}.png" if (name, self._kind) != README else "viewer.png")
         few.save(path, optimize=True)
         print(f"{path}  {path.stat().st_size // 1024} KB")
 
@@ -114,7 +125,7 @@ def full(page: Page) -> None:
 
 def open_series(page: Page) -> str:
     """The first series of the worklist; returns its image set."""
-    row = page.get_by_test_id("worklist-row").first
+    row = page.get_by_test_id("worklist-row").filter(has_text="PHANTOM-00002").first
     identity = row.get_attribute("data-id") or ""
     row.click()
     full(page)
@@ -138,6 +149,15 @@ def measure(page: Page) -> None:
         page.keyboard.press("Escape")
 
 
+def compare(page: Page) -> None:
+    """The one earlier study, where it is asked which."""
+    page.get_by_test_id("prior").or_(page.get_by_test_id("compare")).first.wait_for()
+    if page.get_by_test_id("prior").count():
+        page.get_by_test_id("prior").first.click()
+    page.get_by_test_id("compare").wait_for()
+    page.wait_for_timeout(4 * SETTLE_MS)
+
+
 def reading(camera: Camera) -> None:
     """The pages of who reads."""
     page = camera.page
@@ -156,8 +176,8 @@ def reading(camera: Camera) -> None:
     camera.try_to("help", lambda at: at.keyboard.press("?"))
     camera.visit("")
     camera.try_to("mpr", lambda at: (camera.visit(f"mpr/{identity}"), at.wait_for_timeout(4000)))
-    camera.try_to("mip", lambda at: (at.get_by_text("MIP", exact=True).first.click(), at.wait_for_timeout(2500)))
-    camera.try_to("compare", lambda at: (camera.visit(f"compare/{identity}"), at.wait_for_timeout(2500)))
+    camera.try_to("mip", lambda at: (at.locator("select").first.select_option("mip"), at.wait_for_timeout(2500)))
+    camera.try_to("compare", lambda at: (camera.visit(f"compare/{identity}"), compare(at)))
 
 
 def working(browser: Browser, url: str, out: Path, kind: str) -> None:

@@ -33,8 +33,9 @@ const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 30_000;
 /** How often arrivals alone are told, which change no more than a count. */
 const TELL_MS = 250;
-/** Of the budget for full frames, what may lie in frames of which parts are missing. */
-const SHARE_OF_PARTS = 4;
+/** Of the budget for full frames, the share that frames of which parts are missing have at least, and at most. */
+const LEAST_FOR_PARTS = 0.25;
+const MOST_FOR_PARTS = 0.75;
 /** Decoding and drawing, added to what a frame needs on its way. */
 const DRAW_MS = 30;
 const MOST_LEAD = 60;
@@ -92,6 +93,7 @@ export class Frames implements Shelf, Client {
   readonly #holdings: Record<Layer, Holding[]>;
   readonly #compressed: Record<Layer, ByteLru<number, Uint8Array<ArrayBuffer>>>;
   readonly #parts: ByteLru<number, Parts>;
+  readonly #partOf = new WeakMap<Item, Parts>();
   readonly #decoded: ByteLru<number, Shown>;
   readonly #decoding = new Set<number>();
   readonly #trouble = new Map<number, { message: string; tries: number }>();
@@ -120,18 +122,19 @@ export class Frames implements Shelf, Client {
       preview: infos.map((info) => (info.preview_bytes !== null && info.decodable ? "missing" : "barred")),
       full: infos.map((info) => (info.decodable ? "missing" : "barred")),
     };
+    const full = budgets.full - forParts(budgets.full, infos);
     const missing = (layer: Layer): number =>
       this.#holdings[layer].filter((holding) => holding === "missing").length;
     this.#missing = { preview: missing("preview"), full: missing("full") };
     this.#compressed = {
       preview: new ByteLru(budgets.previews, (index) => this.#set(index, "preview", "missing")),
-      full: new ByteLru(budgets.full, (index) => this.#set(index, "full", "missing")),
+      full: new ByteLru(full, (index) => this.#set(index, "full", "missing")),
     };
-    this.#parts = new ByteLru(budgets.full / SHARE_OF_PARTS, (index) => this.#abandon(index));
+    this.#parts = new ByteLru(budgets.full - full, (index) => this.#abandon(index));
     this.#decoded = new ByteLru(budgets.decoded);
     this.reach = {
       preview: reachOf(budgets.previews, infos, (info) => info.preview_bytes ?? 0),
-      full: reachOf(budgets.full, infos, fullBytes),
+      full: reachOf(full, infos, fullBytes),
     };
     this.#ahead = Math.min(reachOf(budgets.decoded, infos, decodedBytes), MOST_AHEAD);
     this.#typicalFull = infos.reduce((sum, info) => sum + fullBytes(info), 0) / Math.max(infos.length, 1);
@@ -253,9 +256,14 @@ export class Frames implements Shelf, Client {
   }
 
   /** See `Client.lost`. */
-  lost({ index, layer, from, to }: Item): void {
+  lost(item: Item): void {
+    const { index, layer, from, to } = item;
     if (this.holding(index, layer) === "here") return;
-    if (layer === "full" && to > 0) this.#parts.peek(index)?.lose(from, to);
+    if (layer === "full" && to > 0) {
+      const parts = this.#partsFor(item);
+      if (!parts) return; // let go of meanwhile
+      parts.lose(from, to);
+    }
     if (this.holding(index, layer) === "coming") this.#set(index, layer, "missing");
   }
 
@@ -271,7 +279,8 @@ export class Frames implements Shelf, Client {
     this.onChange();
   }
 
-  #asked({ index, layer, to }: Item): void {
+  #asked(item: Item): void {
+    const { index, layer, to } = item;
     const size = this.infos[index]?.lossless_bytes ?? null;
     if (layer === "full" && to > 0 && size !== null) {
       let parts = this.#parts.get(index);
@@ -280,16 +289,18 @@ export class Frames implements Shelf, Client {
         this.#parts.set(index, parts, size);
       }
       parts.take(to);
+      this.#partOf.set(item, parts);
       if (parts.rest) return;
     }
     this.#set(index, layer, "coming");
   }
 
   /** The whole frame once `bytes` complete it, else null. */
-  #wholeOf({ index, layer, from, to }: Item, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | null {
+  #wholeOf(item: Item, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | null {
+    const { index, layer, from, to } = item;
     if (this.holding(index, layer) === "here") return null;
     if (layer === "preview" || to === 0) return bytes;
-    const parts = this.#parts.peek(index);
+    const parts = this.#partsFor(item);
     if (!parts) return null; // let go of meanwhile
     if (bytes.length !== to - from) {
       this.#parts.delete(index);
@@ -300,6 +311,12 @@ export class Frames implements Shelf, Client {
     if (!parts.isWhole) return null;
     this.#parts.delete(index);
     return parts.bytes;
+  }
+
+  /** The parts that an item was asked for; a frame begun anew has others, which must not take its bytes. */
+  #partsFor(item: Item): Parts | null {
+    const parts = this.#parts.peek(item.index);
+    return parts && this.#partOf.get(item) === parts ? parts : null;
   }
 
   /** Parts had to go: what is under way of them will find nobody. */
@@ -450,6 +467,12 @@ function reachOf(budget: number, infos: readonly FrameInfo[], size: (info: Frame
   }
   if (all <= budget) return infos.length;
   return Math.max(Math.min(Math.floor((budget / largest - 1) / 2), infos.length), 0);
+}
+
+/** Bytes for frames that are arriving: two fit, as one begins while the one before it ends. */
+function forParts(budget: number, infos: readonly FrameInfo[]): number {
+  const largest = infos.reduce((most, info) => Math.max(most, fullBytes(info)), 0);
+  return Math.min(Math.max(budget * LEAST_FOR_PARTS, 2 * largest), budget * MOST_FOR_PARTS);
 }
 
 function decodedBytes({ rows, columns, samples }: FrameInfo): number {

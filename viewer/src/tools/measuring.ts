@@ -96,9 +96,9 @@ export class Measuring implements Grip {
     const { pane } = this;
     if (pane.isFull()) return null;
     const trouble = pane.trouble();
-    if (trouble) return `Nothing to measure: ${trouble}`;
+    if (trouble && pane.quality() === "failed") return `Nothing to measure: ${trouble}`;
     const what = pane.quality() === "preview" ? "is a lossy preview" : "is not here yet";
-    return `Measuring waits for full quality: slice ${pane.index + 1} ${what}.`;
+    return `Measuring waits for full quality: slice ${pane.index + 1} ${what}. ${trouble ?? ""}`.trim();
   }
 
   /** What to do next, or why not, in a sentence; empty where there is nothing to say. */
