@@ -1,17 +1,17 @@
 # ruff: noqa: INP001, T201 — a program that is run by itself and tells what it found
-"""Gzip the built web page beside its files, and fail where reading takes too much: python tools/web_size.py FOLDER.
+"""Gzip the built web page beside its files, as small as it goes, and fail where reading takes too much: python tools/web_size.py FOLDER.
 
 What a reader's phone fetches before the first image is what `index.html` names: the first script, the worker's and the
 decoder. Pages opened later fetch theirs then.
 """
 
-import gzip
 import re
 import sys
 from pathlib import Path
 
+import zopfli.gzip
+
 MOST_BYTES = 150_000
-_LEVEL = 9
 _PACKED = frozenset({".css", ".html", ".js", ".svg", ".wasm"})
 _SCRIPT = frozenset({".js", ".wasm"})
 
@@ -21,7 +21,7 @@ def packed(folder: Path) -> dict[str, int]:
     sizes = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix in _PACKED:
-            data = gzip.compress(path.read_bytes(), _LEVEL, mtime=0)
+            data = zopfli.gzip.compress(path.read_bytes())
             path.with_name(f"{path.name}.gz").write_bytes(data)
             sizes[path.relative_to(folder).as_posix()] = len(data)
     return sizes

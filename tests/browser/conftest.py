@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,25 +55,32 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of `radloop up` with three studies of 24 slices in it."""
+@contextmanager
+def running(home: Path) -> Iterator[str]:
+    """The address of `radloop up` on an empty home, without sign-in and TLS."""
     assert (STATIC / "index.html").exists(), "the web page is not built: make setup"
-    home: Path = tmp_path_factory.mktemp("home")
     command = [sys.executable, "-m", "radloop.cli", "up", "--open", "--no-tls", "--no-dimse", "--listen", "127.0.0.1:0"]
     process = subprocess.Popen([*command, "--home", str(home)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     line = process.stdout.readline()
     assert "radloop is up" in line
-    url = line.split()[3].removesuffix("/app/")
-    for number in (1, 2, 3):
-        study = phantom_study(number, consolidated=number == 2, slices=24, size=256)
-        files = [("files", (f"{place}.dcm", data)) for place, data in enumerate(study.files)]
-        httpx.post(f"{url}/api/v1/uploads?complete=1", files=files, timeout=60).raise_for_status()
-    yield url
-    process.terminate()
-    process.wait(timeout=20)
-    process.stdout.close()
+    try:
+        yield line.split()[3].removesuffix("/app/")
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server with three studies of 24 slices in it."""
+    with running(tmp_path_factory.mktemp("home")) as url:
+        for number in (1, 2, 3):
+            study = phantom_study(number, consolidated=number == 2, slices=24, size=256)
+            files = [("files", (f"{place}.dcm", data)) for place, data in enumerate(study.files)]
+            httpx.post(f"{url}/api/v1/uploads?complete=1", files=files, timeout=60).raise_for_status()
+        yield url
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.conftest import running
 from tests.browser.test_web import previews_only
 from tests.dicom.files import ct, written
 
@@ -113,6 +114,13 @@ def _film() -> bytes:
             PixelData=frames.tobytes(),
         )
     )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of its own: other tests look at what came last, and that is not to be ours."""
+    with running(tmp_path_factory.mktemp("stack")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +232,7 @@ def letters(page: Page) -> str:
 
 
 def window_of(page: Page) -> str:
+    page.wait_for_timeout(100)  # it is written with the next frame of the screen
     found = re.search(r"W \S+ L \S+", page.locator(".corner.bottom-left").inner_text())
     assert found is not None
     return found[0]

@@ -110,7 +110,7 @@ def previews_only(route: Route) -> None:
 
 def test_verifying_waits_until_the_slice_is_seen_lossless(page: Page, server: str) -> None:
     open_first(page, server)
-    page.route(re.compile(r"/frames$"), previews_only)
+    page.route(re.compile(r"/stream/v1/\w+/frames"), previews_only)
     page.keyboard.press("Home")
     page.reload()
     wait_shown(page, quality="preview")
