@@ -475,7 +475,8 @@ def main(parts: Sequence[str]) -> None:
     mean = sum(series.previews) / SLICES / 1000
     told = (
         f"{SLICES} slices with the pixels of {chest_study().name}, there and back again; previews of {mean:.1f} KB;"
-        f" median of {RUNS} runs, other viewers once; screen of 66 x 146 pixels where not told, no GPU; parts: {', '.join(parts)};"
+        f" median of {RUNS} runs, other viewers once; screen of 66 x 146 pixels where not told, no GPU;"
+        f" parts: {', '.join(parts)};"
         f" {(time.monotonic() - begun) / 60:.0f} minutes"
     )
     tell("viewer", told, bench.rows, load)

@@ -1,5 +1,7 @@
 # ruff: noqa: INP001, T201 — a program that is run by itself and tells what it found
-"""Gzip the built web page beside its files, as small as it goes, and fail where reading takes too much: python tools/web_size.py FOLDER.
+"""Gzip the built web page beside its files, as small as it goes, and fail where reading takes too much.
+
+    python tools/web_size.py FOLDER
 
 What a reader's phone fetches before the first image is what `index.html` names: the first script, the worker's and the
 decoder. Pages opened later fetch theirs then.
