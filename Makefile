@@ -69,4 +69,4 @@ bench-viewer: setup browser  ## The viewer on a phone's link, beside Cornerstone
 	$(BIN)/python bench/viewer.py $(PARTS)
 
 clean:  ## Forget everything that was made
-	rm -rf .venv radloop/viewer/static viewer/node_modules bench/results
+	rm -rf .venv radloop/viewer/static viewer/node_modules bench/results bench/viewer-peers/*/node_modules bench/viewer-peers/*/dist

@@ -35,7 +35,7 @@ const ROUND_TRIPS = 12;
 export class Meter {
   #rate = 0;
   readonly #trips: number[] = [];
-  #since = 0;
+  #since: number | null = null;
   #got = 0;
 
   /** Bytes a second, 0 before anything was measured. */
@@ -60,10 +60,9 @@ export class Meter {
     return Math.floor(this.window / MOST_REQUESTS);
   }
 
-  /** The link was idle until now. */
-  begin(now: number): void {
-    this.#since = now;
-    this.#got = 0;
+  /** The link is idle: the wait for what comes next is none of its speed. */
+  pause(): void {
+    this.#since = null;
   }
 
   answered(ms: number): void {
@@ -72,12 +71,18 @@ export class Meter {
   }
 
   heard(bytes: number, now: number): void {
+    if (this.#since === null) {
+      this.#since = now; // these bytes came before it
+      this.#got = 0;
+      return;
+    }
     this.#got += bytes;
     const ms = now - this.#since;
     if (ms < SAMPLE_MS) return;
     const sample = (this.#got * 1000) / ms;
     this.#rate = this.#rate ? this.#rate + SHARE_OF_NEWEST * (sample - this.#rate) : sample;
-    this.begin(now);
+    this.#since = now;
+    this.#got = 0;
   }
 }
 
@@ -187,7 +192,7 @@ export class Flow {
     isProbe = false,
   ): void {
     const now = this.now();
-    if (this.#running.size === 0) this.meter.begin(now);
+    if (this.#running.size === 0) this.meter.pause();
     const abort = new AbortController();
     const open = new Set(items);
     const request = { open, abort, bytes, isProbe, sentAt: now, heardAt: now, hasBegun };

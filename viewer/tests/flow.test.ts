@@ -6,7 +6,6 @@ import type { Answers, Item, Source } from "../src/stream.js";
 /** A link of so many bytes a second and such a round trip, shared by all requests, as it is measured by `meter`. */
 function measured(bytesPerSecond: number, roundTripMs: number): Meter {
   const meter = new Meter();
-  meter.begin(0);
   meter.answered(roundTripMs);
   meter.answered(roundTripMs * 3); // behind others
   for (let ms = 10; ms <= 5000; ms += 10) meter.heard(bytesPerSecond / 100, ms);
@@ -26,6 +25,16 @@ describe("what is in flight", () => {
     const { window, rate: found } = measured(rate, ms);
     expect(found / rate).toBeCloseTo(1, 2);
     expect(window / ((rate * ms) / 1000)).toBeCloseTo(2, 1);
+  });
+
+  it("does not take the wait for the first answer for slowness", () => {
+    const meter = new Meter();
+    meter.answered(70);
+    for (let ms = 70; ms <= 180; ms += 10) meter.heard(15_000, ms);
+    expect(meter.rate / 1.5e6).toBeCloseTo(1, 2);
+    meter.pause(); // nothing was wanted for a second
+    for (let ms = 1180; ms <= 1290; ms += 10) meter.heard(15_000, ms);
+    expect(meter.rate / 1.5e6).toBeCloseTo(1, 2);
   });
 
   it("is little over a slow link, and never more than a megabyte", () => {

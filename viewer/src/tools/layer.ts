@@ -18,6 +18,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const HANDLE_PX = 5;
 const LINE_PX = 16;
 const APART_PX = 10;
+const SLIDER_PX = 54; // along the right edge, over which a finger goes
 const LETTER_PX = 8; // as wide as the letters of the label are in the mean, and a little more
 
 function svg<K extends keyof SVGElementTagNameMap>(
@@ -96,8 +97,9 @@ function labelOf(
   const wide = Math.max(...lines.map((line) => line.length)) * LETTER_PX;
   const right = Math.max(...points.map(({ x }) => x)) + APART_PX;
   const low = Math.max(...points.map(({ y }) => y)) + APART_PX + LINE_PX;
-  const fits = right + wide < view.width;
-  const x = Math.max(fits ? right : Math.min(right, view.width - wide), 4);
+  const most = view.width - SLIDER_PX;
+  const fits = right + wide < most;
+  const x = Math.max(fits ? right : Math.min(right, most - wide), 4);
   const middle = points.reduce((sum, { y }) => sum + y, 0) / points.length;
   const top = fits ? middle : low; // beside it, or below
   const y = Math.min(
