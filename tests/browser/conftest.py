@@ -72,7 +72,7 @@ def running(home: Path) -> Iterator[str]:
         process.stdout.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server with three studies of 24 slices in it."""
     with running(tmp_path_factory.mktemp("home")) as url:
