@@ -230,12 +230,12 @@ class Link:
     async def _end(self) -> None:
         for server in self._servers:
             server.close()
-        tasks = [*self._lanes, *(task for each in self._connections for task in each.tasks)]
         for connection in list(self._connections):
             self._drop(connection)
-        for task in self._lanes:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:  # who called at the last moment, too
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _listen(self, port: int) -> int:
         async def arrived(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

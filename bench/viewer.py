@@ -224,7 +224,7 @@ def slowed(bench: Bench, server: Peer) -> None:
 def painted(bench: Bench, server: Peer) -> None:
     """The same scroll with every pixel of a screen painted, by software: what a phone's GPU does is not measured."""
     found = []
-    for _ in range(max(1, RUNS // 2)):
+    for _ in range(RUNS):
         with Link(SLOW) as link, fresh_page(bench.browser) as page:
             loaded_app(page, link.to(port_of(server)))
             opened(page, bench.series.id)
@@ -238,7 +238,7 @@ def painted(bench: Bench, server: Peer) -> None:
 def dropped(bench: Bench, server: Peer) -> None:
     """A link that breaks for ten seconds while previews come."""
     late, again, cut = [], [], []
-    for _ in range(max(1, RUNS // 2)):
+    for _ in range(RUNS):
         with Link(SLOW) as link, fresh_page(bench.browser, is_small=True) as page:
             loaded_app(page, link.to(port_of(server)))
             link.tap = []
@@ -262,7 +262,7 @@ def dropped(bench: Bench, server: Peer) -> None:
 def kept(bench: Bench, server: Peer, series: Series) -> None:
     """What a tab takes once it has fetched all that it wants, after a scroll."""
     found: list[Memory] = []
-    for _ in range(max(1, RUNS // 2)):
+    for _ in range(RUNS):
         with Link(NEAR) as link, fresh_page(bench.browser) as page:
             loaded_app(page, link.to(port_of(server)))
             opened(page, series.id)
@@ -309,11 +309,11 @@ def others(make: Callable[[str], AbstractContextManager[list[OtherViewer] | str]
             return
         for viewer in found:
             for shape in (SLOW, FAST):
-                beside(bench, viewer, shape, felt(bench, viewer, shape))
+                beside(bench, viewer, shape, middle([felt(bench, viewer, shape) for _ in range(RUNS)]))
 
 
 def felt(bench: Bench, viewer: OtherViewer, shape: Shape) -> Felt:
-    """Another viewer on a link, once: it takes minutes, and the differences are not of a kind that needs a median."""
+    """Another viewer on a link, once."""
     with Link(shape) as link, fresh_page(bench.browser, is_phone=viewer.is_phone, is_small=True) as page:
         address = viewer.address(bench.series.study_uid, bench.series.series_uid)
         page.goto(f"http://127.0.0.1:{link.to(viewer.port)}{address}", wait_until="commit")
@@ -337,6 +337,12 @@ def felt(bench: Bench, viewer: OtherViewer, shape: Shape) -> Felt:
         heap_mb=heap,
         resident_mb=resident,
     )
+
+
+def middle(runs: Sequence[Felt]) -> Felt:
+    """The median of each figure; None where a viewer does not tell it."""
+    found = {name: [getattr(run, name) for run in runs] for name in Felt.__slots__}
+    return Felt(**{name: None if None in each else median(each) for name, each in found.items()})
 
 
 def beside(bench: Bench, viewer: OtherViewer, shape: Shape, theirs: Felt) -> None:
@@ -475,7 +481,7 @@ def main(parts: Sequence[str]) -> None:
     mean = sum(series.previews) / SLICES / 1000
     told = (
         f"{SLICES} slices with the pixels of {chest_study().name}, there and back again; previews of {mean:.1f} KB;"
-        f" median of {RUNS} runs, other viewers once; screen of 66 x 146 pixels where not told, no GPU;"
+        f" median of {RUNS} runs; screen of 66 x 146 pixels where not told, no GPU;"
         f" parts: {', '.join(parts)};"
         f" {(time.monotonic() - begun) / 60:.0f} minutes"
     )
