@@ -10,7 +10,7 @@ DATA := $(abspath ../shared/data)
 export RADLOOP_TEST_DATA ?= $(DATA)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo serve test check format bench bench-orthanc bench-viewer browser ohif peers clean
+.PHONY: help setup demo serve test check format bench bench-gate bench-orthanc bench-viewer browser ohif peers clean
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ bench: setup  ## Benchmarks: a table here, JSON in bench/results
 	$(BIN)/python bench/frames.py
 	$(BIN)/python bench/index.py
 	$(BIN)/python bench/isolated.py
+
+bench-gate: setup  ## 24 bad candidates that the gate must refuse, 12 good ones; ONLY="shortcut good" WORK=DIR
+	$(BIN)/python bench/gate.py $(if $(ONLY),--only $(ONLY)) $(if $(WORK),--work $(WORK))
 
 bench-orthanc: setup  ## Beside Orthanc and nginx, where they are installed; PARTS="frames stow" runs some parts only
 	$(BIN)/python bench/orthanc.py $(PARTS)

@@ -1,7 +1,8 @@
 """The DIMSE door of one home: a child of `radloop up`, beside the HTTP doors and the worker.
 
-The port stays bound in the parent, and the child comes with the first call: a house without scanners pays nothing for
-it. Who calls while the child is started, for the first time or again, waits, and is not refused.
+The port stays bound in the parent, and the child comes with the first call and goes when nobody has called for a
+while: a house without scanners pays nothing for it. Who calls while the child is started, for the first time or again,
+waits, and is not refused.
 """
 
 import signal
@@ -25,6 +26,7 @@ DEFAULT_PORT = 11112
 """The registered port of DICOM without root's rights."""
 
 _LAST_PORT = 65535
+_IDLE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def entity_of(
 
 
 def associate(root: Path, entity: Entity) -> None:
-    """Serve associations of the home `root` until SIGTERM."""
+    """Serve associations of the home `root` until SIGTERM, or until nobody has been connected for a while."""
     from radloop.dimse.server import Server  # noqa: PLC0415 — with pynetdicom, which no other process needs
 
     log_to_stderr()
@@ -85,7 +87,14 @@ def associate(root: Path, entity: Entity) -> None:
             listener=entity.listener,
             meter=AssociationMeter(load_metrics((contracts() / "metrics.json").read_text())),
         )
-        threading.Thread(target=server.serve, name="dimse-accept", daemon=True).start()
+
+        def accept() -> None:
+            try:
+                server.serve(_IDLE_S)
+            finally:
+                ended.set()
+
+        threading.Thread(target=accept, name="dimse-accept", daemon=True).start()
         ended.wait()
         server.stop()
 

@@ -105,6 +105,14 @@ class Client:
         """
         return _answer(self._send("PATCH", f"/api/v1/{path}", json=body))
 
+    def put(self, path: str, body: Any) -> Any:
+        """Answer of PUT /api/v1/`path` with a JSON body.
+
+        Raises:
+            Refused: It was an error.
+        """
+        return _answer(self._send("PUT", f"/api/v1/{path}", json=body))
+
     def delete(self, path: str) -> Any:
         """Answer of DELETE /api/v1/`path`.
 

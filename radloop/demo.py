@@ -15,13 +15,16 @@ from typing import Any
 import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
+from radloop.change_plan import write_demo_plan
 from radloop.client import Client, batches
 from radloop.core.datasets import Split
 from radloop.core.errors import Unavailable
 from radloop.core.ports import Upload
 from radloop.dicom.phantom import phantom_cohort, phantom_study
 from radloop.local.processes import die_with_parent
+from radloop.training import policy as policies
 
 Study = tuple[tuple[bytes, ...], bool, str | None]
 """Files, whether a consolidation is there, and its site."""
@@ -30,6 +33,7 @@ _PER_CLASS = {Split.TRAIN: 36, Split.VALIDATION: 16, Split.TEST: 16}
 _QUICK = {Split.TRAIN: 4, Split.VALIDATION: 3, Split.TEST: 3}
 _NEW_STUDY = 90_001
 _DELAY_S = 5
+_POLICY = "policy-demo.yaml"
 _UP_S = 90.0
 _SILENT_S = 1800.0
 
@@ -80,12 +84,13 @@ def run(
     show = _Show(Console(), time.monotonic())
     _configure(root, quick=quick)
     with _server(root, listen, show) as client:
+        _tell_rules(root, client, show)
         studies = (((data,), label, None) for data, label in pictures) if pictures else _phantoms(quick=quick)
         total = None if pictures else 2 * sum((_QUICK if quick else _PER_CLASS).values())
         truth = _ingest(client, studies, total, show)
         _verify(client, truth, show)
         execution = _learn(client, show)
-        ended = _verdict(client, execution, show)
+        ended = _verdict(root, client, execution, show)
         if ended and pictures is None:
             _predict_new(client, show)
         url = f"{client.url}/app/"
@@ -106,7 +111,10 @@ def _phantoms(*, quick: bool) -> Iterator[Study]:
 
 
 def _configure(root: Path, *, quick: bool) -> None:
-    """Short waits for a demonstration; a home that has settings keeps its own."""
+    """Short waits, the demo's policy and its plan; a home that has settings keeps all it has.
+
+    The order matters: the plan names the hash of the policy that is in force.
+    """
     path = root / "settings.toml"
     if path.exists():
         return
@@ -115,6 +123,8 @@ def _configure(root: Path, *, quick: bool) -> None:
     if quick:
         lines += ["", "[training]", 'epochs = "1"', 'image_size = "32"']
     path.write_text("\n".join(lines) + "\n")
+    (root / policies.FILE).write_text(policies.shipped(_POLICY), encoding="utf-8")
+    write_demo_plan(root)
 
 
 @contextmanager
@@ -243,7 +253,7 @@ def _learn(client: Client, show: _Show) -> dict[str, Any]:
                     told.add(step["name"])
                     show.hop(step["name"].lower(), step["state"].lower())
             at = now["progress"] or {}
-            if "epoch" in at:
+            if at.get("epoch") is not None:
                 progress.update(
                     task,
                     description=f"epoch {at['epoch']}, validation loss {at['validation_loss']:.3f}",
@@ -267,28 +277,66 @@ def _running(client: Client) -> dict[str, Any] | None:
     return None
 
 
-def _verdict(client: Client, execution: dict[str, Any], show: _Show) -> bool:
+def _tell_rules(root: Path, client: Client, show: _Show) -> None:
+    """By what policy a model is judged here, and what the plan lets happen by itself."""
+    policy = policies.of_home(root)
+    least, minima = policy.roc_auc.lower_bound, policy.counts
+    path = root / policies.FILE
+    show.hop(
+        "policy",
+        f"{path if path.exists() else 'the default one'}: accuracy at least {policy.accuracy.least:.2f}, AUC above "
+        f"{least} with 95 % confidence, {minima.positives} test patients with and {minima.negatives} without, and more",
+    )
+    plan = client.get("plan")
+    show.hop("plan", f"{plan['state']}: {plan['sentence']}")
+
+
+def _tell_gate(gate: dict[str, Any], show: _Show) -> None:
+    """Every rule the gate applied, passed or not."""
+    table = Table(box=None, padding=(0, 1), title="the gate", title_justify="left")
+    for column in ("rule", "value", "limit", "", "in words"):
+        table.add_column(column, overflow="fold")
+    for rule in gate["rules"]:
+        passed = "[green]passed[/green]" if rule["passed"] else "[red]refused[/red]"
+        table.add_row(rule["name"], _figure(rule["value"]), _figure(rule["limit"]), passed, rule["sentence"])
+    show.console.print(table)
+
+
+def _figure(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value or "")
+
+
+def _verdict(root: Path, client: Client, execution: dict[str, Any], show: _Show) -> bool:
     """Tell what became of the run; True when there is a model."""
     metrics = execution["metrics"] or {}
     if metrics:
         words = ", ".join(f"{name} {metrics[name]:.3f}" for name in ("accuracy", "roc_auc", "f1") if name in metrics)
         show.hop("evaluated", f"{words} on patients the model never saw")
+    if execution["gate"] is not None:
+        _tell_gate(execution["gate"], show)
+    report = root / "objects" / "model-artifacts" / "models" / execution["id"] / "report.html"
+    if report.exists():
+        show.hop("report", f"{report.resolve()}")
     if execution["state"] != "Succeeded":
         if execution["gate"] is None or execution["gate"]["approved"]:
             raise Unavailable(f"the run failed: {execution['reason']}")
-        sentences = "; ".join(rule["sentence"] for rule in execution["gate"]["rules"] if not rule["passed"])
-        show.hop("refused", f"by the gate: {sentences}")
+        broken = ", ".join(rule["name"] for rule in execution["gate"]["rules"] if not rule["passed"])
+        show.hop("refused", f"by the gate, for {broken}: no model comes of this run")
         return False
     version = int(execution["model_version"])
     show.hop("registered", f"model version {version}")
     model = _until(lambda: _decided(client, version))
+    if model["status"] == "PendingManualApproval":
+        show.hop("held", f"version {version} waits for a person: {' '.join(one['sentence'] for one in model['held'])}")
+        return False
     show.hop("serving", f"version {version} is {model['status']}, aliases: {', '.join(model['aliases']) or 'none'}")
     return True
 
 
 def _decided(client: Client, version: int) -> dict[str, Any] | None:
+    """The version once it was decided on, or once it is known why it waits for a person."""
     model: dict[str, Any] = client.get(f"models/{version}")
-    return None if model["status"] == "PendingManualApproval" else model
+    return model if model["status"] != "PendingManualApproval" or model["held"] else None
 
 
 def _predict_new(client: Client, show: _Show) -> None:
@@ -297,7 +345,7 @@ def _predict_new(client: Client, show: _Show) -> None:
     name = entries[0]["image_set"]
     client.post(f"image-sets/{name}/complete")
     answer = client.post("predictions", {"image_set": name})
-    words = f"consolidation {answer['finding']}, probability {answer['probability']:.2f}"
+    words = answer["refused"] or f"consolidation {answer['finding']}, probability {answer['probability']:.2f}"
     show.hop(
         "predicted", f"a new study with a consolidation in {study.site}: {words} (version {answer['model_version']})"
     )

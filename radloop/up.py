@@ -183,7 +183,9 @@ class _Doors:
             if not self.is_open:
                 installation.identities.trust(self.home.owner_token.read_text(), OWNER)
             static = STATIC if STATIC.is_dir() else None
-            app = create_app(installation.doors(static, hosts=frozenset(self.names), is_open=self.is_open))
+            app = create_app(
+                installation.doors(static, hosts=frozenset(self.names), is_open=self.is_open, has_worker=True)
+            )
             gc.freeze()  # what is there now stays, and need not be looked through again and again
             gc.set_threshold(*COLLECTED_EVERY)
             asyncio.run(self._serve(app))

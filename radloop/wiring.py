@@ -15,11 +15,13 @@ import numpy as np
 
 from radloop.api.app import operation_names
 from radloop.api.doors import Doors
+from radloop.core.errors import InvalidInput
 from radloop.core.platform import Platform
 from radloop.core.ports import Buckets
 from radloop.core.settings import Settings
 from radloop.core.tables import TABLES
 from radloop.functions.rules import load_rules
+from radloop.local import mirror
 from radloop.local.audit import SqliteAudit
 from radloop.local.blobs import FileBlobs
 from radloop.local.buckets import FileBuckets
@@ -31,17 +33,20 @@ from radloop.local.jobs import SqliteJobs
 from radloop.local.keys import open_keyring
 from radloop.local.models import RecordModels
 from radloop.local.pipelines import LocalPipelines
+from radloop.local.plans import FilePlans
 from radloop.local.records import SqliteRecords
 from radloop.local.shared import SharedNotes
 from radloop.local.shelf import FileShelf
 from radloop.local.worker import Worker
 from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
+from radloop.registry.signatures import PrivateKey
 from radloop.security.access import RolePolicy, load_roles
 from radloop.security.identities import Identities
 from radloop.security.links import PURPOSE, Links
 from radloop.serving.champion import Champion
 from radloop.store.images import ImageStore
+from radloop.training.policy import FILE as POLICY_FILE
 from radloop.training.recipes import recipe_for
 
 WEIGHTS = "s3://model-artifacts/weights/"
@@ -63,15 +68,23 @@ class Installation:
 
     def worker(self, nursery: Nursery | None = None) -> Worker:
         """The worker of this home; the caller holds its lock. Folding processes come from `nursery`."""
-        return Worker(self.platform, self.images, self.pipelines, self.home.inbox, nursery)
+        return Worker(self.platform, self.images, self.pipelines, self.home.inbox, nursery, mirror=self.home.mlflow)
 
-    def doors(self, static: Path | None = None, *, hosts: frozenset[str] = frozenset(), is_open: bool = False) -> Doors:
+    def doors(
+        self,
+        static: Path | None = None,
+        *,
+        hosts: frozenset[str] = frozenset(),
+        is_open: bool = False,
+        has_worker: bool = False,
+    ) -> Doors:
         """What the HTTP doors need.
 
         Args:
             static: The folder of the viewer's built files.
             hosts: Names the server answers to besides those of the loopback.
             is_open: Whether every caller is the owner; only for a loopback address, or within this process.
+            has_worker: Whether a worker runs beside it, which then predicts.
         """
         notes = SharedNotes(self.home.shared / "notes.sqlite")
         self.identities.count_failures_in(notes)
@@ -86,6 +99,7 @@ class Installation:
             identities=self.identities,
             is_open=is_open,
             links=self.links,
+            has_worker=has_worker,
         )
 
 
@@ -98,6 +112,20 @@ def contracts() -> Path:
 def now() -> datetime:
     """The present moment in UTC."""
     return datetime.now(UTC)
+
+
+def _text_of(path: Path) -> str:
+    """What stands in a file of the home; nothing where it is not there.
+
+    Raises:
+        InvalidInput: It is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{path.name} is not UTF-8") from None
 
 
 def _definition(recipe: Mapping[str, str]) -> dict[str, Any]:
@@ -136,7 +164,7 @@ def open_local(root: Path) -> Iterator[Installation]:
         records = SqliteRecords(database, now)
         recipe = {**recipe_for(os.cpu_count() or 1, gpu=False), **settings.training}
         images = ImageStore(blobs, records, keyring, now, FileShelf(home.kept, int(settings.kept_gigabytes * 1e9)))
-        models = RecordModels(records, now)
+        models = RecordModels(records, now, is_mirrored=settings.mlflow and mirror.is_installed())
         policy = RolePolicy(load_roles((contracts() / "roles.json").read_text()))
         identities = Identities(
             records,
@@ -179,6 +207,9 @@ def open_local(root: Path) -> Iterator[Installation]:
             settings=settings,
             clock=now,
             recipe=lambda: dict(recipe),
+            plans=FilePlans(home.root),
+            signer=PrivateKey(keyring.derive("evidence")),
+            gate_policy=lambda: _text_of(home.root / POLICY_FILE),
         )
         champion, links = Champion(models, blobs), Links(keyring.derive(PURPOSE))
         yield Installation(home, database, platform, images, pipelines, champion, audit, identities, links)

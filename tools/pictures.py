@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -27,7 +28,14 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 PHONE = {"viewport": {"width": 412, "height": 915}, "is_mobile": True, "has_touch": True}
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 PASSWORD = "correct horse battery"  # noqa: S105 — of a home that is gone when this ends
-PEOPLE = {"anna": ["verifier"], "ada": ["admin"], "rolf": ["release-approver", "ml"], "aud": ["auditor"]}
+PEOPLE = {
+    "anna": ["verifier"],
+    "vera": ["verifier"],
+    "alex": ["adjudicator"],
+    "ada": ["admin"],
+    "rolf": ["release-approver", "ml"],
+    "aud": ["auditor"],
+}
 WAIT_MS = 20_000
 SETTLE_MS = 700
 COLOURS = 64
@@ -35,15 +43,15 @@ README = ("verify", "phone")
 """The picture that the README opens with, viewer.png."""
 
 
-def radloop(*arguments: str, stdin: str = "") -> None:
-    """One of our commands."""
+def radloop(*arguments: str, stdin: str = "") -> str:
+    """One of our commands; returns what it printed."""
     command = [sys.executable, "-m", "radloop.cli", *arguments]
-    subprocess.run(command, input=stdin, text=True, check=True, capture_output=True)
+    return subprocess.run(command, input=stdin, text=True, check=True, capture_output=True).stdout
 
 
 @contextmanager
 def served(home: Path) -> Iterator[str]:
-    """The address of a server on `home`, with phantoms, two of one patient, and people."""
+    """The address of a server on a new home, with phantoms, two of one patient, and people."""
     files = home / "files"
     files.mkdir()
     for number, is_consolidated, date in ((1, False, "20251104"), (2, True, "20260213"), (2, False, "20250820")):
@@ -53,18 +61,27 @@ def served(home: Path) -> Iterator[str]:
             header.StudyDate = header.SeriesDate = date
             header.save_as(files / f"{number}-{date}-{place}.dcm")
     (files / "letter.pdf").write_bytes(b"%PDF-1.4 no image")
-    at = ["--home", str(home / "home")]
-    radloop("ingest", str(files), *at)
+    radloop("ingest", str(files), "--home", str(home / "home"))
+    with up(home / "home") as url:
+        yield url
+
+
+@contextmanager
+def up(home: Path) -> Iterator[str]:
+    """The address of a server on this home, with the people who are not in it yet."""
+    at = ["--home", str(home)]
+    known = {user["name"] for user in json.loads(radloop("users", "list", "--json", *at))["items"]}
     for name, roles in PEOPLE.items():
         asked = [word for role in roles for word in ("--role", role)]
-        radloop("users", "create", name, *asked, "--stdin", *at, stdin=PASSWORD + "\n")
+        if name not in known:
+            radloop("users", "create", name, *asked, "--stdin", *at, stdin=PASSWORD + "\n")
     command = [sys.executable, "-m", "radloop.cli", "up", "--no-dimse", "--listen", "127.0.0.1:0", *at]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         while "radloop is up" not in (process.stdout.readline() if process.stdout else ""):
             if process.poll() is not None:
                 raise SystemExit("the server ended before it answered")
-        yield json.loads((home / "home/server.json").read_text())["url"].replace("127.0.0.1", "localhost")
+        yield json.loads((home / "server.json").read_text())["url"].replace("127.0.0.1", "localhost")
     finally:
         process.terminate()
         process.wait(timeout=20)
@@ -89,7 +106,7 @@ class Camera:
         self.page.get_by_label("Name").fill(name)
         self.page.get_by_label("Password").fill(PASSWORD)
         self.page.get_by_role("button", name="Sign in").click()
-        self.page.get_by_test_id("who").wait_for(state="attached")
+        self.page.wait_for_selector("body[data-signed-in]")
 
     def visit(self, place: str) -> None:
         """Another page of the app."""
@@ -192,24 +209,120 @@ def working(browser: Browser, url: str, out: Path, kind: str) -> None:
         camera.close()
 
 
+def fetch(page: Page, method: str, path: str, body: object = None) -> Any:
+    """Ask the API as whoever is signed in."""
+    script = """async ([method, path, body]) => {
+      const headers = { "Content-Type": "application/json" };
+      const answer = await fetch(`/api/v1${path}`, { method, headers, body: body && JSON.stringify(body) });
+      if (!answer.ok) throw new Error(await answer.text());
+      return answer.json();
+    }"""
+    return page.evaluate(script, [method, path, body])
+
+
+def disputed(browser: Browser, url: str, out: Path) -> str:
+    """Have two readers differ about a study under the policy for that; returns its image set."""
+    camera = Camera(browser, url, out, "desktop")
+    camera.visit("")
+    camera.sign_in("ada")
+    store = fetch(camera.page, "GET", "/agreement")["datastore"]
+    fetch(camera.page, "PUT", f"/projects/{store}", {"policy": "double-adjudicated"})
+    items = fetch(camera.page, "GET", "/worklist")["items"]
+    name = next(item["id"] for item in items if item["patient_id"] == "PHANTOM-00002" and item["frames"])
+    camera.close()
+    for who, finding, note in (("anna", "present", "Patchy, right base"), ("vera", "absent", "")):
+        camera = Camera(browser, url, out, "desktop")
+        camera.visit("")
+        camera.sign_in(who)
+        seen = {"frame": 0, "quality": "lossless"}
+        read = {"version": 1, "finding": finding, "confidence": "medium", "note": note, "seen": seen}
+        fetch(camera.page, "POST", f"/image-sets/{name}/reads", read)
+        camera.close()
+    return str(name)
+
+
+def together(browser: Browser, url: str, out: Path, kind: str, name: str) -> None:
+    """Reading with others: a blinded read, and the adjudicator's pages."""
+    camera = Camera(browser, url, out, kind)
+    camera.visit("")
+    camera.sign_in("vera")
+    page = camera.page
+    page.get_by_test_id("worklist-row").filter(has_text="PHANTOM-00001").first.click()
+    full(page)
+    camera.try_to("blinded", lambda at: at.get_by_test_id("verify-open").click())
+    camera.close()
+    camera = Camera(browser, url, out, kind)
+    camera.visit("")
+    camera.sign_in("alex")
+    camera.visit("adjudication")
+    camera.take("adjudication")
+    camera.visit(f"view/{name}")
+    full(camera.page)
+    camera.try_to("adjudicate", lambda at: at.get_by_test_id("verify-open").click())
+    camera.close()
+
+
+def learned(browser: Browser, url: str, out: Path, kind: str) -> None:
+    """A home that has learned: its runs, models and drift, and what the model says of an image."""
+    camera = Camera(browser, url, out, kind)
+    camera.visit("")
+    camera.sign_in("rolf")
+    for place in ("loop", "models", "drift"):
+        camera.visit(place)
+        camera.page.wait_for_load_state("networkidle")
+        camera.take(place)
+    camera.close()
+    camera = Camera(browser, url, out, kind)
+    camera.visit("")
+    camera.sign_in("anna")
+    page = camera.page
+    page.get_by_role("button", name="All").click()
+    page.get_by_test_id("worklist-row").first.click()
+    full(page)
+    camera.try_to("opinion", opinion)
+    camera.close()
+
+
+def opinion(page: Page) -> None:
+    """What the model says of the series in view, with its heat map."""
+    page.get_by_test_id("verify-open").click()
+    page.get_by_test_id("opinion").locator("summary").click()
+    page.get_by_test_id("saliency").click()
+    page.wait_for_timeout(2 * SETTLE_MS)
+    page.locator(".ai-badge").scroll_into_view_if_needed()
+
+
 def main() -> None:
     """Take all pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for the pictures")
+    parser.add_argument(
+        "--learned", type=Path, help="a home that has a model, as `make demo` leaves one: its pages too"
+    )
     parser.add_argument("--kind", choices=("phone", "desktop"), action="append", help="only these")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     chromium = shutil.which("chromium")
     if chromium is None:
         raise SystemExit("Debian's Chromium is not installed (apt-get install chromium)")
+    kinds = options.kind or ("phone", "desktop")
     with tempfile.TemporaryDirectory() as home, served(Path(home)) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        for kind in options.kind or ("phone", "desktop"):
+        for kind in kinds:
             camera = Camera(browser, url, options.out, kind)
             reading(camera)
             camera.close()
             working(browser, url, options.out, kind)
+        name = disputed(browser, url, options.out)
+        for kind in kinds:
+            together(browser, url, options.out, kind, name)
         browser.close()
+    if options.learned:
+        with up(options.learned) as url, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+            for kind in kinds:
+                learned(browser, url, options.out, kind)
+            browser.close()
 
 
 if __name__ == "__main__":

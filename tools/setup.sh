@@ -12,7 +12,7 @@ wanted=$("$py" - <<'PY'
 import tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
 extras = project["optional-dependencies"]
-names = project["dependencies"] + extras["train"] + extras["dev"]
+names = project["dependencies"] + extras["train"] + extras["mlflow"] + extras["dev"]
 print("\n".join(name for name in names if not name.startswith("torch==")))
 PY
 )
@@ -28,6 +28,8 @@ if "$py" -m pip install -q "uv==$uv_version" 2>/dev/null; then
 else
   "$py" -m pip install -q -c constraints.txt -r "$list"
 fi
+# crowd-kit, which the estimates of truth are held against, asks for transformers and pyarrow that they do not need.
+"$py" -m pip install -q --no-deps "$(grep '^crowd-kit==' constraints.txt)" 2> >(grep -v "is ignored: it is neither" >&2)
 "$py" -m pip install -q -c constraints.txt torch==2.13.0 2> >(grep -v "is ignored: it is neither" >&2)
 "$py" -m pip install -q --no-deps --no-build-isolation -e . 2> >(grep -v "is ignored: it is neither" >&2)
 echo "set up: $("$py" -m radloop.cli --version)"

@@ -42,6 +42,7 @@ class Doors:
         identities: Who there is; None where nobody can be known.
         is_open: Whether every caller is the owner, which only a loopback address allows.
         links: Signs links; None where there are none.
+        has_worker: Whether a worker beside this process predicts, so that this one need not load a model.
     """
 
     platform: Platform
@@ -54,6 +55,7 @@ class Doors:
     identities: Identities | None = None
     is_open: bool = False
     links: Links | None = None
+    has_worker: bool = False
 
     def images_of(self, principal: Principal) -> GuardedImages:
         """The image sets as `principal` may see them."""

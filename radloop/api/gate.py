@@ -37,7 +37,11 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _RAW_HEADERS = tuple((name.lower().encode(), value.encode()) for name, value in _HEADERS.items())
-_RAW_NAMES = frozenset(name.lower().encode() for name in (*_HEADERS, "Strict-Transport-Security"))
+_RAW_NAMES = frozenset(
+    name.lower().encode()
+    for name in (*_HEADERS, "Strict-Transport-Security")
+    if name != "Content-Security-Policy"  # an answer may say a stricter one besides: browsers hold to both
+)
 _RAW_SECURE = (*_RAW_HEADERS, (b"strict-transport-security", b"max-age=31536000"))
 
 

@@ -6,15 +6,17 @@ from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
+from radloop.api.blinding import eyes_of
 from radloop.api.operations import Ask, as_json, is_unchanged, validator
 from radloop.api.shapes import details, summary
-from radloop.core.errors import Conflict, InvalidInput, NotFound
-from radloop.core.images import SITES, Confidence, Coverage, Finding, Seen, State
+from radloop.core.errors import InvalidInput, NotFound
+from radloop.core.images import LATERALITIES, SITES, Confidence, Coverage, Finding, ImageSet, Seen, State
 from radloop.core.ports import Records
-from radloop.reading.opinion import keep_prediction
+from radloop.core.worth import worth_of
+from radloop.reading.blinding import NOBODY, Eyes
 from radloop.reading.priors import MOST_PRIORS, Prior, priors
 from radloop.reading.truth import verify
-from radloop.reading.worklist import LONGEST_PAGE, worklist
+from radloop.reading.worklist import LONGEST_PAGE, Page, by_worth, worklist
 from radloop.store.guarded import GuardedImages
 from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance
@@ -34,6 +36,8 @@ def list_image_sets(ask: Ask) -> Response:
         raise InvalidInput("images must be 0 or 1")
     images = ask.doors.images_of(ask.principal)
     images.may_search()
+    if _is_by_worth(ask):
+        return as_json(_told(ask, _most_worthy(ask, images.patients), with_why=True))
     page = worklist(
         ask.doors.platform.records,
         state=None if wanted is None else State(wanted),
@@ -42,15 +46,52 @@ def list_image_sets(ask: Ask) -> Response:
         patients=images.patients,
         with_images=ask.query.get("images") == "1",
     )
-    return as_json(
-        {
-            "items": [summary(image_set, ask.doors.platform.records) for image_set in page.items],
-            "next": page.next,
-            "counts": {str(state): count for state, count in page.counts.items()},
-            "reports": page.reports,
-            "landed": page.landed,
-        }
+    return as_json(_told(ask, page))
+
+
+def _is_by_worth(ask: Ask) -> bool:
+    """Whether the list is wanted by what the next read is worth.
+
+    Raises:
+        InvalidInput: The order is not known, or does not go with the rest.
+    """
+    order, mine = ask.query.get("order") or "newest", ask.query.get("mine") or "0"
+    if order not in {"newest", "value"} or mine not in {"0", "1"}:
+        raise InvalidInput("order must be newest or value, and mine 0 or 1")
+    if order == "newest" and mine == "1":
+        raise InvalidInput("mine goes with order=value")
+    if order == "value" and (ask.query.get("state") or State.INGESTED) != State.INGESTED:
+        raise InvalidInput("order=value lists what waits for a reader, which is INGESTED")
+    return order == "value"
+
+
+def _most_worthy(ask: Ask, patients: frozenset[str] | None) -> Page:
+    return by_worth(
+        ask.doors.platform.records,
+        eyes_of(ask) if ask.query.get("mine") == "1" else NOBODY,
+        limit=ask.number("limit", 50, least=1, most=LONGEST_PAGE),
+        after=ask.query.get("after") or None,
+        patients=patients,
     )
+
+
+def _told(ask: Ask, page: Page, *, with_why: bool = False) -> dict[str, Any]:
+    records, eyes = ask.doors.platform.records, eyes_of(ask)
+    items = [summary(image_set, records, eyes) for image_set in page.items]
+    if with_why:
+        items = [{**item, "why": _why(image_set)} for item, image_set in zip(items, page.items, strict=True)]
+    return {
+        "items": items,
+        "next": page.next,
+        "counts": {str(state): count for state, count in page.counts.items()},
+        "reports": page.reports,
+        "landed": page.landed,
+    }
+
+
+def _why(image_set: ImageSet) -> str | None:
+    found = worth_of(image_set)
+    return None if found is None else found.why
 
 
 def get_image_set(ask: Ask) -> Response:
@@ -58,7 +99,7 @@ def get_image_set(ask: Ask) -> Response:
     identity = ask.path["id"]
     images = ask.doors.images_of(ask.principal)
     image_set = images.look(identity)
-    return as_json(details(image_set, images.frames(identity), ask.doors.platform.records))
+    return as_json(details(image_set, images.frames(identity), ask.doors.platform.records, eyes_of(ask)))
 
 
 def list_priors(ask: Ask) -> Response:
@@ -69,11 +110,11 @@ def list_priors(ask: Ask) -> Response:
     records = ask.doors.platform.records
     limit = ask.number("limit", 50, least=1, most=MOST_PRIORS)
     found = priors(records, image_set, limit=limit)
-    return as_json({"items": [_prior(prior, records) for prior in found]})
+    return as_json({"items": [_prior(prior, records, eyes_of(ask)) for prior in found]})
 
 
-def _prior(prior: Prior, records: Records) -> dict[str, Any]:
-    return {**summary(prior.image_set, records), "same_frame_of_reference": prior.same_frame_of_reference}
+def _prior(prior: Prior, records: Records, eyes: Eyes) -> dict[str, Any]:
+    return {**summary(prior.image_set, records, eyes), "same_frame_of_reference": prior.same_frame_of_reference}
 
 
 def get_frame(ask: Ask) -> Response:
@@ -138,16 +179,16 @@ def get_thumbnail(ask: Ask) -> Response:
 def verify_image_set(ask: Ask) -> Response:
     """Record a reader's finding."""
     platform = ask.doors.platform
-    version, finding = _verification(ask.body)
+    version, finding = finding_from(ask.body)
     ask.doors.images_of(ask.principal).get(ask.path["id"], "image.verify")
     verified = verify(platform.records, platform.clock, ask.path["id"], finding, version=version, by=ask.principal)
-    return as_json(summary(verified, platform.records))
+    return as_json(summary(verified, platform.records, eyes_of(ask)))
 
 
 def complete_image_set(ask: Ask) -> Response:
     """End the arrival of instances now instead of after a quiet time."""
     closed = ask.doors.images_of(ask.principal).complete(ask.path["id"])
-    return as_json(summary(closed, ask.doors.platform.records))
+    return as_json(summary(closed, ask.doors.platform.records, eyes_of(ask)))
 
 
 def export_image_set(ask: Ask) -> Response:
@@ -160,21 +201,6 @@ def export_image_set(ask: Ask) -> Response:
         media_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="{identity}.zip"'},
     )
-
-
-def predict(ask: Ask) -> Response:
-    """Ask the champion about an image set, and keep what it says with it."""
-    identity = ask.body.get("image_set")
-    if set(ask.body) != {"image_set"} or not isinstance(identity, str):
-        raise InvalidInput("the body must hold image_set, the id of an image set, and nothing else")
-    images = ask.doors.images_of(ask.principal)
-    image_set = images.get(identity, "image.predict")
-    if not image_set.is_closed:
-        raise Conflict(f"image set {identity} is still arriving; ask again once it is closed")
-    ask.doors.champion.version()  # there is no use in decoding a volume nobody can look at
-    opinion = ask.doors.champion.predict(images.volume(identity), image_set.modality)
-    keep_prediction(ask.doors.platform.records, identity, opinion.plain(), version=image_set.version, by=ask.principal)
-    return as_json({**opinion.plain(), "threshold": opinion.prediction.threshold, "image_set": identity})
 
 
 def list_sites(ask: Ask) -> Response:  # noqa: ARG001 — every operation has this signature
@@ -235,13 +261,13 @@ def _files(images: GuardedImages, instances: list[StoredInstance]) -> Iterator[t
 # A verification, field by field
 
 
-def _verification(body: Mapping[str, Any]) -> tuple[int, Finding]:
-    """The version that was read, and what was found.
+def finding_from(body: Mapping[str, Any], *besides: str) -> tuple[int, Finding]:
+    """The version that was read, and what was found; `besides` are fields that somebody else reads.
 
     Raises:
         InvalidInput: A field is missing, unknown or of the wrong kind; the sentence names it.
     """
-    _only(body, {"version", "finding", "site", "confidence", "note", "seen"})
+    _only(body, {"version", "finding", "site", "laterality", "confidence", "note", "seen", *besides})
     seen = body.get("seen")
     if not isinstance(seen, dict):
         raise InvalidInput("seen must be an object with frame and quality")
@@ -250,9 +276,11 @@ def _verification(body: Mapping[str, Any]) -> tuple[int, Finding]:
         raise InvalidInput("finding must be present or absent")
     if body.get("confidence") not in tuple(Confidence):
         raise InvalidInput(f"confidence must be one of {', '.join(Confidence)}")
-    site, note = body.get("site"), body.get("note", "")
+    site, note, laterality = body.get("site"), body.get("note", ""), body.get("laterality")
     if not (site is None or isinstance(site, str)):
         raise InvalidInput("site must be the code of a site, or null")
+    if laterality not in (*LATERALITIES, None):
+        raise InvalidInput(f"laterality must be one of {', '.join(LATERALITIES)}, or null")
     if not isinstance(note, str) or len(note) > LONGEST_NOTE:
         raise InvalidInput(f"note must be text of at most {LONGEST_NOTE} characters")
     quality = seen.get("quality")
@@ -264,6 +292,7 @@ def _verification(body: Mapping[str, Any]) -> tuple[int, Finding]:
         confidence=Confidence(body["confidence"]),
         note=note,
         seen=Seen(frame=_whole(seen, "frame", 0), quality=quality, coverage=_coverage(seen)),
+        laterality=laterality,
     )
 
 

@@ -1,12 +1,12 @@
-"""The learning loop over HTTP: retraining, executions, models, events, jobs that were given up on."""
+"""The learning loop over HTTP: retraining, executions, events, jobs that were given up on."""
 
 from typing import Any
 
 from starlette.responses import Response
 
 from radloop.api.operations import Ask, as_json
-from radloop.api.shapes import event_of, execution_of, model_of
-from radloop.core.errors import InvalidInput, NotFound
+from radloop.api.shapes import event_of, execution_of
+from radloop.core.errors import NotFound
 from radloop.core.ports import AuditEntry, Change, DeadLetter
 from radloop.functions.pipeline_trigger import retraining_status, start_now
 
@@ -23,7 +23,7 @@ def list_executions(ask: Ask) -> Response:
 def start_execution(ask: Ask) -> Response:
     """Retrain now, because a person asked."""
     platform = ask.doors.platform
-    execution = start_now(platform)
+    execution = start_now(platform, again=ask.query.get("again") == "1")
     platform.records.commit(Change(audit=[AuditEntry(ask.principal.id, "execution.start", execution)]))
     return as_json(execution_of(platform.pipelines.get(execution), platform))
 
@@ -40,25 +40,6 @@ def get_retraining(ask: Ask) -> Response:
     missing = {split: dict(classes) for split, classes in status["needed"].items()}
     wanted = sum(sum(classes.values()) for classes in missing.values())
     return as_json({**status, "needed": status["new_since_last"] + wanted, "missing": missing})
-
-
-def list_models(ask: Ask) -> Response:
-    """Model versions, newest first."""
-    return as_json({"items": [model_of(model) for model in ask.doors.platform.models.versions()]})
-
-
-def get_model(ask: Ask) -> Response:
-    """One model version."""
-    return as_json(model_of(ask.doors.platform.models.get(ask.path["version"])))
-
-
-def decide_on_model(ask: Ask) -> Response:
-    """A person approves or rejects a model version."""
-    approved = ask.body.get("approved")
-    if set(ask.body) != {"approved"} or not isinstance(approved, bool):
-        raise InvalidInput("the body must hold approved, true or false, and nothing else")
-    models = ask.doors.platform.models
-    return as_json(model_of(models.decide(ask.path["version"], approved=approved, by=ask.principal.id)))
 
 
 def list_events(ask: Ask) -> Response:

@@ -7,9 +7,26 @@ from typing import Any
 from starlette.responses import Response
 
 from radloop import __version__
-from radloop.api import identities, image_sets, loop, quarantine, resumable, stream, studies, uploads
+from radloop.api import (
+    drift,
+    identities,
+    image_sets,
+    loop,
+    models,
+    plan,
+    predictions,
+    provenance,
+    quarantine,
+    reads,
+    resumable,
+    snapshots,
+    stream,
+    studies,
+    uploads,
+)
 from radloop.api.operations import PREFIX, Ask, Header, Operation, Query, as_json
 from radloop.api.principal import ANYBODY, SIGNED_IN
+from radloop.api.reports import REPORTS
 from radloop.api.schemas import SCHEMAS
 
 __all__ = ["OPERATIONS", "PREFIX", "describe", "document"]
@@ -46,6 +63,9 @@ _HEAD = Query("head", {"type": "string", "pattern": "^[0-9a-f]{64}$"}, "A head k
 _COMPLETE = Query("complete", {"enum": ["0", "1"]}, "1 closes the image sets that were touched.")
 _STATE = Query("state", {"enum": ["INGESTED", "VERIFIED", "REJECTED"]}, "Only image sets in this state.")
 _IMAGES = Query("images", {"enum": ["0", "1"]}, "1: with state INGESTED, only image sets that have images.")
+_ORDER = Query("order", {"enum": ["newest", "value"]}, "value: what waits for a reader, the worthiest first.")
+_MINE = Query("mine", {"enum": ["0", "1"]}, "1: with order=value, without what the caller has read.")
+_PROJECT = Query("datastore", {"type": "string"}, "The data store; without it the default one.")
 _NEXT = Query("after", {"type": "string"}, "`next` of the page before.")
 _SEQUENCE = Query("after", {"type": "integer", "minimum": 0}, "Events behind this one; without it the newest first.")
 _BEFORE = Query("before", {"type": "integer", "minimum": 0}, "Only entries before this one.")
@@ -55,6 +75,16 @@ _SUBJECT = Query("subject", {"type": "string"}, "Only what was done to this.")
 _CODE = Query("code", {"type": "string"}, "Only what was put aside for this reason.")
 _ENTRY = Query("after", {"type": "string"}, "Id of the last entry of the page before.")
 _DATASTORE = Query("datastore", {"type": "string"}, "The data store to land in; without it the default one.")
+_FORMAT = Query("format", {"enum": list(provenance.FORMATS)}, "sr: a DICOM report, which is the default; fhir: JSON.")
+_FHIR_VERSION = Query("fhir_version", {"enum": list(provenance.FHIR_VERSIONS)}, "Of FHIR; 4.0 unless said.")
+_AGAIN = Query("again", {"enum": ["0", "1"]}, "1: the same data once more, judged against today's champion.")
+_AGAINST = Query("against", {"type": "string", "pattern": "^[0-9a-f]{64}$"}, "A snapshot to tell the differences from.")
+_AT = Query("at", {"type": "string"}, "A moment with its time zone, or a day of UTC; without it, now.")
+_PACKAGE = Query("package", {"enum": ["0", "1"]}, "1 puts the model package itself in, and not its hashes alone.")
+_PLAN_VERSION = Query(
+    "version", {"type": "integer", "minimum": 0}, "A model version whose run is held against the plan."
+)
+_PLAN_EXECUTION = Query("execution", {"type": "string"}, "An execution that is held against the plan.")
 _FILES = ("multipart/form-data", "application/dicom")
 _BYTES = {"type": "integer", "minimum": 0}
 _TUS = Header("Tus-Resumable", "The version of tus that is spoken.", {"const": resumable.VERSION}, required=True)
@@ -86,7 +116,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Image sets, newest first",
         "Worklist",
         image_sets.list_image_sets,
-        query=(_STATE, _IMAGES, _limit(500), _NEXT),
+        query=(_STATE, _IMAGES, _ORDER, _MINE, _limit(500), _NEXT),
         action="image.search",
     ),
     Operation(
@@ -144,12 +174,96 @@ OPERATIONS: tuple[Operation, ...] = (
         "verifyImageSet",
         "POST",
         "/image-sets/{id}/verification",
-        "Record a reader's finding as ground truth",
+        "Record a reader's finding: ground truth, or one of the reads",
         "Summary",
         image_sets.verify_image_set,
         takes="Verification",
         refusals=(404, 409, 413, 415),
         action="image.verify",
+    ),
+    Operation(
+        "createRead",
+        "POST",
+        "/image-sets/{id}/reads",
+        "Add what one reader says; ground truth where it settles the question",
+        "Summary",
+        reads.create_read,
+        takes="NewRead",
+        refusals=(404, 409, 413, 415, 503),
+        action="image.verify",
+    ),
+    Operation(
+        "listReads",
+        "GET",
+        "/image-sets/{id}/reads",
+        "What readers said; only one's own before one has read it",
+        "Reads",
+        reads.list_reads,
+        refusals=(404,),
+        action="reading.read",
+    ),
+    Operation(
+        "listLabels",
+        "GET",
+        "/image-sets/{id}/labels",
+        "Every ground truth an image set has had, oldest first",
+        "Labels",
+        reads.list_labels,
+        refusals=(404,),
+        action="reading.read",
+    ),
+    Operation(
+        "createAdjudication",
+        "POST",
+        "/image-sets/{id}/adjudication",
+        "Decide where readers differ, or revise what was ground truth",
+        "Summary",
+        reads.create_adjudication,
+        takes="Adjudication",
+        refusals=(404, 409, 413, 415),
+        action="image.adjudicate",
+    ),
+    Operation(
+        "listAdjudication",
+        "GET",
+        "/adjudication",
+        "What waits for an adjudicator, longest first",
+        "AdjudicationQueue",
+        reads.list_adjudication,
+        query=(_limit(500), _NEXT),
+        action="image.adjudicate",
+    ),
+    Operation(
+        "getAgreement",
+        "GET",
+        "/agreement",
+        "How readers agree, and how good each is held to be",
+        "Agreement",
+        reads.get_agreement,
+        query=(_PROJECT,),
+        refusals=(404,),
+        action="agreement.read",
+    ),
+    Operation(
+        "getProject",
+        "GET",
+        "/projects/{id}",
+        "How the image sets of a data store are read",
+        "Project",
+        reads.get_project,
+        refusals=(404,),
+        action="reading.read",
+    ),
+    Operation(
+        "updateProject",
+        "PUT",
+        "/projects/{id}",
+        "Have the image sets of a data store be read under another policy",
+        "Project",
+        reads.set_project,
+        takes="ProjectWish",
+        refusals=(404, 413, 415),
+        action="project.manage",
     ),
     Operation(
         "completeImageSet",
@@ -192,6 +306,28 @@ OPERATIONS: tuple[Operation, ...] = (
         action="image.export",
     ),
     Operation(
+        "getProvenance",
+        "GET",
+        "/image-sets/{id}/provenance",
+        "Who said what of an image set, as a DICOM report or FHIR resources",
+        provenance.DICOM_TYPE,
+        provenance.get_provenance,
+        also=(provenance.FHIR_TYPE,),
+        query=(_FORMAT, _FHIR_VERSION),
+        refusals=(404,),
+        action="image.export",
+    ),
+    Operation(
+        "storeProvenance",
+        "POST",
+        "/image-sets/{id}/provenance",
+        "Keep the report in the study it is about, as a series of its own",
+        "KeptProvenance",
+        provenance.keep_provenance,
+        refusals=(404, 503),
+        action="image.write",
+    ),
+    Operation(
         "listSites",
         "GET",
         "/sites",
@@ -217,6 +353,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Retrain now on everything that is verified",
         "Execution",
         loop.start_execution,
+        query=(_AGAIN,),
         refusals=(409,),
         action="model.train",
     ),
@@ -240,12 +377,44 @@ OPERATIONS: tuple[Operation, ...] = (
         action="model.read",
     ),
     Operation(
+        "listSnapshots",
+        "GET",
+        "/snapshots",
+        "Data sets that were trained on, the latest first",
+        "Snapshots",
+        snapshots.list_snapshots,
+        query=(_limit(500),),
+        action="model.read",
+    ),
+    Operation(
+        "getSnapshot",
+        "GET",
+        "/snapshots/{id}",
+        "One data set: its counts, what was left out of it and why, who read it",
+        "Snapshot",
+        snapshots.get_snapshot,
+        query=(_AGAINST,),
+        refusals=(404,),
+        action="model.read",
+    ),
+    Operation(
+        "retireTestPatients",
+        "POST",
+        "/test-patients/retire",
+        "Never use the patients of these image sets again",
+        "Retirement",
+        snapshots.retire_patients,
+        takes="Retire",
+        refusals=(404, 413, 415, 503),
+        action="test.retire",
+    ),
+    Operation(
         "listModels",
         "GET",
         "/models",
         "Model versions, newest first",
         "Models",
-        loop.list_models,
+        models.list_models,
         action="model.read",
     ),
     Operation(
@@ -254,7 +423,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/models/{version:int}",
         "One model version",
         "Model",
-        loop.get_model,
+        models.get_model,
         refusals=(404,),
         action="model.read",
     ),
@@ -264,10 +433,93 @@ OPERATIONS: tuple[Operation, ...] = (
         "/models/{version:int}/decision",
         "Approve or reject a model version",
         "Model",
-        loop.decide_on_model,
+        models.decide_on_model,
         takes="Decision",
         refusals=(404, 409, 413, 415),
         action="model.decide",
+    ),
+    Operation(
+        "rollBackModel",
+        "POST",
+        "/models/rollback",
+        "Take the model in use back, and let an approved one serve again",
+        "Model",
+        models.roll_back_model,
+        takes="Rollback",
+        refusals=(404, 409, 413, 415),
+        action="model.rollback",
+    ),
+    Operation(
+        "listReasons",
+        "GET",
+        "/models/reasons",
+        "Codes of why a model version was approved, rejected or taken back",
+        "Reasons",
+        models.list_reasons,
+        action="model.read",
+    ),
+    Operation(
+        "getServing",
+        "GET",
+        "/models/serving",
+        "Which model version served at a moment or on a day, by whose approval, on what evidence",
+        "Serving",
+        models.get_serving,
+        query=(_AT,),
+        action="model.read",
+    ),
+    Operation(
+        "getLedger",
+        "GET",
+        "/models/ledger",
+        "Entries of the model ledger, newest first, and whether its chain is whole",
+        "Ledger",
+        models.get_ledger,
+        query=(_limit(1000),),
+        action="model.read",
+    ),
+    Operation(
+        "getEvidenceKey",
+        "GET",
+        "/models/evidence-key",
+        "The public key that evidence of this installation is checked with",
+        "EvidenceKey",
+        models.get_evidence_key,
+        refusals=(503,),
+        action="model.read",
+    ),
+    Operation(
+        "getEvidence",
+        "GET",
+        "/models/{version:int}/evidence",
+        "Everything a model version rests on, as one signed archive",
+        "application/zip",
+        models.get_evidence,
+        query=(_PACKAGE,),
+        refusals=(404, 503),
+        action="model.evidence",
+    ),
+    Operation(
+        "getPlan",
+        "GET",
+        "/plan",
+        "The change control plan, how it stands, and where a run lies outside it",
+        "Plan",
+        plan.get_plan,
+        query=(_PLAN_VERSION, _PLAN_EXECUTION),
+        refusals=(404,),
+        action="model.read",
+    ),
+    Operation(
+        "signPlan",
+        "POST",
+        "/plan/signatures",
+        "Hand in a signature over the change control plan",
+        "Plan",
+        plan.sign_plan,
+        takes="PlanSignature",
+        refusals=(404, 413, 415),
+        action="plan.sign",
     ),
     Operation(
         "listEvents",
@@ -503,10 +755,59 @@ OPERATIONS: tuple[Operation, ...] = (
         "/predictions",
         "Ask the model in use about an image set",
         "Prediction",
-        image_sets.predict,
+        predictions.predict,
         takes="Ask",
         refusals=(404, 409, 413, 415, 422),
         action="image.predict",
+    ),
+    Operation(
+        "predictMany",
+        "POST",
+        "/predictions/batch",
+        "Have the model in use look at some image sets, or at all it has not seen",
+        "PredictionsAsked",
+        predictions.predict_many,
+        takes="PredictionWish",
+        refusals=(404, 413, 415),
+        action="image.predict",
+    ),
+    Operation(
+        "getPredictionStatus",
+        "GET",
+        "/predictions/status",
+        "How far the model in use has come",
+        "PredictionStatus",
+        predictions.get_standing,
+        refusals=(404,),
+        action="model.read",
+    ),
+    Operation(
+        "getComparison",
+        "GET",
+        "/models/comparison",
+        "The model in use against its shadow, on what both have judged",
+        "Comparison",
+        predictions.get_comparison,
+        action="model.read",
+    ),
+    Operation(
+        "getSaliency",
+        "GET",
+        "/image-sets/{id}/saliency/{frame:int}.png",
+        "Where in a frame the model looked, to lay over it",
+        "image/png",
+        predictions.get_saliency,
+        refusals=(404,),
+        action="image.predict",
+    ),
+    Operation(
+        "getDrift",
+        "GET",
+        "/drift",
+        "Whether what comes in is still what the model in use was made from",
+        "Drift",
+        drift.get_drift,
+        action="model.read",
     ),
     Operation(
         "createSession",
@@ -661,6 +962,7 @@ OPERATIONS: tuple[Operation, ...] = (
         action="image.read",
         prefix=stream.PREFIX,
     ),
+    *REPORTS,
     Operation(
         "describe",
         "GET",
@@ -756,6 +1058,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         content = {operation.gives: {}}
     else:
         content = {"application/json": {"schema": _ref(operation.gives)}}
+    content.update({media: {} for media in operation.also})
     failed = {"application/json": {"schema": _ref("Error")}}
     refused = {
         str(status): {"description": _WORDS[status], "content": failed}

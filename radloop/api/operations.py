@@ -85,6 +85,7 @@ class Operation:
         answer: Runs in a thread, because everything below the doors waits; exactly one of it and `receive` is given.
         receive: For bodies that are read as they arrive, and answers with a status or headers of their own.
         gives: Name of a schema, or the media type of what is no JSON; empty for an answer without a body.
+        also: Media types the answer may have besides, where the caller chooses.
         takes: Name of the schema of the JSON body.
         media: Media types of a body that `receive` reads.
         refusals: Statuses besides 400 and 500 that a caller must reckon with.
@@ -104,6 +105,7 @@ class Operation:
     answer: Callable[[Ask], Response] | None = None
     receive: Callable[[Request, Doors, Principal], Awaitable[dict[str, Any] | Response]] | None = None
     takes: str | None = None
+    also: tuple[str, ...] = ()
     media: tuple[str, ...] = ()
     query: tuple[Query, ...] = ()
     refusals: tuple[int, ...] = ()

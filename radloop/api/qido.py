@@ -64,7 +64,7 @@ _SHARED = tuple(
     each for each in ATTRIBUTES if ATTRIBUTES[each].level == "instance" and each not in {k for *_, k in _OWN}
 )
 _SLOT = b"\0"  # which never stands in JSON
-_ROOM_BYTES = 8 << 20
+_ROOM_BYTES = 4 << 20
 _SMALLEST_KEPT = 8192
 _SEARCH_FIELDS = tuple(each.name for each in fields(Search) if each.name != "wanted")
 _BULK = ("00080005", "7FE00010", "7FE00008", "7FE00009")

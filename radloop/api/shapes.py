@@ -6,11 +6,13 @@ from datetime import datetime
 from operator import mul
 from typing import Any
 
-from radloop.core.images import ImageSet, Seen, Truth
+from radloop.core.images import ImageSet, Seen, State, Truth
 from radloop.core.platform import Platform
-from radloop.core.ports import Execution, ModelVersion, Records, Told
+from radloop.core.ports import Execution, Records, Told
+from radloop.core.reads import ReadingPolicy, project_of
 from radloop.core.tables import INSTANCES, study_key
 from radloop.dicom.image import FrameDescription, ImageDescription
+from radloop.reading.blinding import NOBODY, Eyes
 from radloop.security.sealing import OVERHEAD_BYTES
 from radloop.store.instances import StoredInstance, instance_of
 from radloop.store.opened import FrameAddress
@@ -19,8 +21,9 @@ _LOOKED_AT = 8
 _SHORTEST, _SHEAR = 1e-3, 0.01
 
 
-def summary(image_set: ImageSet, records: Records) -> dict[str, Any]:
-    """An image set as the worklist shows it."""
+def summary(image_set: ImageSet, records: Records, eyes: Eyes = NOBODY) -> dict[str, Any]:
+    """An image set as the worklist shows it to whoever looks; what these eyes may not see of it is null."""
+    reading, is_blinded = _reading(image_set, records, eyes)
     attributes = image_set.attributes
     image = _an_image(image_set.id, records)
     return {
@@ -36,13 +39,15 @@ def summary(image_set: ImageSet, records: Records) -> dict[str, Any]:
         "patient_name": _text(attributes.get("PatientName")),
         "patient_id": image_set.patient_id or None,
         "patient_sex": _text(attributes.get("PatientSex")),
+        "made_by_ai": image_set.made_by_ai,
         "rows": None if image is None else image["rows"],
         "columns": None if image is None else image["columns"],
         "frames": image_set.frames,
         "instances": image_set.instances,
         "warnings": [{"code": notice.code, "message": notice.message} for notice in image_set.notices],
-        "finding": None if image_set.truth is None else _finding(image_set.truth),
-        "prediction": None if image_set.prediction is None else dict(image_set.prediction),
+        "finding": None if image_set.truth is None or is_blinded else _finding(image_set.truth),
+        "prediction": None if image_set.prediction is None or is_blinded else dict(image_set.prediction),
+        "reading": reading,
         "original_bytes": image_set.original_bytes,
         "stored_bytes": image_set.stored_bytes,
         "study": study_key(image_set.datastore, image_set.patient_id, image_set.study_uid),
@@ -52,16 +57,20 @@ def summary(image_set: ImageSet, records: Records) -> dict[str, Any]:
     }
 
 
-def details(image_set: ImageSet, frames: Sequence[FrameAddress], records: Records) -> dict[str, Any]:
+def details(
+    image_set: ImageSet, frames: Sequence[FrameAddress], records: Records, eyes: Eyes = NOBODY
+) -> dict[str, Any]:
     """An image set as the viewer opens it."""
     listed = [frame_of(index, address) for index, address in enumerate(frames)]
-    return {**without_frames(image_set, frames, records), "frame_list": listed}
+    return {**without_frames(image_set, frames, records, eyes), "frame_list": listed}
 
 
-def without_frames(image_set: ImageSet, frames: Sequence[FrameAddress], records: Records) -> dict[str, Any]:
+def without_frames(
+    image_set: ImageSet, frames: Sequence[FrameAddress], records: Records, eyes: Eyes = NOBODY
+) -> dict[str, Any]:
     """The same without what is told of each frame."""
     return {
-        **summary(image_set, records),
+        **summary(image_set, records, eyes),
         "seen_slices": _seen_slices(image_set.truth),
         "geometry": _geometry(image_set.geometry, frames),
     }
@@ -78,6 +87,7 @@ def execution_of(execution: Execution, platform: Platform) -> dict[str, Any]:
         "ended_at": execution.ended_at,
         "reason": execution.reason,
         "studies": _studies(execution, platform),
+        "snapshot": execution.parameters.get("Snapshot"),
         "steps": [
             {
                 "name": step.name,
@@ -97,25 +107,11 @@ def execution_of(execution: Execution, platform: Platform) -> dict[str, Any]:
 
 
 def _epoch(progress: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """How far training has come, as far as it counts epochs."""
-    if progress is None or "epoch" not in progress:
+    """How far training has come, as far as it counts epochs, and what it told of every epoch."""
+    if progress is None or not ("epoch" in progress or "history" in progress):
         return None
-    return {name: progress.get(name) for name in ("epoch", "epochs", "train_loss", "validation_loss", "seconds")}
-
-
-def model_of(model: ModelVersion) -> dict[str, Any]:
-    """A model version."""
-    return {
-        "version": model.version,
-        "status": model.status,
-        "aliases": list(model.aliases),
-        "metrics": figures(model.metrics),
-        "created_at": model.created_at,
-        "approved_at": model.decided_at if model.status == "Approved" else None,
-        "decided_at": model.decided_at,
-        "decided_by": model.decided_by,
-        "lineage": {name: None if value is None else str(value) for name, value in model.lineage.items()},
-    }
+    names = ("epoch", "epochs", "train_loss", "validation_loss", "seconds", "seconds_left")
+    return {**{name: progress.get(name) for name in names}, "history": progress.get("history", [])}
 
 
 def event_of(told: Told) -> dict[str, Any]:
@@ -161,14 +157,48 @@ def _finding(truth: Truth) -> dict[str, Any]:
     return {
         "present": truth.finding.present,
         "site": truth.finding.site,
+        "laterality": truth.finding.laterality,
         "confidence": str(truth.finding.confidence),
         "by": truth.by,
         "at": moment(truth.at),
-        "seen": _seen(truth.finding.seen),
+        "posterior": truth.posterior,
+        "reads": truth.reads,
+        "rule": truth.rule,
+        "seen": seen_of(truth.finding.seen),
     }
 
 
-def _seen(seen: Seen) -> dict[str, Any]:
+def _reading(image_set: ImageSet, records: Records, eyes: Eyes) -> tuple[dict[str, Any], bool]:
+    """How far the reading of an image set has come, and whether these eyes are blinded for it."""
+    project = project_of(records, image_set.datastore)
+    is_blinded = eyes.are_shut(records, image_set, project)
+    votes = () if image_set.case is None else image_set.case.of(image_set.version)
+    wanted = 1 if project.policy is ReadingPolicy.SINGLE else 2
+    told = {
+        "policy": str(project.policy),
+        "state": _reading_state(image_set, len(votes)),
+        "given": len(votes) if image_set.state is State.INGESTED else _reads_behind(image_set),
+        "needed": wanted - len(votes) if image_set.state is State.INGESTED and len(votes) < wanted else None,
+        "mine": eyes.has_read(image_set),
+        "blinded": is_blinded,
+    }
+    return told, is_blinded
+
+
+def _reading_state(image_set: ImageSet, votes: int) -> str:
+    if image_set.asked is not None:
+        return "adjudication"
+    if image_set.state is not State.INGESTED:
+        return "settled"
+    return "waiting" if votes else "open"
+
+
+def _reads_behind(image_set: ImageSet) -> int:
+    return 0 if image_set.truth is None else image_set.truth.reads
+
+
+def seen_of(seen: Seen) -> dict[str, Any]:
+    """What was on the screen of whoever found it."""
     coverage = seen.coverage
     counts = ("full", "preview", "never", "preview_ms", "full_ms")
     told = {name: None if coverage is None else getattr(coverage, name) for name in counts}

@@ -39,6 +39,8 @@ from radloop.core.errors import Conflict, InvalidInput, NotFound, RadloopError, 
 from radloop.core.identity import Principal
 from radloop.core.images import Storage
 from radloop.core.ports import AuditEntry, Records
+from radloop.core.reads import project_of
+from radloop.reading.blinding import Eyes
 from radloop.store.readings import Reading
 
 PREFIX = "/stream/v1"
@@ -56,9 +58,8 @@ _FOR_GOOD = "private, max-age=31536000, immutable"
 async def index(request: Request, doors: Doors, principal: Principal) -> Response:
     """What the frames of an image set are and how long, so that any part of any can be asked for."""
     reading = await _reading(request, doors, principal)
-    made = reading.note(INDEX_TYPE)
-    if made is None:
-        made = await run_in_threadpool(_made_index, reading, doors.platform.records)
+    eyes = Eyes.of(principal, doors.platform.policy)
+    made = await run_in_threadpool(_index_for, reading, doors.platform.records, eyes)
     tag, body = made
     headers = {**_told(reading), "ETag": tag, "Cache-Control": _ASKED_ABOUT}
     if is_unchanged(request.headers, tag):
@@ -154,12 +155,20 @@ def _require_version(request: Request, reading: Reading) -> None:
         )
 
 
-def _made_index(reading: Reading, records: Records) -> tuple[str, bytes]:
-    """The index with its validator, remembered as long as the image set stays as it is."""
+def _index_for(reading: Reading, records: Records, eyes: Eyes) -> tuple[str, bytes]:
+    """The index with its validator as these eyes may see it, remembered as long as the image set stays as it is.
+
+    What the eyes may see follows from the few things that it is remembered under.
+    """
     image_set, addresses = reading.image_set, reading.addresses
-    plain = index_of(without_frames(image_set, addresses, records), image_set.version, addresses)
+    project = project_of(records, image_set.datastore)
+    key = (INDEX_TYPE, project, eyes.has_read(image_set), eyes.are_shut(records, image_set, project))
+    made: tuple[str, bytes] | None = reading.note(key)
+    if made is not None:
+        return made
+    plain = index_of(without_frames(image_set, addresses, records, eyes), image_set.version, addresses)
     made = validator("index", _digest(plain)), gzip.compress(plain, _COMPRESSION, mtime=0)
-    reading.noted(INDEX_TYPE, made)
+    reading.noted(key, made)
     return made
 
 

@@ -16,4 +16,7 @@ from radloop.terminal import print_items
 def models(home: Path | None, server: str | None, as_json: bool) -> None:
     """Registered model versions, newest first."""
     with reach(home, server) as client:
-        print_items(client.get("models"), ["version", "status", "aliases", "metrics", "created_at"], as_json)
+        page = client.get("models")
+    if not as_json:
+        page = {"items": [{**each, "held": [reason["code"] for reason in each["held"]]} for each in page["items"]]}
+    print_items(page, ["version", "status", "aliases", "held", "metrics", "created_at"], as_json)

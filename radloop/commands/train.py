@@ -13,21 +13,22 @@ from radloop.terminal import print_facts
 
 
 @click.command(short_help="Retrain now, and wait for the verdict.")
+@click.option("--again", is_flag=True, help="Run the same data once more, to be judged against today's champion.")
 @home_option
 @server_option
 @json_option
-def train(home: Path | None, server: str | None, as_json: bool) -> None:
+def train(*, again: bool, home: Path | None, server: str | None, as_json: bool) -> None:
     """Retrain now on everything verified, and wait for the verdict; exit status 3 when no model came of it."""
     with reach(home, server) as client:
-        execution = _train_now(client)
+        execution = _train_now(client, again=again)
     print_facts(execution, as_json)
     if execution["state"] != "Succeeded":
         sys.exit(3)
 
 
-def _train_now(client: Client) -> dict[str, Any]:
+def _train_now(client: Client, *, again: bool) -> dict[str, Any]:
     """Start a retraining and wait for its end."""
-    name = client.post("executions")["id"]
+    name = client.post("executions", params={"again": "1"} if again else {})["id"]
     while True:
         if client.installation is not None:
             client.installation.worker().drain()

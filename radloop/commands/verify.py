@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from radloop.client import reach
-from radloop.core.images import SITES, Confidence
+from radloop.core.images import LATERALITIES, SITES, Confidence
 from radloop.options import home_option, json_option, server_option
 from radloop.terminal import print_facts
 
@@ -14,6 +14,7 @@ from radloop.terminal import print_facts
 @click.argument("image_set")
 @click.option("--finding", required=True, type=click.Choice(["present", "absent"]), help="Pneumonia, yes or no.")
 @click.option("--site", type=click.Choice(list(SITES)), help="Where, if present.")
+@click.option("--laterality", type=click.Choice(LATERALITIES), help="Which side, where the site leaves it open.")
 @click.option("--confidence", default="high", show_default=True, type=click.Choice([str(c) for c in Confidence]))
 @click.option("--note", default="", help="Stays with the image set.")
 @click.option("--frame", required=True, type=click.IntRange(0), help="Frame that was seen at full quality, from 0.")
@@ -25,6 +26,7 @@ def verify(
     image_set: str,
     finding: str,
     site: str | None,
+    laterality: str | None,
     confidence: str,
     note: str,
     frame: int,
@@ -32,13 +34,14 @@ def verify(
     server: str | None,
     as_json: bool,
 ) -> None:
-    """Make a finding ground truth."""
+    """Make a finding ground truth; where a project asks for several reads, add yours."""
     with reach(home, server) as client:
         now = client.get(f"image-sets/{image_set}")
         body = {
             "version": now["version"],
             "finding": finding,
             "site": site,
+            "laterality": laterality,
             "confidence": confidence,
             "note": note,
             "seen": {"frame": frame, "quality": now["frame_list"][frame]["quality"]},

@@ -16,6 +16,7 @@
     │   ├── TooManyElements         a file, or one data set in it, holds more elements than are read
     │   ├── ChecksumMismatch        bytes arrived other than they were sent
     │   ├── BrokenArchive           a zip that contradicts itself, or is none
+    │   ├── InvalidPlan             a change control plan that is not written as one
     │   └── BrokenMember            a file in a zip that cannot be taken out of it
     ├── NotFound                nothing is stored under that name
     │   └── NoChampion              no model version has been approved yet
@@ -26,6 +27,8 @@
     │   └── RevokedLink             a signed link whose maker may not come in any more
     ├── Throttled               asked too often; worth another try, later
     ├── Denied                  the principal may not do this
+    │   ├── SeparationOfDuties      somebody else must do this, because of what the principal did before
+    │   └── Blinded                 what others say is not told before one has read it oneself
     ├── Corrupt                 stored bytes fail their seal or checksum
     └── Unavailable             ours: retried, then dead letter, then alarm
 
@@ -160,6 +163,12 @@ class BrokenMember(InvalidInput):
     code = "broken-member"
 
 
+class InvalidPlan(InvalidInput):
+    """A change control plan is not written as one; the message names the line."""
+
+    code = "invalid-plan"
+
+
 class NotFound(RadloopError):
     """Nothing is stored under that name."""
 
@@ -220,6 +229,18 @@ class Denied(RadloopError):
     """The principal may not do this."""
 
     code = "denied"
+
+
+class Blinded(Denied):
+    """What others say of an image set is not told before one has read it oneself."""
+
+    code = "blinded"
+
+
+class SeparationOfDuties(Denied):
+    """Somebody else must do this, because of what the principal did before."""
+
+    code = "separation-of-duties"
 
 
 class Corrupt(RadloopError):

@@ -129,7 +129,10 @@ class ImageQuarantined(Happening):
 
 @dataclass(frozen=True, slots=True)
 class ImageVerified(Happening):
-    """A radiologist's finding became ground truth; how many frames they were shown in which quality, where told."""
+    """A finding became ground truth; how many frames its reader was shown in which quality, where told.
+
+    Where it took more than one read: how many, the probability of present they leave, and the rule that settled it.
+    """
 
     image_set: str
     version: int
@@ -140,8 +143,23 @@ class ImageVerified(Happening):
     frames_full: int | None = None
     frames_preview: int | None = None
     frames_never: int | None = None
+    reads: int | None = None
+    posterior: float | None = None
+    rule: str | None = None
     source: ClassVar[str] = IMAGING
     subject: ClassVar[tuple[str, ...]] = ("image_set", "version")
+
+
+@dataclass(frozen=True, slots=True)
+class AdjudicationRequested(Happening):
+    """Readers differ, or one changed their mind, and an adjudicator is asked; `reason` is a stable code."""
+
+    image_set: str
+    version: int
+    reason: str
+    reads: int
+    source: ClassVar[str] = IMAGING
+    subject: ClassVar[tuple[str, ...]] = ("image_set", "version", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +252,30 @@ class ModelApproved(Happening):
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseHeld(Happening):
+    """A model version passed the gate and waits for a person all the same; `reasons` are stable codes."""
+
+    model_version: int
+    execution: str
+    reasons: tuple[str, ...]
+    source: ClassVar[str] = MLOPS
+    subject: ClassVar[tuple[str, ...]] = ("model_version", "reasons")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRolledBack(Happening):
+    """The champion was taken back and an earlier version serves again; `entry` is its place in the model ledger."""
+
+    model_version: int
+    serving_version: int
+    reason: str
+    rolled_back_by: str
+    entry: int
+    source: ClassVar[str] = MLOPS
+    subject: ClassVar[tuple[str, ...]] = ("model_version", "entry")
+
+
+@dataclass(frozen=True, slots=True)
 class AlarmStateChanged(Happening):
     """An alarm went on or off, or work was given up on; `alarm` names it."""
 
@@ -251,6 +293,7 @@ CATALOGUE: tuple[type[Happening], ...] = (
     ImageFolded,
     ImageQuarantined,
     ImageVerified,
+    AdjudicationRequested,
     RetrainingDeferred,
     PipelineTriggered,
     PipelineStepEnded,
@@ -259,5 +302,7 @@ CATALOGUE: tuple[type[Happening], ...] = (
     ModelEvaluationFailed,
     ModelRegistered,
     ModelApproved,
+    ReleaseHeld,
+    ModelRolledBack,
     AlarmStateChanged,
 )

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from radloop.core.cases import Case
 from radloop.core.errors import Conflict, InvalidInput
 from radloop.core.events import ImageIngested, ImageVerified
 
@@ -45,6 +46,21 @@ SITES: Mapping[str, str] = {
     "BILATERAL": "Both lungs",
     "DIFFUSE": "Diffuse",
 }
+
+LATERALITIES = ("left", "right", "both")
+SIDE_OF_SITE: Mapping[str, str] = {
+    "RUL": "right",
+    "RML": "right",
+    "RLL": "right",
+    "LUL": "left",
+    "LINGULA": "left",
+    "LLL": "left",
+    "BILATERAL": "both",
+}
+"""The laterality that a site implies; a diffuse finding may be on any side."""
+
+MADE_BY_AI = "radloop AI result"
+"""ManufacturerModelName of what a model of ours wrote, by which it is known wherever it comes from."""
 
 SEEN_IN_FULL = frozenset({"lossless", "lossy-as-received"})
 
@@ -149,6 +165,7 @@ class Finding:
         confidence: How sure the reader was.
         note: Free text; stays with the image set and never enters an event or a log.
         seen: The frame in view, which must have been at full quality, and what was shown of the others.
+        laterality: One of `LATERALITIES`, only where it is present; follows from a site that implies it.
     """
 
     present: bool
@@ -156,12 +173,22 @@ class Finding:
     confidence: Confidence
     note: str
     seen: Seen
+    laterality: str | None = None
 
     def __post_init__(self) -> None:
         if self.site is not None and self.site not in SITES:
             raise InvalidInput(f"site must be one of {', '.join(SITES)}")
         if self.site is not None and not self.present:
             raise InvalidInput("a site is given only with a finding that is present")
+        if self.laterality is not None and self.laterality not in LATERALITIES:
+            raise InvalidInput(f"laterality must be one of {', '.join(LATERALITIES)}")
+        if self.laterality is not None and not self.present:
+            raise InvalidInput("a laterality is given only with a finding that is present")
+        implied = SIDE_OF_SITE.get(self.site or "")
+        if implied is not None and self.laterality not in {None, implied}:
+            raise InvalidInput(f"site {self.site} is {implied}, which the laterality contradicts")
+        if implied is not None:
+            object.__setattr__(self, "laterality", implied)
         if self.seen.quality not in SEEN_IN_FULL:
             raise InvalidInput("a finding needs a frame seen at full quality, found a preview")
 
@@ -173,11 +200,21 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """A finding with who gave it and when."""
+    """A finding that is ground truth, with who gave it and when.
+
+    Attributes:
+        by: Opaque id of the reader whose finding it is: the adjudicator's, or the last read's that says so.
+        posterior: Probability of present by all reads; None where one read settled it.
+        reads: How many reads it rests on.
+        rule: What settled it: a `core.reads.Rule`.
+    """
 
     finding: Finding
     by: str
     at: datetime
+    posterior: float | None = None
+    reads: int = 1
+    rule: str = "single"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +233,7 @@ class ImageSet:
         wrapped_key: The data key that seals its bytes, wrapped by the key-encryption key.
         datastore: Id of the data store it belongs to.
         is_primary: Whether it is the image set of its series; False where another patient's claim came first.
+        case: What has been read of it so far; None before the first read. Never shown as it is.
     """
 
     id: str
@@ -221,11 +259,30 @@ class ImageSet:
     updated_at: datetime
     datastore: str
     is_primary: bool = True
+    case: Case | None = None
+
+    @property
+    def asked(self) -> str | None:
+        """Why an adjudicator is asked about it as it is now, a stable code; None where none is."""
+        case = self.case
+        if case is None or (self.state is State.INGESTED and case.asked_of != self.version):
+            return None
+        return case.asked
 
     @property
     def modality(self) -> str:
         """DICOM Modality, or OT where the series tells none."""
         return str(self.attributes.get("Modality") or "OT")
+
+    @property
+    def made_by_ai(self) -> bool:
+        """Whether a model wrote it: nothing to verify, to learn from, or to predict on."""
+        return self.attributes.get("ManufacturerModelName") == MADE_BY_AI
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is anything in it for a reader: images, and not those that a model made."""
+        return bool(self.frames) and not self.made_by_ai
 
     @property
     def storage(self) -> Storage:
@@ -254,6 +311,36 @@ class ImageSet:
         )
         return after, event
 
+    def require_readable(self, finding: Finding, version: int) -> None:
+        """Go on only with a finding on the images as they are now.
+
+        Raises:
+            Conflict: They changed since, or are still arriving.
+            InvalidInput: What was seen does not fit its frames.
+        """
+        if version != self.version:
+            raise Conflict(f"image set {self.id} is at version {self.version}, the read is of version {version}")
+        if not self.is_closed:
+            raise Conflict(f"image set {self.id} is still arriving; verify it once it is closed")
+        if self.made_by_ai:
+            raise Conflict(f"image set {self.id} was made by a model; there is nothing to verify in it")
+        if not 0 <= finding.seen.frame < self.frames:
+            raise InvalidInput(f"frame {finding.seen.frame} does not exist; the image set has {self.frames}")
+        coverage = finding.seen.coverage
+        if coverage is not None and coverage.frames != self.frames:
+            raise InvalidInput(f"seen.slices tells of {coverage.frames} frames; the image set has {self.frames}")
+        if coverage is not None and coverage.at(finding.seen.frame) != "f":
+            raise InvalidInput(f"seen.slices says that frame {finding.seen.frame}, in view, was not at full quality")
+
+    def require_undecided(self) -> None:
+        """Go on only where nobody has decided.
+
+        Raises:
+            Conflict: It has been verified or rejected.
+        """
+        if self.state is not State.INGESTED:
+            raise Conflict(f"image set {self.id} is {self.state}, only INGESTED can be verified")
+
     def verify(self, finding: Finding, *, version: int, by: str, at: datetime) -> tuple["ImageSet", ImageVerified]:
         """Record a radiologist's finding as ground truth.
 
@@ -267,35 +354,34 @@ class ImageSet:
             Conflict: It changed since, is still arriving, or has been verified or rejected.
             InvalidInput: What was seen does not fit its frames.
         """
-        if version != self.version:
-            raise Conflict(f"image set {self.id} is at version {self.version}, the read is of version {version}")
-        if not self.is_closed:
-            raise Conflict(f"image set {self.id} is still arriving; verify it once it is closed")
-        if self.state is not State.INGESTED:
-            raise Conflict(f"image set {self.id} is {self.state}, only INGESTED can be verified")
-        if not 0 <= finding.seen.frame < self.frames:
-            raise InvalidInput(f"frame {finding.seen.frame} does not exist; the image set has {self.frames}")
-        coverage = finding.seen.coverage
-        if coverage is not None and coverage.frames != self.frames:
-            raise InvalidInput(f"seen.slices tells of {coverage.frames} frames; the image set has {self.frames}")
-        if coverage is not None and coverage.at(finding.seen.frame) != "f":
-            raise InvalidInput(f"seen.slices says that frame {finding.seen.frame}, in view, was not at full quality")
+        self.require_readable(finding, version)
+        self.require_undecided()
+        return self.settle(Truth(finding=finding, by=by, at=at))
+
+    def settle(self, truth: Truth) -> tuple["ImageSet", ImageVerified]:
+        """Make `truth` the ground truth of the next version, in the place of any before; whether it may is asked first.
+
+        Returns:
+            The next version, and the event that tells of it.
+        """
+        case = None if self.case is None else replace(self.case, asked=None, asked_at=None)
         after = replace(
-            self,
-            version=self.version + 1,
-            state=State.VERIFIED,
-            truth=Truth(finding=finding, by=by, at=at),
-            updated_at=at,
+            self, version=self.version + 1, state=State.VERIFIED, truth=truth, updated_at=truth.at, case=case
         )
+        finding, coverage = truth.finding, truth.finding.seen.coverage
+        is_of_many = truth.rule != "single"
         event = ImageVerified(
             image_set=self.id,
             version=after.version,
             finding=finding.word,
             site=finding.site,
             confidence=finding.confidence,
-            verified_by=by,
+            verified_by=truth.by,
             frames_full=None if coverage is None else coverage.full,
             frames_preview=None if coverage is None else coverage.preview,
             frames_never=None if coverage is None else coverage.never,
+            reads=truth.reads if is_of_many else None,
+            posterior=truth.posterior,
+            rule=truth.rule if is_of_many else None,
         )
         return after, event

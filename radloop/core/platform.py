@@ -1,7 +1,7 @@
 """The ports of one running installation, handed to every function and door."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from radloop.core.identity import Principal
@@ -15,9 +15,12 @@ from radloop.core.ports import (
     Keys,
     Landing,
     Models,
+    NoPlans,
     Pipelines,
+    Plans,
     Policy,
     Records,
+    Signer,
     Upload,
 )
 from radloop.core.settings import Settings
@@ -38,6 +41,9 @@ class Platform:
 
     Attributes:
         recipe: Hyperparameters this machine would train with, settings applied.
+        gate_policy: Text of `policy.yaml`; empty for the policy that radloop ships.
+        plans: The change control plan.
+        signer: Vouches for what leaves the installation; None where nothing can.
     """
 
     blobs: Blobs
@@ -54,3 +60,6 @@ class Platform:
     settings: Settings
     clock: Clock
     recipe: Callable[[], dict[str, str]]
+    plans: Plans = field(default_factory=NoPlans)
+    signer: Signer | None = None
+    gate_policy: Callable[[], str] = str

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+from radloop.core.errors import NotFound
 from radloop.core.events import Event
 from radloop.core.identity import Principal
 from radloop.core.images import Notice
@@ -647,6 +648,14 @@ class Audit(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """A stable code and the sentence that tells people what it means here."""
+
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelVersion:
     """A registered model.
 
@@ -655,7 +664,13 @@ class ModelVersion:
         artifact: Blob key of model.tar.gz.
         metrics: Plain values from evaluation.json.
         lineage: Dataset snapshot hash, code version, configuration, execution.
-        aliases: Such as `champion`.
+        aliases: `champion` for the version in use, `shadow` for the one that may follow it.
+        reason: Code of the decision's reason, where a person gave one.
+        held: Why it was not approved by itself; empty once it is decided.
+        approvals: Who has spoken for it.
+        free_approvals: Those of them whom no other duty stands in the way.
+        evidence: Hashes of what the decision rests on, and the plan it was made under.
+        rolled_back_at: When it was taken back; None again once it serves again.
     """
 
     version: int
@@ -667,10 +682,57 @@ class ModelVersion:
     created_at: str
     decided_at: str | None = None
     decided_by: str | None = None
+    reason: str | None = None
+    held: tuple[Reason, ...] = ()
+    approvals: tuple[str, ...] = ()
+    free_approvals: tuple[str, ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    rolled_back_at: str | None = None
+    rolled_back_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A stretch of time in which one version was the champion.
+
+    Attributes:
+        until: When it ended; None where it has not.
+        moved_by: Who put the version to work: an approver, or who rolled back.
+        rollback_reason: Code of why the version before was taken back; None where this one was approved.
+        approved_by: Everybody who spoke for it; `plan` and `policy` stand for no person.
+        evidence: Hashes of what the approval rests on.
+    """
+
+    version: int
+    since: datetime
+    until: datetime | None
+    moved_by: str
+    rollback_reason: str | None
+    approved_by: tuple[str, ...]
+    approved_at: datetime | None
+    reason: str | None
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerVerdict:
+    """Whether the chain of the model ledger holds.
+
+    Attributes:
+        head: Hash of the last entry.
+        broken_at: Number of the first entry that does not follow from the one before; None if all do.
+    """
+
+    entries: int
+    head: str
+    broken_at: int | None
 
 
 class Models(Protocol):
-    """The registry: an append-only ledger of what was registered, decided and put to work."""
+    """The registry: an append-only ledger of what was registered, decided and put to work.
+
+    Whatever two callers do at the same time has an order, and the second finds what the first wrote.
+    """
 
     def register(
         self, *, execution: str, artifact: str, metrics: Mapping[str, Any], lineage: Mapping[str, Any]
@@ -678,12 +740,58 @@ class Models(Protocol):
         """A new version, pending approval; the same execution registered twice is one version."""
         ...
 
-    def decide(self, version: int, *, approved: bool, by: str) -> ModelVersion:
+    def hold(self, version: int, reasons: Sequence[Reason]) -> ModelVersion:
+        """Leave a version to a person, and tell why; a decided one is left as it is, and the same again is once.
+
+        Raises:
+            NotFound: There is no such version.
+        """
+        ...
+
+    def decide(
+        self,
+        version: int,
+        *,
+        approved: bool,
+        by: str,
+        reason: str | None = None,
+        evidence: Mapping[str, Any] | None = None,
+        needed: int = 1,
+        is_free: bool = True,
+    ) -> ModelVersion:
         """Approve (which moves the alias `champion` to it) or reject a version; deciding twice the same is once.
+
+        Args:
+            version: Which.
+            approved: Rejecting takes one voice, approving as many as are `needed`.
+            by: Who.
+            reason: A stable code.
+            evidence: Hashes of what the decision rests on.
+            needed: How many different approvers it takes. A version that has fewer stays pending.
+            is_free: Whether no other duty stands in the way of this approver; at least one must be free.
 
         Raises:
             NotFound: There is no such version.
             Conflict: It has been decided the other way.
+            SeparationOfDuties: The approver is not free, and nobody who is has approved it yet.
+        """
+        ...
+
+    def roll_back(self, *, by: str, reason: str, to: int | None = None, expected: int | None = None) -> ModelVersion:
+        """Take the champion back, and let an approved version that served before serve again.
+
+        Args:
+            by: Who.
+            reason: A stable code.
+            to: Which version shall serve; None for the last one that served before and was not taken back.
+            expected: The version that is to be taken back, for callers who looked before.
+
+        Returns:
+            The version that serves now. Asking again for what is already so changes nothing.
+
+        Raises:
+            NotFound: There is no such version, or none serves.
+            Conflict: Another version serves than expected, there is none to go back to, or `to` was never approved.
         """
         ...
 
@@ -703,8 +811,28 @@ class Models(Protocol):
         """The version in use, if any."""
         ...
 
+    def shadow(self) -> ModelVersion | None:
+        """The newest version that passed the gate, is newer than the champion and waits for its decision, if any."""
+        ...
+
     def versions(self) -> list[ModelVersion]:
         """All versions, newest first."""
+        ...
+
+    def serving_on(self, at: datetime) -> Serving | None:
+        """What served at a moment, by whose approval and on what evidence; None where nothing did."""
+        ...
+
+    def servings(self) -> list[Serving]:
+        """Every stretch of time in which a version served, oldest first."""
+        ...
+
+    def ledger(self) -> list[Mapping[str, Any]]:
+        """All entries as they stand in the chain, oldest first."""
+        ...
+
+    def verify(self) -> LedgerVerdict:
+        """Walk the whole chain."""
         ...
 
 
@@ -752,6 +880,94 @@ class Pipelines(Protocol):
 
     def executions(self, *, limit: int = 50) -> list[Execution]:
         """Newest first."""
+        ...
+
+
+# The change control plan
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSigner:
+    """Somebody whose signature under a plan counts.
+
+    Attributes:
+        id: Opaque; never a name or an e-mail address.
+        role: In which the signer signs, such as `release-approver`.
+        public_key: Ed25519, 32 bytes, hexadecimal.
+    """
+
+    id: str
+    role: str
+    public_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSignature:
+    """A detached signature over the exact bytes of a plan.
+
+    Attributes:
+        plan_sha256: Of those bytes.
+        signature: Ed25519, 64 bytes, hexadecimal.
+        at: When it was handed in, RFC 3339.
+    """
+
+    plan_sha256: str
+    signer: str
+    role: str
+    signature: str
+    at: str
+
+
+class Plans(Protocol):
+    """The change control plan of an installation, who may sign it, and the signatures there are."""
+
+    def text(self) -> bytes | None:
+        """The plan as it lies there; None where there is none."""
+        ...
+
+    def signers(self) -> tuple[PlanSigner, ...]:
+        """Whose signatures count."""
+        ...
+
+    def signatures(self) -> tuple[PlanSignature, ...]:
+        """All signatures that were handed in, whether they hold or not."""
+        ...
+
+    def add(self, signature: PlanSignature) -> None:
+        """Keep a signature in place of the same signer's earlier one; durable on return."""
+        ...
+
+
+class NoPlans:
+    """The Plans port where there is no plan and nobody to sign one."""
+
+    def text(self) -> bytes | None:
+        """See `Plans.text`."""
+        return None
+
+    def signers(self) -> tuple[PlanSigner, ...]:
+        """See `Plans.signers`."""
+        return ()
+
+    def signatures(self) -> tuple[PlanSignature, ...]:
+        """See `Plans.signatures`."""
+        return ()
+
+    def add(self, signature: PlanSignature) -> None:
+        """See `Plans.add`; there is no plan to sign."""
+        raise NotFound(f"there is no plan with the SHA-256 {signature.plan_sha256}")
+
+
+class Signer(Protocol):
+    """The key by which an installation vouches for what leaves it."""
+
+    @property
+    def public_key(self) -> str:
+        """Ed25519, 32 bytes, hexadecimal."""
+        ...
+
+    def sign(self, data: bytes) -> bytes:
+        """A detached Ed25519 signature of 64 bytes; the same data give the same signature."""
         ...
 
 

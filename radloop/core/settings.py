@@ -14,7 +14,9 @@ class Settings:
         retrain_longest_wait_s: Retraining starts after this many seconds even if verifications keep coming.
         retrain_least_per_class: Verified patients of each class needed in every split.
         accuracy_threshold: The gate's floor for accuracy on the locked test patients.
-        approve_automatically: Whether a model the gate let through becomes champion without a person.
+        release: How a model the gate let through goes to work: `plan`, `automatic` or `manual`.
+        approvers: Different people that it takes to approve a model by hand.
+        mlflow: Whether runs and versions are mirrored into MLflow, where that is installed.
         max_tries: How often a job is tried before it becomes a dead letter.
         backoff_s: Wait before the second try; doubles with each further one.
         fold_processes: Processes that fold; 0 for one a core.
@@ -34,6 +36,14 @@ class Settings:
         uploads_at_once: Unfinished resumable uploads that one caller may have.
         upload_hours: Hours without a new byte after which an unfinished upload is removed; reports are kept as long.
         s3_endpoint: Address of the S3 server for buckets that are not ours; empty for AWS.
+        predict_new: Whether the champion looks at every image set that closes.
+        write_results: Whether predictions are written into the store as DICOM, a report and a picture.
+        drift_images_per_false_alarm: Images between two drift alarms that nothing caused, on average at least.
+        retrain_on_drift: Whether a drift alarm starts a retraining.
+        external_datastores: Data stores, by id or name, whose image sets are never trained on and only evaluated.
+        excluded_datastores: Data stores, by id or name, that no data set takes anything from.
+        licences: Under which licence a data store may be used, by its id or name.
+        least_certainty: Probability that a label needs to be learned from or tested on.
         training: Hyperparameters that replace the recipe's own, by name.
     """
 
@@ -42,7 +52,9 @@ class Settings:
     retrain_longest_wait_s: float = 900.0
     retrain_least_per_class: int = 3
     accuracy_threshold: float = 0.85
-    approve_automatically: bool = True
+    release: str = "plan"
+    approvers: int = 1
+    mlflow: bool = True
     max_tries: int = 8
     backoff_s: float = 1.0
     fold_processes: int = 0
@@ -62,4 +74,12 @@ class Settings:
     uploads_at_once: int = 32
     upload_hours: float = 72.0
     s3_endpoint: str = ""
+    predict_new: bool = True
+    write_results: bool = False
+    drift_images_per_false_alarm: float = 1000000.0
+    retrain_on_drift: bool = False
+    external_datastores: tuple[str, ...] = ()
+    excluded_datastores: tuple[str, ...] = ()
+    licences: Mapping[str, str] = field(default_factory=dict)
+    least_certainty: float = 0.6
     training: Mapping[str, str] = field(default_factory=dict)

@@ -5,15 +5,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from radloop.core.cases import case_of
 from radloop.core.identity import derived_id
 from radloop.core.images import Confidence, Coverage, Finding, ImageSet, Notice, Seen, State, Truth
 from radloop.core.ports import Put, Row, Table
+from radloop.core.worth import order_of
 
 DEFAULT_DATASTORE = derived_id("datastore", "default")
 """The data store that every home has from the start, where all doors put what names no other."""
 
 WITHOUT_IMAGES = "INGESTED without images"
-"""What the column `state` of an image set holds while there is nothing to verify in it, such as a report."""
+"""What the column `state` of an image set holds while there is nothing to verify in it: a report, a model's picture."""
 
 IMAGE_SETS = Table(
     "image_sets",
@@ -29,6 +31,8 @@ IMAGE_SETS = Table(
         "study_id",
         "created",
         "updated",
+        "value",
+        "asked",
     ),
     facts=("datastore", "is_primary", "study", "study_time", "study_moment", "modality"),
 )
@@ -55,6 +59,10 @@ FRAME_FACTS = Table("frame_facts", ("image_set",))
 METADATA = Table("metadata", ("image_set",))
 TOMBSTONES = Table("tombstones", ("datastore",))
 DATASTORES = Table("datastores", ("status",))
+READS = Table("reads", ("image_set", "datastore"), facts=("reader",))
+LABELS = Table("labels", ("image_set", "datastore"))
+PROJECTS = Table("projects")
+PANELS = Table("panels")
 IMPORTS = Table("imports", ("datastore",), facts=("status",))
 CLIENT_TOKENS = Table("client_tokens", ("at",))
 TAGS = Table("tags")
@@ -68,6 +76,11 @@ CREDENTIALS = Table("credentials", ("token_digest",))
 SESSIONS = Table("sessions", ("user",))
 DRAFTS = Table("drafts", ("principal", "state", "expires"))
 DRAFT_PIECES = Table("draft_pieces", ("draft",))
+PREDICTIONS = Table("predictions", ("image_set", "model_version"), facts=("refused", "milliseconds"))
+SALIENCY = Table("saliency")
+ASKED = Table("asked")
+DRIFT = Table("drift")
+RETIRED_PATIENTS = Table("retired_patients")
 
 TABLES = (
     IMAGE_SETS,
@@ -81,6 +94,10 @@ TABLES = (
     METADATA,
     TOMBSTONES,
     DATASTORES,
+    READS,
+    LABELS,
+    PROJECTS,
+    PANELS,
     IMPORTS,
     CLIENT_TOKENS,
     TAGS,
@@ -94,6 +111,11 @@ TABLES = (
     SESSIONS,
     DRAFTS,
     DRAFT_PIECES,
+    PREDICTIONS,
+    SALIENCY,
+    ASKED,
+    DRIFT,
+    RETIRED_PATIENTS,
 )
 
 
@@ -134,7 +156,7 @@ def put_image_set(value: ImageSet, *, expected: int | None) -> Put:
         key=value.id,
         document=_document(value),
         columns={
-            "state": WITHOUT_IMAGES if value.state is State.INGESTED and not value.frames else str(value.state),
+            "state": WITHOUT_IMAGES if value.state is State.INGESTED and not value.has_work else str(value.state),
             "is_closed": int(value.is_closed),
             "patient_id": value.patient_id,
             "study_uid": value.study_uid,
@@ -150,6 +172,8 @@ def put_image_set(value: ImageSet, *, expected: int | None) -> Put:
             "updated": value.updated_at.timestamp(),
             "datastore": value.datastore,
             "is_primary": int(value.is_primary),
+            "value": order_of(value),
+            "asked": None if value.asked is None or value.case is None else value.case.asked_at,
             "study": study_key(value.datastore, value.patient_id, value.study_uid),
         },
         expected=expected,
@@ -162,6 +186,7 @@ def image_set_of(row: Row) -> ImageSet:
     document["state"] = State(document["state"])
     document["notices"] = tuple(Notice(**notice) for notice in document["notices"])
     document["truth"] = _truth(document["truth"])
+    document["case"] = case_of(document.get("case"))
     document["wrapped_key"] = bytes.fromhex(document["wrapped_key"])
     document["created_at"] = datetime.fromisoformat(document["created_at"])
     document["updated_at"] = datetime.fromisoformat(document["updated_at"])
@@ -190,21 +215,45 @@ def _document(value: ImageSet) -> dict[str, Any]:
         "truth": None
         if truth is None
         else {
-            "present": truth.finding.present,
-            "site": truth.finding.site,
-            "confidence": str(truth.finding.confidence),
-            "note": truth.finding.note,
-            "seen": _seen_document(truth.finding.seen),
+            **finding_document(truth.finding),
             "by": truth.by,
             "at": truth.at.isoformat(),
+            "posterior": truth.posterior,
+            "reads": truth.reads,
+            "rule": truth.rule,
         },
         "prediction": None if value.prediction is None else dict(value.prediction),
         "wrapped_key": value.wrapped_key.hex(),
         "datastore": value.datastore,
         "is_primary": value.is_primary,
+        "case": None if value.case is None else value.case.plain(),
         "created_at": value.created_at.isoformat(),
         "updated_at": value.updated_at.isoformat(),
     }
+
+
+def finding_document(finding: Finding) -> dict[str, Any]:
+    """A finding as records hold it."""
+    return {
+        "present": finding.present,
+        "site": finding.site,
+        "laterality": finding.laterality,
+        "confidence": str(finding.confidence),
+        "note": finding.note,
+        "seen": _seen_document(finding.seen),
+    }
+
+
+def finding_of(document: Mapping[str, Any]) -> Finding:
+    """The finding that a record holds; those of before tell of no laterality."""
+    return Finding(
+        present=document["present"],
+        site=document["site"],
+        confidence=Confidence(document["confidence"]),
+        note=document["note"],
+        seen=_seen(document["seen"]),
+        laterality=document.get("laterality"),
+    )
 
 
 def _seen_document(seen: Seen) -> dict[str, Any]:
@@ -227,14 +276,14 @@ def _seen(document: Mapping[str, Any]) -> Seen:
 def _truth(document: Mapping[str, Any] | None) -> Truth | None:
     if document is None:
         return None
-    finding = Finding(
-        present=document["present"],
-        site=document["site"],
-        confidence=Confidence(document["confidence"]),
-        note=document["note"],
-        seen=_seen(document["seen"]),
+    return Truth(
+        finding=finding_of(document),
+        by=document["by"],
+        at=datetime.fromisoformat(document["at"]),
+        posterior=document.get("posterior"),
+        reads=document.get("reads", 1),
+        rule=document.get("rule", "single"),
     )
-    return Truth(finding=finding, by=document["by"], at=datetime.fromisoformat(document["at"]))
 
 
 def _text(value: object) -> str | None:

@@ -462,12 +462,9 @@ def _dependent_mask(chest: Chest, grid: Grid, z: float) -> Image:
 
 def _consolidate(image: Image, chest: Chest, grid: Grid, z: float, filled: Consolidation) -> Image:
     """The lung with the consolidation in it: ragged edge, patchy inside, air left in the bronchi."""
-    dx, dy, dz = (grid.x - filled.centre[0], grid.y - filled.centre[1], z - filled.centre[2])
-    rx, ry, rz = filled.radii
-    if abs(dz) > 1.9 * rz:
+    far = _depth(chest, grid, z, filled)
+    if far is None:
         return image
-    ragged = _texture_at(filled.texture, grid, chest.cage, z)
-    far = np.sqrt((dx / rx) ** 2 + (dy / ry) ** 2 + (dz / rz) ** 2) + 0.28 * ragged
     dense = np.clip((1.0 - far) * 5.0, 0, 1)
     hazy = np.clip((1.3 - far) * 3.0, 0, 1)
     image = _blend(image, -560.0, np.asarray(hazy * (image < -560.0), dtype=np.float32))  # noqa: PLR2004
@@ -475,6 +472,28 @@ def _consolidate(image: Image, chest: Chest, grid: Grid, z: float, filled: Conso
     image = _blend(image, inside, np.asarray(dense, dtype=np.float32))
     open_bronchi = _deposit(filled.bronchi, filled.bronchus_volume_mm3, grid, z)
     return _blend(image, -880.0, np.asarray(open_bronchi * dense, dtype=np.float32))
+
+
+def _depth(chest: Chest, grid: Grid, z: float, filled: Consolidation) -> Image | None:
+    """How far out of a consolidation every pixel lies: below 1 inside, its edge ragged; None for slices far off."""
+    dx, dy, dz = (grid.x - filled.centre[0], grid.y - filled.centre[1], z - filled.centre[2])
+    rx, ry, rz = filled.radii
+    if abs(dz) > 1.9 * rz:
+        return None
+    ragged = _texture_at(filled.texture, grid, chest.cage, z)
+    return np.asarray(np.sqrt((dx / rx) ** 2 + (dy / ry) ** 2 + (dz / rz) ** 2) + 0.28 * ragged, dtype=np.float32)
+
+
+def consolidated_share(chest: Chest, grid: Grid, z: float, filled: Consolidation) -> Image:
+    """The share of every pixel that is dense consolidated lung at one slice: float32 (rows, columns) in 0..1.
+
+    The haze around it does not count, nor does what of it would lie outside the lung.
+    """
+    far = _depth(chest, grid, z, filled)
+    lung, wall = _lung_mask(chest, grid, z, 1.3 * grid.spacing_mm)
+    if far is None:
+        return np.zeros_like(wall)
+    return np.asarray(np.clip((1.0 - far) * 5.0, 0, 1) * lung, dtype=np.float32)
 
 
 def lung_share(chest: Chest, filled: Consolidation) -> float:

@@ -54,6 +54,7 @@ HOT: Mapping[str, int] = {
     "IssuerOfPatientID": 0x00100021,
     "PatientBirthDate": 0x00100030,
     "PatientSex": 0x00100040,
+    "PatientAge": 0x00101010,
     "BodyPartExamined": 0x00180015,
     "ProtocolName": 0x00181030,
     "ViewPosition": 0x00185101,

@@ -20,7 +20,16 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from radloop.core.datasets import Split, split_of
-from radloop.dicom.anatomy import Chest, Consolidation, Grid, draw_chest, draw_consolidation, lung_share, render
+from radloop.dicom.anatomy import (
+    Chest,
+    Consolidation,
+    Grid,
+    consolidated_share,
+    draw_chest,
+    draw_consolidation,
+    lung_share,
+    render,
+)
 
 _IMPLEMENTATION_UID: Final = UID("2.25.279408318404283415013407046134893251957")
 _AIR_HU: Final = -1000.0
@@ -99,17 +108,13 @@ def phantom_study(number: int, *, consolidated: bool, seed: int = 7, slices: int
     if not 0 <= number <= 99_999 or slices < 1 or size < 16:  # noqa: PLR2004 — the limits are stated above
         raise ValueError("a phantom needs a number in 0..99999, at least 1 slice and at least 16 pixels")
     rng = np.random.default_rng([seed, number])
-    female = bool(rng.random() < 0.5)  # noqa: PLR2004
-    chest = draw_chest(rng, female=female, slices=slices)
-    scanner = SCANNERS[int(rng.integers(len(SCANNERS)))]
-    grid = _draw_grid(rng, chest, slices, size)
+    female, chest, scanner, grid = _draw_patient(rng, slices, size)
     offset_hu = float(rng.normal(0, 9))
     noise_hu = scanner.noise_hu * float(rng.uniform(0.7, 1.3)) * (chest.half_width_mm / 165.0) ** 2
     header = _header(rng, number, seed, female=female, scanner=scanner, grid=grid, consolidated=consolidated)
     filled = _place_consolidation(chest, number=number, seed=seed, slices=slices) if consolidated else None
-    middles = (np.arange(slices) + 0.5) * (chest.length_mm / slices)
     files = []
-    for instance, z in enumerate(middles[::-1] if scanner.head_first else middles, start=1):
+    for instance, z in enumerate(_heights(chest, scanner, slices), start=1):
         grain = np.random.default_rng([seed, number, instance])
         hu = render(chest, grid, float(z), filled) + _noise(grain, size, noise_hu, scanner.smooth) + offset_hu
         files.append(_write(header, _stored(hu, scanner), instance=instance, z=float(z), grid=grid))
@@ -142,6 +147,39 @@ def phantom_cohort(
             label = int(coin.choice(open_labels))
             wanted[split, label] -= 1
             yield phantom_study(number, consolidated=bool(label), seed=seed, slices=slices, size=size)
+
+
+def lesion_mask(number: int, *, seed: int = 7, slices: int = 16, size: int = 256) -> npt.NDArray[np.bool_]:
+    """Where the consolidation of `phantom_study(number, consolidated=True, ...)` lies.
+
+    Args:
+        number: Of the patient.
+        seed: Of the cohort.
+        slices: As the study was made with.
+        size: The same.
+
+    Returns:
+        bool (slices, rows, columns), in the order of the study's files: pixels of which half or more is dense
+        consolidated lung.
+    """
+    _, chest, scanner, grid = _draw_patient(np.random.default_rng([seed, number]), slices, size)
+    filled = _place_consolidation(chest, number=number, seed=seed, slices=slices)
+    shares = [consolidated_share(chest, grid, float(z), filled) for z in _heights(chest, scanner, slices)]
+    return np.stack(shares) >= 0.5  # noqa: PLR2004 — stated above
+
+
+def _draw_patient(rng: np.random.Generator, slices: int, size: int) -> tuple[bool, Chest, Scanner, Grid]:
+    """Whether a woman, her or his chest, the scanner and the field of view; everything else is drawn after them."""
+    female = bool(rng.random() < 0.5)  # noqa: PLR2004
+    chest = draw_chest(rng, female=female, slices=slices)
+    scanner = SCANNERS[int(rng.integers(len(SCANNERS)))]
+    return female, chest, scanner, _draw_grid(rng, chest, slices, size)
+
+
+def _heights(chest: Chest, scanner: Scanner, slices: int) -> npt.NDArray[np.float64]:
+    """Heights of the slices' middles in millimetres, in the order of their instances: float64 (slices,)."""
+    middles = (np.arange(slices) + 0.5) * (chest.length_mm / slices)
+    return np.asarray(middles[::-1] if scanner.head_first else middles, dtype=np.float64)
 
 
 def _patient_id(number: int) -> str:

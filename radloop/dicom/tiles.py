@@ -86,6 +86,26 @@ class TileSpec:
             raise InvalidInput("a tile spec lacks a value or holds one of the wrong kind") from None
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where planes lie in the study that they were made of.
+
+    Attributes:
+        first: Number of the study's frame that the first plane is.
+        top: Upper edge of a plane, in parts of the frame's height: 0 is the frame's own edge, 1 its other one. Below 0
+            where a plane reaches beyond the frame.
+        left: The same of the left edge, in parts of the width.
+        bottom: Of the lower edge.
+        right: Of the right edge.
+    """
+
+    first: int
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
 def planes_of(volume: npt.NDArray[np.generic], modality: str, spec: TileSpec) -> Planes:
     """Every plane of a study, windowed and resized by area.
 
@@ -104,6 +124,11 @@ def planes_of(volume: npt.NDArray[np.generic], modality: str, spec: TileSpec) ->
     Raises:
         InvalidInput: The array or modality is none of the above.
     """
+    return located_planes(volume, modality, spec)[0]
+
+
+def located_planes(volume: npt.NDArray[np.generic], modality: str, spec: TileSpec) -> tuple[Planes, Extent]:
+    """The same, and where in the study the planes lie, so that what is seen in them can be shown in it."""
     if volume.ndim != 3 or 0 in volume.shape:  # noqa: PLR2004 — planes, rows, columns
         raise InvalidInput(f"a study is an array of planes, rows and columns, not of {volume.ndim} axes")
     if modality == CT and volume.dtype == np.int16:
@@ -113,14 +138,28 @@ def planes_of(volume: npt.NDArray[np.generic], modality: str, spec: TileSpec) ->
     else:
         raise InvalidInput(f"tiles are made from int16 CT and uint16 CR or DX, not from {volume.dtype} {modality}")
     is_cropped = modality == CT and spec.crop == "lungs"
+    shape, first, box = volume.shape[1:], 0, None
     if is_cropped:
         slices, rows, columns = lung_box(volume.view(np.int16))
+        first, box = slices.start, (rows, columns)
         volume = volume[slices, rows, columns]
     planes = np.empty((len(volume), spec.size, spec.size), dtype=np.uint8)
     for at, plane in enumerate(volume):
         grey = np.clip((plane.astype(np.float32) - np.float32(low)) * np.float32(1 / width), 0, 1)
         planes[at] = np.rint(_resize(grey, spec.size, fill=is_cropped) * np.float32(255))
-    return planes
+    return planes, Extent(first, *(_sides(shape, spec.size) if box is None else _box_sides(shape, box)))
+
+
+def _box_sides(shape: tuple[int, ...], box: tuple[slice, slice]) -> tuple[float, float, float, float]:
+    (rows, columns), (down, across) = shape, box
+    return down.start / rows, across.start / columns, down.stop / rows, across.stop / columns
+
+
+def _sides(shape: tuple[int, ...], size: int) -> tuple[float, float, float, float]:
+    """Of a square in which an image keeps its shape: it reaches beyond the image where that is padded."""
+    height, width = _shrunk(shape, size)
+    top, left = (size - height) // 2, (size - width) // 2
+    return -top / height, -left / width, (size - top) / height, (size - left) / width
 
 
 def lung_box(volume: npt.NDArray[np.int16]) -> tuple[slice, slice, slice]:
@@ -162,12 +201,17 @@ def _resize(plane: npt.NDArray[np.float32], size: int, *, fill: bool) -> npt.NDA
     rows, columns = plane.shape
     if fill:
         return np.asarray(_weights(rows, size) @ plane @ _weights(columns, size).T, dtype=np.float32)
-    scale = size / max(rows, columns)
-    height, width = max(1, round(rows * scale)), max(1, round(columns * scale))
+    height, width = _shrunk(plane.shape, size)
     square = np.zeros((size, size), dtype=np.float32)
     top, left = (size - height) // 2, (size - width) // 2
     square[top : top + height, left : left + width] = _weights(rows, height) @ plane @ _weights(columns, width).T
     return square
+
+
+def _shrunk(shape: tuple[int, ...], size: int) -> tuple[int, int]:
+    """Rows and columns of an image whose longer side becomes `size`."""
+    scale = size / max(shape)
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 @lru_cache(maxsize=64)

@@ -97,17 +97,27 @@ class Server:
         with self._guard:
             return len(self._agreed)
 
-    def serve(self) -> None:
-        """Accept connections until `stop` is called."""
+    def serve(self, idle_s: float | None = None) -> None:
+        """Accept connections until `stop` is called, or nobody has been connected for `idle_s` seconds.
+
+        Who calls after that is not accepted here and waits at the listener, which may be another process's, too.
+        """
+        wait_ms, quiet_since = None if idle_s is None else 1000 * idle_s / 4, time.monotonic()
         with self._ear, self._listener:
             self._listener.setblocking(False)  # who called may have gone again
             poll = select.poll()
             poll.register(self._listener, select.POLLIN)
             poll.register(self._ear, select.POLLIN)
             while True:
-                poll.poll()
+                called = poll.poll(wait_ms)
                 if self._stopping.is_set():
                     return
+                if called or self._associations():
+                    quiet_since = time.monotonic()
+                elif idle_s is not None and time.monotonic() - quiet_since >= idle_s:
+                    return
+                if not called:
+                    continue
                 try:
                     connection, address = self._listener.accept()
                     connection.setblocking(True)

@@ -7,7 +7,17 @@ from radloop.core.events import Event
 from radloop.core.platform import Platform
 
 _LOG = logging.getLogger("radloop.errors")
-_TOLD = ("execution", "status", "reason", "alarm", "state", "cause")  # and nothing else an event may ever come to hold
+_TOLD = (
+    "execution",
+    "status",
+    "reason",
+    "alarm",
+    "state",
+    "cause",
+    "model_version",
+    "reasons",
+    "serving_version",
+)  # and nothing else an event may ever come to hold
 
 
 def handle(event: Event, platform: Platform) -> None:  # noqa: ARG001 — every function has this signature

@@ -70,9 +70,10 @@ class Database:
         self._writer = writer = self._connect()
         _require_layout(writer)
         writer.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
-        with writer:
-            for statement in (_SCHEMA, *map(_table_schema, tables)):
-                writer.execute(statement)
+        with self.alone(), writer:  # of two that open an old home at once, one adds what it lacks
+            writer.execute(_SCHEMA)
+            for table in tables:
+                _prepare(writer, table)
         self._watch = self._connect()  # its numbers cannot be compared with those of another connection
         self._watching = threading.Lock()
 
@@ -225,13 +226,16 @@ def _require_layout(connection: apsw.Connection) -> None:
         )
 
 
-def _table_schema(table: Table) -> str:
+def _prepare(connection: apsw.Connection, table: Table) -> None:
+    """Have a table be there with all its columns and indexes; one of before gains those that it lacks, empty."""
     columns = "".join(f", {column}" for column in table.columns)
-    indexes = "".join(
-        f"CREATE INDEX IF NOT EXISTS {table.name}_{column} ON {table.name}({column}, place);"
-        for column in table.indexed
-    )
-    return (
+    connection.execute(
         f"CREATE TABLE IF NOT EXISTS {table.name} (place INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,"
-        f" revision INTEGER NOT NULL, document TEXT NOT NULL{columns});{indexes}"
+        f" revision INTEGER NOT NULL, document TEXT NOT NULL{columns})"
     )
+    there = {str(name) for _, name, *_ in connection.execute(f"PRAGMA table_info({table.name})")}
+    for column in table.columns:
+        if column not in there:
+            connection.execute(f"ALTER TABLE {table.name} ADD COLUMN {column}")
+    for column in table.indexed:
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {table.name}_{column} ON {table.name}({column}, place)")

@@ -33,6 +33,7 @@ class Member:
     """One child.
 
     One that is `called_by` a listening socket is started when somebody calls there first, and accepts the call itself.
+    It may end by itself, with status 0, and is started by the next call.
 
     Attributes:
         name: As `ps -o comm` shows it, 15 characters at most.
@@ -121,6 +122,9 @@ class Family:
             if process is None or process.is_alive():
                 continue
             process.join()
+            if place.member.called_by is not None and process.exitcode == 0:
+                place.process, place.young_deaths, place.due = None, 0, 0.0
+                continue
             _LOG.error("%s ended with status %s and is started again", place.member.name, process.exitcode)
             is_young = time.monotonic() - place.since < _YOUNG_S
             place.young_deaths = place.young_deaths + 1 if is_young else 0

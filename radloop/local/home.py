@@ -62,6 +62,11 @@ class Home:
         return self.root / "kept"
 
     @property
+    def mlflow(self) -> Path:
+        """What MLflow shows: figures and ids, no patient's data."""
+        return self.root / "mlflow"
+
+    @property
     def shared(self) -> Path:
         """What the door processes of one server share until it ends."""
         return self.root / "shared"
@@ -133,11 +138,32 @@ def read_settings(values: dict[str, Any]) -> Settings:
     known = {field.name for field in fields(Settings)}
     defaults = Settings()
     checked: dict[str, Any] = {}
-    for name, value in values.items():
+    for name, value in _renamed(values).items():
         if name not in known:
             raise InvalidInput(f"there is no setting {name}; there are {', '.join(sorted(known))}")
         checked[name] = _setting(name, value, getattr(defaults, name))
+    _require_sense(checked)
     return Settings(**checked)
+
+
+_RELEASES = ("plan", "automatic", "manual")
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings under the names of today; `approve_automatically` of before is one of two values of `release`."""
+    automatically = values.get("approve_automatically")
+    if not isinstance(automatically, bool) or "release" in values:
+        return values
+    kept = {name: value for name, value in values.items() if name != "approve_automatically"}
+    return {**kept, "release": "automatic" if automatically else "manual"}
+
+
+def _require_sense(checked: dict[str, Any]) -> None:
+    """Go on only with values that mean something."""
+    if checked.get("release", "plan") not in _RELEASES:
+        raise InvalidInput(f"setting release must be one of {', '.join(_RELEASES)}")
+    if checked.get("approvers", 1) < 1:
+        raise InvalidInput("setting approvers must be at least 1")
 
 
 def _setting(name: str, value: Any, default: Any) -> Any:

@@ -17,6 +17,8 @@ SKIPPED: Final = "Skipped"
 WAITING: Final = "Waiting"
 
 _PROGRESS_EVERY_S: Final = 0.5
+_HISTORY: Final = ("epoch", "train_loss", "validation_loss")
+_LONGEST_HISTORY: Final = 1000
 
 
 def opening(
@@ -75,7 +77,10 @@ def execution_of(row: Row, steps: Sequence[Row]) -> Execution:
         for step in steps
     )
     kept = ("id", "state", "parameters", "started_at", "ended_at", "reason", "progress", "evaluation")
-    return Execution(steps=runs, **{key: document[key] for key in kept})
+    values = {key: document[key] for key in kept}
+    if document.get("history"):
+        values["progress"] = {**(values["progress"] or {}), "history": list(document["history"])}
+    return Execution(steps=runs, **values)
 
 
 class Journal:
@@ -136,8 +141,13 @@ class Journal:
         self._commit([step])
 
     def progress(self, step: str, values: Mapping[str, Any]) -> None:
-        """How far a step is; written at most twice a second, and with whatever is written next."""
+        """How far a step is; written at most twice a second, and with whatever is written next.
+
+        What it told of every epoch so far stays with the execution, also where a killed training goes on.
+        """
         self._document["progress"] = {"step": step, **values}
+        if values.get("event") == "epoch" and "epoch" in values:
+            self._remember(values)
         if time.monotonic() - self._written >= _PROGRESS_EVERY_S:
             self._commit([])
 
@@ -188,6 +198,12 @@ class Journal:
         self._document |= {"state": state, "ended_at": self._now(), "reason": reason}
         ended = PipelineEnded(execution=self.execution, status=state, reason=code)
         self._commit([*touched, *unfinished], *also, ended)
+
+    def _remember(self, values: Mapping[str, Any]) -> None:
+        """Keep what was told of an epoch; one that is told again takes the place of itself and of those after it."""
+        before = [each for each in self._document.get("history", ()) if each["epoch"] < values["epoch"]]
+        told = {name: values[name] for name in _HISTORY if name in values}
+        self._document["history"] = [*before, told][-_LONGEST_HISTORY:]
 
     def _skip(self, steps: Collection[str]) -> None:
         for name in steps:

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from radloop.core.errors import Conflict, Corrupt, InvalidInput, NotFound, Unavailable
 from radloop.core.events import Event
-from radloop.core.ports import Blobs, Change, Clock, Execution, Job, Materialise, Models, Records
+from radloop.core.ports import Blobs, Change, Clock, Execution, Job, Materialise, Models, Records, Span
 from radloop.core.tables import EXECUTIONS, STEPS
 from radloop.local import container
 from radloop.local.container import Work
@@ -37,6 +37,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
 _CODE: Final = re.compile(r"([a-z][a-z0-9-]*): ")
 _LOGS: Final = "logs"
 _LOGS_KEPT: Final = 20
+_MANIFEST: Final = "manifest.jsonl"
 _LOCK_WAIT_S: Final = 10.0
 _CHUNK_BYTES: Final = 1 << 20
 
@@ -323,12 +324,18 @@ class _Walk:
             raise _StepFailed("input-missing")
         for one in found:
             name = one.removeprefix(below) if one != key else key.rpartition("/")[2]
-            is_manifest = one == key and name.endswith(".jsonl")
-            target = folder / ("manifest.jsonl" if is_manifest else name)
+            is_manifest = (one == key and name.endswith(".jsonl")) or name == _MANIFEST
+            target = folder / (_MANIFEST if is_manifest else name)
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            target.write_bytes(self._blobs.get(one))
-            if target == folder / "manifest.jsonl":
+            self._bring(one, target)
+            if is_manifest:
                 self._materialise_lines(target)
+
+    def _bring(self, key: str, target: Path) -> None:
+        """Write a blob to a file, a piece at a time: a model does not fit into memory twice."""
+        with target.open("wb") as file:
+            while piece := self._blobs.get(key, Span(file.tell(), file.tell() + _CHUNK_BYTES)):
+                file.write(piece)
 
     def _materialise_lines(self, manifest: Path) -> None:
         for number, line in enumerate(manifest.read_text(encoding="utf-8").split("\n"), start=1):

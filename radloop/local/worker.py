@@ -6,18 +6,23 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from radloop.core.errors import RadloopError
+from radloop.core.errors import NotFound, RadloopError, Unavailable
 from radloop.core.events import AlarmStateChanged, DicomUploaded
 from radloop.core.identity import SYSTEM, new_id
 from radloop.core.platform import Platform
 from radloop.core.ports import Change, Claim
+from radloop.core.predictions import SHADOW
 from radloop.core.tables import TOMBSTONES
-from radloop.functions import dicom_import, draft_landing
+from radloop.functions import dicom_import, draft_landing, drift, prediction
 from radloop.functions.catalogue import FUNCTIONS
 from radloop.functions.image_ingestion import UPLOADED
+from radloop.local import mirror
 from radloop.local.bus import event_of
 from radloop.local.folders import Folders, Nursery, folding_processes
+from radloop.local.models import MIRROR
 from radloop.local.pipelines import LocalPipelines
+from radloop.local.processes import trim_memory
+from radloop.serving.champion import Champion
 from radloop.store import imports
 from radloop.store.drafts import KIND
 from radloop.store.images import ImageStore
@@ -25,13 +30,15 @@ from radloop.store.leftovers import Leftovers
 from radloop.store.metadata import Metadata
 from radloop.store.quarantine import Quarantine
 
-LANES = ("events", "land", "import", "fold", "pipeline")
+MIRROR_LANE = "mirror"
+"""Worked on by a server only: no command waits for MLflow."""
+LANES = ("events", "land", "import", "fold", "ask", "predict", "pipeline")
 
 _WORTH_PROCESSES = 8
 """Landed instances from which on starting folding processes costs less than it saves."""
 _IDLE_S = 0.05
 _TICK_S = 0.5
-_REST_S = 10.0
+_REST_S = 2.0
 _SETTLED_S = 1.0
 _EXPIRY_EVERY_S = 60.0
 _SWEPT_EVERY_S = 3600.0
@@ -50,6 +57,7 @@ class Worker:
         pipelines: What runs executions.
         inbox: The folder whose files are ingested.
         nursery: Where folding processes come from; None launches one when there is much to fold.
+        mirror: The folder of what MLflow shows; None where nothing is mirrored.
     """
 
     def __init__(
@@ -59,14 +67,23 @@ class Worker:
         pipelines: LocalPipelines,
         inbox: Path,
         nursery: Nursery | None = None,
+        *,
+        mirror: Path | None = None,
     ) -> None:
         self._platform = platform
         self._images = images
         self._pipelines = pipelines
         self._inbox = inbox
+        self._mirror = mirror
         self._quarantine = Quarantine(platform)
         self._leftovers = Leftovers(platform.blobs, platform.records)
         self._metadata = Metadata(platform.blobs, platform.records, platform.keys, images)
+        self._consultant = prediction.Consultant(
+            platform,
+            images,
+            Champion(platform.models, platform.blobs, rested=trim_memory),
+            Champion(platform.models, platform.blobs, alias=SHADOW, rested=trim_memory),
+        )
         self._nursery = nursery
         self._folders: Folders | None = None
         self._stop = threading.Event()
@@ -78,7 +95,15 @@ class Worker:
             imports.KIND: lambda claim: dicom_import.run(
                 str(claim.job.payload["import"]), self._platform, self._images
             ),
+            prediction.PREDICT: lambda claim: self._consultant.predict(str(claim.job.payload["image_set"])),
+            prediction.ANSWER: lambda claim: self._consultant.answer(
+                str(claim.job.payload["ticket"]), str(claim.job.payload["image_set"]), str(claim.job.payload["by"])
+            ),
+            prediction.ASK_SHADOW: lambda claim: self._consultant.ask_shadow(str(claim.job.payload["image_set"])),
+            prediction.WRITE: lambda claim: self._consultant.write(str(claim.job.payload["image_set"])),
+            prediction.WATCH: self._watch_drift,
             "run_execution": lambda claim: self._pipelines.run(str(claim.job.payload["execution"])),
+            MIRROR: lambda _: self._tell_mirror(),
         }
 
     def start_over(self) -> None:
@@ -89,10 +114,12 @@ class Worker:
         self._quarantine.sweep()
         self._pipelines.sweep()
         draft_landing.drafts_of(self._platform).sweep()
+        prediction.forget_answers(self._platform)
 
     def run(self) -> None:
         """Work until `stop` is called."""
-        threads = [threading.Thread(target=self._lane, args=(lane,), name=lane, daemon=True) for lane in LANES]
+        lanes = (*LANES, MIRROR_LANE)
+        threads = [threading.Thread(target=self._lane, args=(lane,), name=lane, daemon=True) for lane in lanes]
         for thread in threads:
             thread.start()
         while not self._stop.wait(_IDLE_S):
@@ -177,6 +204,15 @@ class Worker:
         else:
             FUNCTIONS[kind](event_of(claim.job.payload), self._platform)
 
+    def _tell_mirror(self) -> None:
+        """Bring MLflow up to date; where that fails, the next change of the registry does it."""
+        if self._mirror is None or mirror.is_current(self._platform, self._mirror):
+            return  # of many changes at once the first brings all of them
+        try:
+            mirror.sync(self._platform, self._mirror)
+        except Unavailable as error:
+            _LOG.warning("the mirror in MLflow was not brought up to date: %s", error)
+
     def _fold(self, claim: Claim) -> None:
         identity = str(claim.job.payload["image_set"])
         if self._platform.records.get(TOMBSTONES, identity) is not None:
@@ -193,6 +229,12 @@ class Worker:
         except RuntimeError:  # a folding process died: the next try gets fresh ones
             self._end_folders(wait=False)
             raise
+
+    def _watch_drift(self, claim: Claim) -> None:
+        try:
+            drift.watch(int(claim.job.payload["model_version"]), self._platform, self._consultant.champion)
+        except NotFound:
+            return  # the version's package is gone, and with it what could be compared
 
     def _end_folders(self, *, wait: bool) -> None:
         folders, self._folders = self._folders, None

@@ -4,13 +4,14 @@ Counted in the process that serves them, in the folder that all processes of a s
 which any HTTP door tells it. Titles and addresses of peers are no labels.
 """
 
+import os
 import re
 from collections.abc import Mapping
 
 import prometheus_client as prometheus
 from prometheus_client import values
 
-from radloop.monitoring.metrics import OTHER, Metric
+from radloop.monitoring.metrics import COUNTED_IN, OTHER, Metric
 
 ASSOCIATIONS = "radloop_dimse_associations_total"
 REFUSED = "radloop_dimse_refused_total"
@@ -27,8 +28,10 @@ class AssociationMeter:
 
     def __init__(self, catalogue: Mapping[str, Metric]) -> None:
         self._catalogue = catalogue
-        # the library looks at COUNTED_IN when it is imported, which is too early
-        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
+        # the library looks at COUNTED_IN when it is imported, which is too early; a process that comes and goes with
+        # its callers counts on in the files of the one before
+        in_files = values.MultiProcessValue(lambda: "dimse")  # type: ignore[no-untyped-call]
+        values.ValueClass = in_files if COUNTED_IN in os.environ else values.MutexValue
         self.registry = prometheus.CollectorRegistry()
         self._counters = {name: self._counter(name) for name in (ASSOCIATIONS, REFUSED, OPERATIONS, BYTES)}
         self._received = self._counters[BYTES].labels("received")

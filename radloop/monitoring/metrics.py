@@ -7,6 +7,7 @@ where several answer together, in a folder that they share.
 """
 
 import json
+import math
 import os
 import re
 from collections import Counter, defaultdict
@@ -26,10 +27,12 @@ from prometheus_client.registry import Collector
 from radloop.core.errors import RadloopError
 from radloop.core.images import ImageSet, State, Storage
 from radloop.core.platform import Platform
-from radloop.core.ports import Bus, Execution, StepRun
-from radloop.core.tables import EXECUTIONS, IMAGE_SETS, INSTANCES, QUARANTINE, image_set_of
+from radloop.core.ports import Bus, Execution, Row, StepRun, Term
+from radloop.core.predictions import SHADOW, key_of, observation_of
+from radloop.core.tables import DRIFT, EXECUTIONS, IMAGE_SETS, INSTANCES, PREDICTIONS, QUARANTINE, READS, image_set_of
+from radloop.monitoring.drift import CAUSES
 
-LANES = ("events", "land", "fold", "pipeline")
+LANES = ("events", "land", "fold", "predict", "pipeline")
 EXECUTION_STATES = ("Executing", "Succeeded", "Failed", "Stopped")
 MODEL_FIGURES = ("accuracy", "precision", "recall", "f1", "roc_auc")
 OTHER = "other"
@@ -39,6 +42,7 @@ COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
 _RETRIEVAL_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _EXECUTIONS_LOOKED_AT = 100
 _EVENTS_AT_ONCE = 1000
+_ANSWERS_LOOKED_AT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,8 @@ def collect(platform: Platform) -> list[Sample]:
         *_executed(executions, platform),
         *_models(platform),
         *_predicted(image_sets),
+        *_served(platform),
+        *_drifting(platform),
     ]
 
 
@@ -174,6 +180,9 @@ def collect(platform: Platform) -> list[Sample]:
 def _stored(image_sets: Sequence[ImageSet], platform: Platform) -> Iterator[Sample]:
     for state in State:
         yield Sample("radloop_image_sets", sum(one.state is state for one in image_sets), {"state": str(state)})
+    yield Sample("radloop_reads", platform.records.count(READS))
+    waiting = platform.records.search_count(IMAGE_SETS, [Term("asked", "between", (0.0, None))])
+    yield Sample("radloop_adjudication_waiting", waiting)
     for storage in Storage:
         count = platform.records.count(INSTANCES, {"storage": str(storage)})
         yield Sample("radloop_instances", count, {"storage": str(storage)})
@@ -233,6 +242,59 @@ def _predicted(image_sets: Sequence[ImageSet]) -> Iterator[Sample]:
     versions.pop(None, None)
     for version, count in versions.items():
         yield Sample("radloop_model_predictions", count, {"version": f"v{version}"})
+
+
+def _served(platform: Platform) -> Iterator[Sample]:
+    """Answers of each version, in whatever role, and how long the latest took; champion against shadow."""
+    for model in platform.models.versions():
+        version = f"v{model.version}"
+        known = {"model_version": model.version}
+        total = platform.records.count(PREDICTIONS, known)
+        if not total:
+            continue
+        judged = platform.records.count(PREDICTIONS, {**known, "refused": None})
+        yield Sample("radloop_model_answers", judged, {"version": version, "outcome": "judged"})
+        yield Sample("radloop_model_answers", total - judged, {"version": version, "outcome": "refused"})
+        latest = platform.records.find(PREDICTIONS, known, newest_first=True, limit=_ANSWERS_LOOKED_AT)
+        times = sorted(float(row.columns["milliseconds"]) / 1000 for row in latest)
+        for quantile in ("0.5", "0.95"):
+            place = min(len(times) - 1, int(float(quantile) * len(times)))
+            yield Sample("radloop_model_answer_seconds", times[place], {"version": version, "quantile": quantile})
+        if SHADOW in model.aliases:
+            yield from _shadowed(latest, platform)
+
+
+def _shadowed(latest: Sequence[Row], platform: Platform) -> Iterator[Sample]:
+    """How far a shadow is from the champion, on what both have judged of the latest."""
+    champion = platform.models.champion()
+    if champion is None:
+        return
+    pairs = []
+    for row in latest:
+        hidden = observation_of(row)
+        beside = platform.records.get(PREDICTIONS, key_of(champion.version, hidden.image_set))
+        if beside is not None:
+            pairs.append((observation_of(beside), hidden))
+    if not pairs:
+        return
+    agreed = sum((one.refused, one.says_present) == (other.refused, other.says_present) for one, other in pairs)
+    yield from _percent("radloop_shadow_agreement_percent", agreed, len(pairs))
+    apart = sum(abs(one.probability - other.probability) for one, other in pairs) / len(pairs)
+    yield Sample("radloop_shadow_difference_mean", apart)
+
+
+def _drifting(platform: Platform) -> Iterator[Sample]:
+    """Alarms and the latest surprise of every monitor, of the version in use."""
+    champion = platform.models.champion()
+    row = None if champion is None else platform.records.get(DRIFT, f"v{champion.version}")
+    if row is None:
+        return
+    for name in CAUSES:
+        alarm = row.document["alarms"].get(name, {})
+        yield Sample("radloop_drift_alarm", float(alarm.get("is_on", False)), {"alarm": name})
+    latest = {look["monitor"]: look["chance"] for told in row.document["examinations"] for look in told["looks"]}
+    for monitor, chance in latest.items():
+        yield Sample("radloop_drift_surprise", -math.log10(max(chance, 1e-15)), {"monitor": monitor})
 
 
 def _told(meter: Meter, platform: Platform) -> Iterator[Sample]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import radloop
+from radloop.core.datasets import EXTERNAL, PARTS, Split
 
 RECIPE: Final[Mapping[str, str]] = {
     "epochs": "50",
@@ -30,13 +31,25 @@ RECIPE: Final[Mapping[str, str]] = {
     "passes": "1",
     "seed": "7",
     "threads": "0",
+    "pooling": "mean",
+    "ema": "0",
+    "frozen_batchnorm": "0",
+    "frozen_encoder": "0",
+    "feature_copies": "0",
+    "target_sensitivity": "0",
+    "processes": "0",
     "pretrained": "none",
+    "pretrained_sha256": "none",
 }
-"""The full recipe, for a machine with a GPU. Every value is a string, as SageMaker hands hyperparameters on.
+"""The full recipe, for a machine with a GPU: every hyperparameter there is, each a parameter of the pipeline by its own
+name. Every value is a string, as SageMaker hands hyperparameters on.
 
 Train gets all of it; Preprocess gets `image_size`, `tiles_per_bag` and `tiles_in_evaluation`, Evaluate `threads`.
 """
 
+EVALUATED: Final = (str(Split.TRAIN), str(Split.TEST), EXTERNAL)
+"""Parts that Evaluate sees: the test part is judged, the external one too where it holds anything, and the training
+part teaches the trivial baseline."""
 _ML: Final = "/opt/ml"
 _PREPROCESS_ARGUMENTS: Final = ("image_size", "tiles_per_bag", "tiles_in_evaluation")
 _HOUR_S: Final = 3600
@@ -84,6 +97,9 @@ def _parameters(hyperparameters: Mapping[str, str], *, with_weights: bool) -> di
     declared: list[dict[str, Any]] = [
         {"Name": "DatasetUri", "Type": "String"},
         {"Name": "Snapshot", "Type": "String"},
+        {"Name": "ContextUri", "Type": "String"},
+        {"Name": "Policy", "Type": "String", "DefaultValue": "none"},
+        {"Name": "Champion", "Type": "String", "DefaultValue": "none"},
         {"Name": "AccuracyThreshold", "Type": "Float", "DefaultValue": 0.85},
         {"Name": "CodeVersion", "Type": "String", "DefaultValue": radloop.__version__},
         {"Name": "PreprocessedBucket", "Type": "String", "DefaultValue": "preprocessed-data"},
@@ -117,8 +133,7 @@ def _preprocess(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
         arguments=arguments,
         inputs=[_input("dataset", _get("Parameters.DatasetUri"), f"{_ML}/processing/input/dataset")],
         outputs=[
-            _output(part, _s3("PreprocessedBucket", _get("Execution.PipelineExecutionId"), part))
-            for part in ("train", "validation", "test")
+            _output(part, _s3("PreprocessedBucket", _get("Execution.PipelineExecutionId"), part)) for part in PARTS
         ],
         longest_s=6 * _HOUR_S,
     )
@@ -170,7 +185,8 @@ def _evaluate(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
         arguments=["--accuracy-threshold", _text(_get("Parameters.AccuracyThreshold")), *threads],
         inputs=[
             _input("model", _get("Steps.Train.ModelArtifacts.S3ModelArtifacts"), f"{_ML}/processing/model"),
-            _input("test", _output_of("Preprocess", "test"), f"{_ML}/processing/test"),
+            *(_input(part, _output_of("Preprocess", part), f"{_ML}/processing/{part}") for part in EVALUATED),
+            _input("context", _get("Parameters.ContextUri"), f"{_ML}/processing/context"),
         ],
         outputs=[_output("evaluation", _models())],
         longest_s=2 * _HOUR_S,
@@ -220,6 +236,8 @@ def _register() -> dict[str, Any]:
             },
             "CustomerMetadataProperties": {
                 "snapshot": _get("Parameters.Snapshot"),
+                "policy": _get("Parameters.Policy"),
+                "champion": _get("Parameters.Champion"),
                 "code_version": _get("Parameters.CodeVersion"),
                 "execution": _get("Execution.PipelineExecutionId"),
             },

@@ -1,20 +1,27 @@
 """What a model said of an image set, kept beside it for its readers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from radloop.core.errors import Conflict, NotFound, Unavailable
 from radloop.core.identity import Principal
 from radloop.core.images import ImageSet
-from radloop.core.ports import AuditEntry, Change, Records
+from radloop.core.ports import AuditEntry, Change, Job, Put, Records
 from radloop.core.tables import IMAGE_SETS, image_set_of, put_image_set
 
 _TRIES = 20
 
 
 def keep_prediction(
-    records: Records, identity: str, prediction: Mapping[str, Any], *, version: int, by: Principal
+    records: Records,
+    identity: str,
+    prediction: Mapping[str, Any],
+    *,
+    version: int,
+    by: Principal,
+    beside: Sequence[Put] = (),
+    jobs: Sequence[Job] = (),
 ) -> ImageSet:
     """Keep a prediction with its image set; a later one takes its place.
 
@@ -23,9 +30,11 @@ def keep_prediction(
     Args:
         records: Where image sets are kept.
         identity: Of the image set.
-        prediction: Plain values: probability, finding, model_version.
+        prediction: Plain values: probability, finding, threshold, model_version, calibrated, refused, ood, frames.
         version: The version the model saw.
         by: Who asked for it.
+        beside: Records that become true with it: what drift is measured on, where the network looked.
+        jobs: What is to be done once it is kept.
 
     Raises:
         NotFound: There is no such image set.
@@ -41,8 +50,9 @@ def keep_prediction(
             raise Conflict(f"image set {identity} changed while the model looked at it")
         after = replace(image_set, prediction=dict(prediction))
         audit = AuditEntry(by.id, "predict", identity)
+        writes = [put_image_set(after, expected=row.revision), *beside]
         try:
-            records.commit(Change(writes=[put_image_set(after, expected=row.revision)], audit=[audit]))
+            records.commit(Change(writes=writes, jobs=jobs, audit=[audit]))
         except Conflict:
             continue  # folding got in between, which changes nothing a model sees
         return after

@@ -1,14 +1,15 @@
-"""A reader's finding becomes ground truth."""
+"""A reader's finding, and where one read is enough, ground truth."""
 
-from radloop.core.errors import NotFound
 from radloop.core.identity import Principal
 from radloop.core.images import Finding, ImageSet
-from radloop.core.ports import AuditEntry, Change, Clock, Records
-from radloop.core.tables import IMAGE_SETS, image_set_of, put_image_set
+from radloop.core.ports import Clock, Records
+from radloop.reading.reads import attempt, fit_again
 
 
 def verify(records: Records, clock: Clock, identity: str, finding: Finding, *, version: int, by: Principal) -> ImageSet:
-    """Record `finding` as ground truth; the image set, the event that tells of it and the audit are one commit.
+    """Record `finding`; the read, the ground truth it may make, the event of that and the audit are one commit.
+
+    In a project that asks for one read it is ground truth. In others it is one of the reads; see `reading.reads`.
 
     Args:
         records: Where image sets are kept.
@@ -19,23 +20,14 @@ def verify(records: Records, clock: Clock, identity: str, finding: Finding, *, v
         by: The reader.
 
     Returns:
-        The image set as it is now, one version on.
+        The image set as it is now, one version on where the read made it ground truth.
 
     Raises:
         NotFound: There is no such image set.
         InvalidInput: The finding names a frame that does not exist.
         Conflict: It changed since, also while this was written; it is still arriving; or it has been decided on.
     """
-    row = records.get(IMAGE_SETS, identity)
-    if row is None:
-        raise NotFound(f"no image set {identity}")
-    now = clock()
-    verified, happening = image_set_of(row).verify(finding, version=version, by=by.id, at=now)
-    records.commit(
-        Change(
-            writes=[put_image_set(verified, expected=row.revision)],
-            events=[happening.told(at=now, trace=identity)],
-            audit=[AuditEntry(by.id, "verify", identity)],
-        )
-    )
-    return verified
+    with records.alone():
+        outcome = attempt(records, clock, identity, finding, version=version, by=by, is_first=True)
+    fit_again(records, outcome.image_set.datastore)
+    return outcome.image_set

@@ -151,6 +151,7 @@ class Copies:
             state=State.INGESTED,
             truth=None,
             prediction=None,
+            case=None,
             wrapped_key=wrapped,
             is_primary=is_primary,
             original_bytes=sum(one.size_bytes for one in copied),

@@ -19,8 +19,10 @@ from radloop.core.tables import (
     FRAME_FACTS,
     IMAGE_SETS,
     INSTANCES,
+    LABELS,
     METADATA,
     PACKS,
+    READS,
     SERIES,
     TAGS,
     TOMBSTONES,
@@ -196,7 +198,7 @@ class Revisions:
         )
         where = {"image_set": identity}
         packs = self._records.find(PACKS, where)
-        tables = (INSTANCES, SERIES, VERSIONS, PACKS, FRAME_FACTS, METADATA)
+        tables = (INSTANCES, SERIES, VERSIONS, PACKS, FRAME_FACTS, METADATA, READS, LABELS)
         gone = [Delete(table, found.key) for table in tables for found in self._records.find(table, where)]
         writes: list[Write] = [
             put_image_set(image_set, expected=row.revision),  # nothing may have landed meanwhile

@@ -1,14 +1,17 @@
 """A trained network as the files that serving and evaluation read.
 
-model.onnx            tiles float32 (bags, tiles, 3, size, size) in 0..1 -> logit (bags,), embedding (bags, 2048)
+model.onnx            tiles float32 (bags, tiles, 3, size, size) in 0..1 -> logit (bags,), embedding (bags, 2048),
+                      attention (bags, tiles), saliency (bags, tiles, h, w): see `BagClassifier.explain`
 model.pt              state dict, for the next training
 preprocess.json       `TileSpec`
-threshold.json        {"threshold": 0.5}, of the probability; chosen on validation, never on test
+calibration.json      {"temperature": 1.3}: probability = sigmoid(logit / temperature)
+threshold.json        {"threshold": 0.5, ...}, of that probability; both chosen on validation, never on test
 labels.json           {"0": "absent", "1": "present"}
-drift_reference.npz   embeddings and probabilities of the validation bags, what later images are compared with
+drift_reference.npz   what the validation image sets are like, which later ones are compared with
 lineage.json          data, code, hyperparameters; written last
 """
 
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,12 +20,31 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
+from radloop.dicom.intensity import plane_statistics
 from radloop.dicom.tiles import CHANNELS, TileSpec
+from radloop.training.bags import Part
+from radloop.training.calibration import OperatingPoint, probabilities_of
 from radloop.training.folder import sha256_of, write_atomically, write_json
 from radloop.training.network import BagClassifier
 
 LABELS: Final = {"0": "absent", "1": "present"}
+OUTPUTS: Final = ("logit", "embedding", "attention", "saliency")
+TAGS: Final = ("modality", "scanner", "source", "view", "sex", "age_band")
+"""What `drift_reference.npz` tells of every image set; `unknown` where the snapshot does not say."""
+
+FILES: Final = (
+    "model.onnx",
+    "model.pt",
+    "preprocess.json",
+    "calibration.json",
+    "threshold.json",
+    "labels.json",
+    "drift_reference.npz",
+)
+"""Of a model package; `lineage.json` holds their hashes."""
+
 _OPSET: Final = 17
 
 
@@ -31,9 +53,11 @@ def write_model(
     model: BagClassifier,
     *,
     spec: TileSpec,
-    threshold: float,
+    threshold: OperatingPoint | float,
+    temperature: float = 1.0,
     lineage: Mapping[str, Any],
     reference: npt.NDArray[np.float32],
+    part: Part | None = None,
 ) -> None:
     """Write everything a model version is made of; the runner packs the folder.
 
@@ -41,62 +65,88 @@ def write_model(
         folder: `model/` of the job.
         model: On the CPU, with its best weights.
         spec: How its tiles are made.
-        threshold: Probability from which on the finding counts as present.
+        threshold: Calibrated probability from which on the finding counts as present.
+        temperature: Of the calibration.
         lineage: What the model rests on.
         reference: float32 (bags, 2048), embeddings of the validation part.
+        part: That part, for the statistics and tags of its image sets; without it the reference has none.
     """
     model.eval()
     write_atomically(folder / "model.onnx", lambda beside: export_onnx(model, spec, beside))
     write_atomically(folder / "model.pt", lambda beside: torch.save(model.state_dict(), beside))
     write_json(folder / "preprocess.json", spec.to_json())
-    write_json(folder / "threshold.json", {"threshold": threshold})
+    write_json(folder / "calibration.json", {"temperature": temperature})
+    point = threshold.to_json() if isinstance(threshold, OperatingPoint) else {"threshold": threshold}
+    write_json(folder / "threshold.json", point)
     write_json(folder / "labels.json", LABELS)
-    write_atomically(folder / "drift_reference.npz", lambda beside: _save_reference(beside, model, reference))
-    hashes = {name: sha256_of(folder / name) for name in ("model.onnx", "model.pt", "preprocess.json")}
+    values = _reference(model, reference, temperature, part)
+    write_atomically(folder / "drift_reference.npz", lambda beside: _save(beside, values))
+    hashes = {name: sha256_of(folder / name) for name in FILES}
     write_json(folder / "lineage.json", {**lineage, "files_sha256": hashes})
+
+
+class _Explained(nn.Module):
+    """The classifier with all that `explain` gives, as ONNX wants it: one `forward`."""
+
+    def __init__(self, model: BagClassifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tiles: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.model.explain(tiles)
 
 
 def export_onnx(model: BagClassifier, spec: TileSpec, path: Path) -> None:
     """Write the network as one ONNX file with free numbers of bags and of tiles a bag."""
     tiles = torch.zeros(2, 3, CHANNELS, spec.size, spec.size)
+    bags = {name: {0: "bags"} for name in OUTPUTS}
     with warnings.catch_warnings():
         # The tracing exporter takes 1.5 s where its successor takes 21 s of CPU time, for the same graph.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            model,
+            _Explained(model).eval(),
             (tiles,),
             str(path),
             dynamo=False,
             input_names=["tiles"],
-            output_names=["logit", "embedding"],
-            dynamic_axes={"tiles": {0: "bags", 1: "tiles"}, "logit": {0: "bags"}, "embedding": {0: "bags"}},
+            output_names=list(OUTPUTS),
+            dynamic_axes={
+                **bags,
+                "tiles": {0: "bags", 1: "tiles"},
+                "attention": {0: "bags", 1: "tiles"},
+                "saliency": {0: "bags", 1: "tiles"},
+            },
             opset_version=_OPSET,
         )
 
 
-def choose_threshold(labels: npt.NDArray[np.float32], probabilities: npt.NDArray[np.float64]) -> float:
-    """The probability that parts the classes best: highest mean of sensitivity and specificity.
+def _reference(
+    model: BagClassifier, embeddings: npt.NDArray[np.float32], temperature: float, part: Part | None
+) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of `drift_reference.npz`.
 
-    Candidates lie halfway between neighbouring probabilities. Among equals the middle of the widest gap wins, for
-    there a new case is least likely to fall on the wrong side.
-
-    >>> choose_threshold(np.array([0, 0, 1, 1], np.float32), np.array([0.1, 0.3, 0.7, 0.8]))
-    0.5
+    `embedding` float32 (n, 2048), `probability` float64 (n,), calibrated, `statistics` float32 (n, 15) of
+    `radloop.dicom.intensity`, `target` float32 (n,), the posteriors, `patient` int32 (n,), the same number for the same
+    patient, `tags`: a string that is JSON, a list of n objects.
     """
-    order = np.unique(probabilities)
-    if len(order) == 1:
-        return 0.5
-    middles, gaps = (order[1:] + order[:-1]) / 2, np.diff(order)
-    said = probabilities[None, :] >= middles[:, None]
-    sensitivity = said[:, labels > 0].mean(axis=1)
-    specificity = 1 - said[:, labels == 0].mean(axis=1)
-    balanced = np.round(sensitivity + specificity, 9)
-    best = np.flatnonzero(balanced == balanced.max())
-    return float(middles[best[np.argmax(gaps[best])]])
-
-
-def _save_reference(path: Path, model: BagClassifier, embeddings: npt.NDArray[np.float32]) -> None:
     with torch.inference_mode():
-        logits = model.encoder.fc(torch.from_numpy(embeddings)).reshape(-1)
+        logits = model.encoder.fc(torch.from_numpy(embeddings)).reshape(-1).numpy()
+    values: dict[str, npt.NDArray[Any]] = {
+        "embedding": embeddings,
+        "probability": probabilities_of(logits, temperature),
+    }
+    if part is None:
+        return values
+    tags = [{name: str(item.get(name) or "unknown") for name in TAGS} for item in part.items]
+    return {
+        **values,
+        "statistics": np.stack([plane_statistics(part.planes(at)) for at in range(len(part.labels))]),
+        "target": part.targets,
+        "patient": np.unique(part.patients, return_inverse=True)[1].astype(np.int32),
+        "tags": np.array(json.dumps(tags, sort_keys=True)),
+    }
+
+
+def _save(path: Path, values: Mapping[str, npt.NDArray[Any]]) -> None:
     with path.open("wb") as file:
-        np.savez(file, embedding=embeddings, probability=torch.sigmoid(logits).numpy())
+        np.savez(file, **values)  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,13 @@ def announce(event: str, **figures: object) -> None:
     print(json.dumps({"event": event, **figures}), flush=True)  # noqa: T201 — standard output is the job's voice
 
 
-def run_job(job: Callable[[Path], None]) -> int:
+def run_job(job: Callable[[Path], None], *, clears: bool = True) -> int:
     """Run a job under its root; on failure leave the reason in `output/failure`.
+
+    Args:
+        job: What is to be done.
+        clears: Take away the reason of an earlier try first. Of several processes of one job the first does, and the
+            reason of the first that fails stays.
 
     Returns:
         The exit status: 0, or 1 when the job stopped for a reason of ours.
@@ -85,7 +91,8 @@ def run_job(job: Callable[[Path], None]) -> int:
     """
     root = ml_root()
     failure = root / "output" / "failure"
-    failure.unlink(missing_ok=True)
+    if clears:
+        failure.unlink(missing_ok=True)
     try:
         job(root)
     except RadloopError as error:
@@ -99,4 +106,7 @@ def run_job(job: Callable[[Path], None]) -> int:
 
 
 def _leave_reason(failure: Path, sentence: str) -> None:
-    write_atomically(failure, lambda beside: beside.write_text(f"{sentence}\n", encoding="utf-8"))
+    if failure.exists():
+        return
+    with suppress(FileNotFoundError):  # two processes of a job leave a reason at once
+        write_atomically(failure, lambda beside: beside.write_text(f"{sentence}\n", encoding="utf-8"))

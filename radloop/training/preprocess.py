@@ -2,151 +2,162 @@
 
     python -m radloop.training.preprocess [--image-size 224] [--tiles-per-bag 16] [--tiles-in-evaluation 32]
 
-It reads `processing/input/dataset/manifest.jsonl`, one JSON object a line:
+It reads `processing/input/dataset/`: `manifest.jsonl`, one line an image set (`core.datasets.Example`), the pixels that
+the lines name, and `snapshot.json`, which tells of retired test patients and may be missing.
 
-    {"image_set": "4f..", "version": 1, "patient": "9c..", "split": "train", "label": 0, "modality": "CT",
-     "file": "images/4f...npy"}
-
-and writes `processing/{train,validation,test}/`: `images/*.npy`, uint8 (planes, size, size), and `manifest.json`. A
-dataset that would teach or prove something false is refused with the reason. Augmentation is not done here but in
-training, where it differs in every epoch.
+It writes `processing/{train,validation,test,external}/`: `images/*.npy`, uint8 (planes, size, size), and
+`manifest.json`, whose items hold every field of their line. A dataset that would teach or prove something false is
+refused with the reason: see `radloop.training.guards`. Augmentation is not done here but in training, where it differs
+in every epoch.
 """
 
 import argparse
 import hashlib
-import json
-import re
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from radloop.core.datasets import Split
+from radloop.core.datasets import PARTS, Example, Split
+from radloop.core.datasets import read_manifest as examples_of
 from radloop.core.errors import InvalidInput
 from radloop.dicom.tiles import CT, XRAYS, TileSpec, planes_of
-from radloop.training.folder import announce, run_job, sha256_of, write_atomically, write_json
+from radloop.training.folder import announce, read_json, run_job, sha256_of, write_atomically, write_json
+from radloop.training.guards import (
+    Fingerprint,
+    Guard,
+    fingerprint,
+    guards_of,
+    near_duplicates,
+    same_pixels,
+    stop_where_failed,
+)
+from radloop.training.shards import pack
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One line of the dataset manifest."""
-
-    image_set: str
-    version: int
-    patient: str
-    split: Split
-    label: int
-    modality: str
-    file: str
+_ANNOUNCED_EVERY: Final = 50
+_MOST_FILES: Final = 2000  # in one part; of more, shards are made
 
 
 def preprocess(root: Path, spec: TileSpec) -> None:
-    """Check the dataset and write the three parts.
+    """Check the dataset and write its parts.
 
     Args:
         root: Of the job's folders.
         spec: Size and number of tiles.
 
     Raises:
-        InvalidInput: The manifest cannot be read, a part is empty or holds one class only, a patient or the same
-            pixels stand in two parts, or an image is constant, missing or of the wrong kind.
+        InvalidInput: The manifest cannot be read, a part is empty or holds one class only, a guard failed, or an image
+            is constant, missing or of the wrong kind.
     """
     dataset = root / "processing" / "input" / "dataset"
     examples = read_manifest(dataset / "manifest.jsonl")
     check_parts(examples)
-    source = sha256_of(dataset / "manifest.jsonl")
-    items: dict[Split, list[dict[str, Any]]] = defaultdict(list)
-    seen: dict[str, Example] = {}
-    for split in Split:
-        shutil.rmtree(root / "processing" / split, ignore_errors=True)
-    for done, example in enumerate(examples, start=1):
-        volume = load_volume(dataset, example)
-        pixels = check_pixels(volume, example, seen)
-        planes = planes_of(volume, example.modality, spec)
-        name = f"images/{example.image_set}.npy"
-        write_atomically(root / "processing" / example.split / name, lambda beside, p=planes: _save(beside, p))  # type: ignore[misc]
-        items[example.split].append(
-            {**asdict(example), "file": name, "planes": len(planes), "pixels_sha256": pixels},
-        )
-        if done % 50 == 0 or done == len(examples):
-            announce("preprocessed", done=done, of=len(examples))
-    for split in Split:
-        manifest = {"split": split, "tile_spec": spec.to_json(), "dataset_sha256": source, "items": items[split]}
-        write_json(root / "processing" / split / "manifest.json", manifest)
+    guards = guards_of(examples, retired_in(dataset))
+    stop_where_failed(guards)
+    for part in PARTS:
+        shutil.rmtree(root / "processing" / part, ignore_errors=True)
+    items, prints = _write_planes(root, dataset, examples, spec)
+    guards += [same_pixels(examples, [item["pixels_sha256"] for item in items]), near_duplicates(examples, prints)]
+    stop_where_failed(guards)
+    _write_manifests(root, items, guards, spec, source=sha256_of(dataset / "manifest.jsonl"))
 
 
 def read_manifest(path: Path) -> list[Example]:
     """The examples in a dataset manifest, in the order of their image set ids.
 
     Raises:
-        InvalidInput: The file is missing, a line cannot be read or an image set stands there twice.
+        InvalidInput: The file is missing, a line cannot be read, an image set stands there twice, or is of a modality
+            we do not train on.
     """
     if not path.is_file():
         raise InvalidInput("the dataset has no manifest.jsonl")
-    examples = [_parse_line(number, line) for number, line in _lines(path)]
-    ids = {example.image_set for example in examples}
-    if len(ids) < len(examples):
-        raise InvalidInput(f"{len(examples) - len(ids)} image sets stand in the manifest more than once")
-    return sorted(examples, key=lambda example: example.image_set)
+    examples = examples_of(path.read_text(encoding="utf-8"))
+    strange = [example.image_set for example in examples if example.modality not in {CT, *XRAYS}]
+    if strange:
+        raise InvalidInput(f"image set {strange[0]} is of a modality that is not trained on")
+    return examples
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield number, line
+def retired_in(dataset: Path) -> frozenset[str]:
+    """Pseudonyms of the test patients who may not come back; none where no `snapshot.json` tells of any.
 
-
-def _parse_line(number: int, line: str) -> Example:
-    """One manifest line as an example; names only the line's number, for the line speaks of a patient."""
+    Raises:
+        InvalidInput: It cannot be read.
+    """
+    path = dataset / "snapshot.json"
+    if not path.is_file():
+        return frozenset()
     try:
-        value = json.loads(line)
-        example = Example(
-            image_set=str(value["image_set"]),
-            version=int(value["version"]),
-            patient=str(value["patient"]),
-            split=Split(value["split"]),
-            label=int(value["label"]),
-            modality=str(value["modality"]),
-            file=str(value["file"]),
-        )
-    except (ValueError, KeyError, TypeError):
-        raise InvalidInput(f"line {number} of the manifest lacks a field or holds one of the wrong kind") from None
-    inside = PurePosixPath(example.file)
-    if not _NAME.fullmatch(example.image_set) or inside.is_absolute() or ".." in inside.parts:
-        raise InvalidInput(f"line {number} of the manifest names a file outside the dataset")
-    if example.label not in (0, 1) or example.modality not in {CT, *XRAYS} or not example.patient:
-        raise InvalidInput(f"line {number} of the manifest has a label, modality or patient we do not know")
-    return example
+        return frozenset(str(each) for each in read_json(path).get("retired_patients", ()))
+    except (AttributeError, TypeError):
+        raise InvalidInput("snapshot.json does not tell of retired patients the way it should") from None
 
 
 def check_parts(examples: Sequence[Example]) -> None:
-    """Refuse parts that are empty, know one class only or share a patient.
+    """Refuse parts of our own patients that are empty or know one class only.
 
     Raises:
         InvalidInput: With the part and the figures.
     """
     for split in Split:
-        labels = [example.label for example in examples if example.split is split]
+        labels = [example.label for example in examples if example.split == split]
         if not labels:
             raise InvalidInput(f"the {split} part is empty")
         if len(set(labels)) == 1:
             lacking = "negative" if labels[0] else "positive"
             raise InvalidInput(f"the {split} part has {len(labels)} image sets and not one {lacking}")
-    parts: dict[str, set[Split]] = defaultdict(set)
-    for example in examples:
-        parts[example.patient].add(example.split)
-    torn = sum(len(splits) > 1 for splits in parts.values())
-    if torn:
-        raise InvalidInput(f"{torn} patients stand in more than one part, so the test would not be one")
+
+
+def _write_planes(
+    root: Path, dataset: Path, examples: Sequence[Example], spec: TileSpec
+) -> tuple[list[dict[str, Any]], list[Fingerprint]]:
+    """Write the planes of every example; what the manifests say of each, and what each looks like."""
+    items: list[dict[str, Any]] = []
+    prints: list[Fingerprint] = []
+    for done, example in enumerate(examples, start=1):
+        volume = load_volume(dataset, example)
+        pixels = pixels_sha256(volume, example)
+        planes = planes_of(volume, example.modality, spec)
+        name = f"images/{example.image_set}.npy"
+        write_atomically(root / "processing" / example.split / name, lambda beside, p=planes: _save(beside, p))  # type: ignore[misc]
+        prints.append(fingerprint(planes, example.modality))
+        items.append(
+            {
+                **asdict(example),
+                "file": name,
+                "planes": len(planes),
+                "pixels_sha256": pixels,
+                "dhash": prints[-1].told(),
+            }
+        )
+        if done % _ANNOUNCED_EVERY == 0 or done == len(examples):
+            announce("preprocessed", done=done, of=len(examples))
+    return items, prints
+
+
+def _write_manifests(
+    root: Path, items: Sequence[dict[str, Any]], guards: Sequence[Guard], spec: TileSpec, *, source: str
+) -> None:
+    parts: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for item in items:
+        parts[item["split"]].append(item)
+    for part in PARTS:
+        manifest = {
+            "split": part,
+            "tile_spec": spec.to_json(),
+            "dataset_sha256": source,
+            "guards": [guard.to_json() for guard in guards],
+            "items": parts[part],
+        }
+        write_json(root / "processing" / part / "manifest.json", manifest)
+        if len(parts[part]) > _MOST_FILES:
+            pack(root / "processing" / part)
 
 
 def load_volume(dataset: Path, example: Example) -> npt.NDArray[np.generic]:
@@ -162,27 +173,17 @@ def load_volume(dataset: Path, example: Example) -> npt.NDArray[np.generic]:
     return np.asarray(volume)
 
 
-def check_pixels(volume: npt.NDArray[np.generic], example: Example, seen: dict[str, Example]) -> str:
-    """Refuse pixels that are all alike, or that another part holds too; remember them in `seen`.
-
-    Returns:
-        SHA-256 of shape, type and pixels, hexadecimal.
+def pixels_sha256(volume: npt.NDArray[np.generic], example: Example) -> str:
+    """SHA-256 of shape, type and pixels, hexadecimal.
 
     Raises:
-        InvalidInput: With the image sets concerned.
+        InvalidInput: The pixels are all alike.
     """
     if volume.size == 0 or volume.min() == volume.max():
         raise InvalidInput(f"image set {example.image_set} is empty or has the same value everywhere")
     digest = hashlib.sha256(f"{volume.shape}{volume.dtype}".encode())
     digest.update(np.ascontiguousarray(volume).data)
-    pixels = digest.hexdigest()
-    first = seen.setdefault(pixels, example)
-    if first.split is not example.split:
-        raise InvalidInput(
-            f"image sets {first.image_set} ({first.split}) and {example.image_set} ({example.split}) "
-            "have the same pixels"
-        )
-    return pixels
+    return digest.hexdigest()
 
 
 def _save(path: Path, planes: npt.NDArray[np.uint8]) -> None:

@@ -36,13 +36,13 @@ _SMALL: Final = {
 }
 
 
-def recipe_for(cores: int, gpu: bool, *, pretrained: bool = False) -> dict[str, str]:
+def recipe_for(cores: int, gpu: bool, *, pretrained_sha256: str | None = None) -> dict[str, str]:
     """Hyperparameters as the Training job reads them; every value a string.
 
     Args:
         cores: That the training may use. At least 1.
         gpu: There is one.
-        pretrained: `resnet50.pth` lies in the weights channel.
+        pretrained_sha256: Of the file `resnet50.pth` in the weights channel; None to start from random weights.
 
     Returns:
         The full recipe with a GPU or at least 32 cores, else the small one.
@@ -51,7 +51,8 @@ def recipe_for(cores: int, gpu: bool, *, pretrained: bool = False) -> dict[str, 
         **(_FULL if gpu or cores >= _CORES_FOR_FULL else _SMALL),
         "seed": "7",
         "threads": str(max(1, cores)),
-        "pretrained": PRETRAINED_FILE if pretrained else "none",
+        "pretrained": PRETRAINED_FILE if pretrained_sha256 else "none",
+        "pretrained_sha256": pretrained_sha256 or "none",
     }
 
 

@@ -28,11 +28,13 @@ from radloop.local.database import Database
 from radloop.local.jobs import SqliteJobs
 from radloop.local.models import RecordModels
 from radloop.local.pipelines import LocalPipelines
+from radloop.local.plans import FilePlans
 from radloop.local.records import SqliteRecords
 from radloop.local.shared import SharedNotes
 from radloop.local.shelf import FileShelf
 from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
+from radloop.registry.signatures import PrivateKey
 from radloop.security.access import RolePolicy, load_roles
 from radloop.security.identities import Identities
 from radloop.security.links import PURPOSE, Links
@@ -82,10 +84,12 @@ class Installation:
             self.images.fold(identity)
         return identity
 
-    def approve(self, *, bias: float, execution: str = "e1", approved: bool = True) -> ModelVersion:
+    def approve(
+        self, *, bias: float, execution: str = "e1", approved: bool = True, package: bytes | None = None
+    ) -> ModelVersion:
         """A small model, registered and decided on."""
         key = f"model-artifacts/{execution}/model.tar.gz"
-        self.platform.blobs.put(key, model_package(bias=bias))
+        self.platform.blobs.put(key, model_package(bias=bias) if package is None else package)
         model = self.platform.models.register(
             execution=execution, artifact=key, metrics={"accuracy": {"value": 0.9}}, lineage={"snapshot": "s"}
         )
@@ -124,6 +128,8 @@ def open_installation(folder: Path) -> Iterator[Installation]:
             settings=settings,
             clock=now,
             recipe=dict,
+            plans=FilePlans(folder),
+            signer=PrivateKey(keys.derive("evidence")),
         )
         static = folder / "static"
         (static / "assets").mkdir(parents=True)

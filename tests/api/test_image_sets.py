@@ -300,7 +300,7 @@ def test_a_prediction_is_kept_with_the_image_set(installation: Installation, cli
     said = client.post("/api/v1/predictions", json={"image_set": identity}).json()
     assert (said["finding"], said["model_version"], said["image_set"]) == ("present", 1, identity)
     kept = client.get(f"/api/v1/image-sets/{identity}").json()
-    assert kept["prediction"] == {key: said[key] for key in ("probability", "finding", "model_version")}
+    assert kept["prediction"] == {key: value for key, value in said.items() if key != "image_set"}
     assert kept["version"] == 1
     audit = installation.database.read().execute("SELECT action, subject FROM audit ORDER BY seq DESC").fetchone()
     assert audit == ("predict", identity)

@@ -1,5 +1,6 @@
 """A real server, real scans, and Debian's Chromium."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from radloop.core.platform import Platform
 from radloop.dicom.phantom import phantom_study
 from radloop.local.home import Home
 from radloop.up import STATIC
@@ -101,30 +103,59 @@ def report() -> bytes:
     return written(ct(SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11", Modality="SR", **described))
 
 
+@contextmanager
+def serving(home: Path) -> Iterator[Guarded]:
+    """A server on `home` with TLS and sign-in."""
+    command = [sys.executable, "-m", "radloop.cli", "up", "--no-dimse", "--listen", "127.0.0.1:0", "--home", str(home)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        while "radloop is up" not in (line := process.stdout.readline()):
+            assert line, "the server ended before it answered"
+        url = json.loads((home / "server.json").read_text())["url"].replace("127.0.0.1", "localhost")
+        yield Guarded(url, home)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        process.stdout.close()
+
+
+def register(platform: Platform, number: int, *, auc: float = 0.93) -> None:
+    """A model version with its evaluation beside it, as Evaluate writes it; nobody has decided about it."""
+    folder, package = f"model-artifacts/models/run-{number}", b"a package of model %d" % number
+    metrics = {
+        "accuracy": {"value": 0.9, "ci_low": 0.86, "ci_high": 0.94},
+        "roc_auc": {"value": auc, "ci_low": auc - 0.04, "ci_high": auc + 0.03},
+    }
+    rules = [
+        {"name": name, "value": value, "limit": limit, "passed": True, "sentence": f"It holds: {value} is enough."}
+        for name, value, limit in (("accuracy", 0.9, 0.85), ("roc-auc", auc - 0.04, 0.8))
+    ]
+    evaluation = {
+        "metrics": metrics,
+        "gate": {"approved": True, "rules": rules},
+        "champion": None,
+        "external": None,
+        "model_sha256": hashlib.sha256(package).hexdigest(),
+    }
+    platform.blobs.put(f"{folder}/model.tar.gz", package)
+    platform.blobs.put(f"{folder}/evaluation.json", json.dumps(evaluation).encode())
+    platform.models.register(execution=f"run-{number}", artifact=f"{folder}/model.tar.gz", metrics=metrics, lineage={})
+
+
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     home: Path = tmp_path_factory.mktemp("guarded")
     with Home(home).owned(), open_local(home) as installation:
         for number in (1, 2):
-            installation.platform.models.register(
-                execution=f"run-{number}", artifact="none", metrics={"accuracy": 0.9}, lineage={}
-            )
-    command = [sys.executable, "-m", "radloop.cli", "up", "--no-dimse", "--listen", "127.0.0.1:0", "--home", str(home)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    while "radloop is up" not in (line := process.stdout.readline()):
-        assert line, "the server ended before it answered"
-    url = json.loads((home / "server.json").read_text())["url"].replace("127.0.0.1", "localhost")
-    server = Guarded(url, home)
-    for name, role in PEOPLE.items():
-        server.radloop("users", "create", name, "--role", role, "--stdin", stdin=PASSWORD + "\n")
-    files = tmp_path_factory.mktemp("files")
-    (files / "report.dcm").write_bytes(report())
-    server.radloop("ingest", str(files))
-    for place, data in enumerate(phantom_study(1, consolidated=True, slices=8, size=128).files):
-        (files / f"{place}.dcm").write_bytes(data)
-    server.radloop("ingest", str(files))
-    yield server
-    process.terminate()
-    process.wait(timeout=20)
-    process.stdout.close()
+            register(installation.platform, number)
+    with serving(home) as server:
+        for name, role in PEOPLE.items():
+            server.radloop("users", "create", name, "--role", role, "--stdin", stdin=PASSWORD + "\n")
+        files = tmp_path_factory.mktemp("files")
+        (files / "report.dcm").write_bytes(report())
+        server.radloop("ingest", str(files))
+        for place, data in enumerate(phantom_study(1, consolidated=True, slices=8, size=128).files):
+            (files / f"{place}.dcm").write_bytes(data)
+        server.radloop("ingest", str(files))
+        yield server

@@ -63,6 +63,7 @@ PLACES = {
     "upload": Place("anna", "#/upload", "h1"),
     "loop": Place("anna", "#/loop", "[data-testid=loop-state]"),
     "models": Place("rolf", "#/models", "main summary", unfolds=True),
+    "drift": Place("rolf", "#/drift", "[data-testid=drift-state]"),
     "audit": Place("aud", "#/audit", "h1"),
     "admin": Place("ada", "#/admin", "main summary", unfolds=True),
 }
@@ -109,7 +110,7 @@ def go(page: Page, guarded: Guarded, place: Place, ids: dict[str, str]) -> None:
         if opener.is_visible():  # a desk shows what is in it without
             opener.click()
     if place.asks:
-        page.route("**/verification", lambda route: route.fulfill(status=503, body="gone"))
+        page.route("**/reads", lambda route: route.fulfill(status=503, body="gone"))
         page.get_by_test_id("verify-confidence-high").click()
         page.get_by_test_id("verify-submit").click()
         expect(page.get_by_test_id("verify-result")).to_contain_text("Waiting to be sent")

@@ -139,6 +139,8 @@ def test_a_model_is_decided_about_after_a_second_look_by_whoever_may(page: Page,
     expect(row).to_have_attribute("data-status", "PendingManualApproval")
     row.get_by_test_id("decide-not").click()
     row.get_by_test_id(button).click()
+    expect(row.get_by_test_id("decide")).to_be_disabled()  # a decision has a reason
+    row.get_by_test_id("decide-reason").select_option(index=1)
     row.get_by_test_id("decide").click()
     expect(row).to_have_attribute("data-status", "Approved" if button == "approve" else "Rejected")
     expect(row.get_by_test_id("decision")).to_have_count(0)

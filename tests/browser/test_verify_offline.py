@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 SLICES = 6
-VERIFICATION = re.compile(r"/verification$")
+VERIFICATION = re.compile(r"/reads$")
 STORED = """async () => {
   const request = indexedDB.open("radloop");
   const database = await new Promise((resolve) => { request.onsuccess = () => resolve(request.result); });

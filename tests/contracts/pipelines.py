@@ -64,7 +64,7 @@ class PipelinesContract:
         "parameters",
         [
             {**PARAMETERS, "Unheard": "of"},
-            {"Snapshot": "abc"},
+            {key: value for key, value in PARAMETERS.items() if key != "ContextUri"},
             {**PARAMETERS, "AccuracyThreshold": "high"},
         ],
         ids=["unknown", "missing", "no number"],

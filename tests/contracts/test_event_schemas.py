@@ -38,7 +38,11 @@ EXAMPLES: tuple[Happening, ...] = (
         frames_full=35,
         frames_preview=80,
         frames_never=5,
+        reads=3,
+        posterior=0.97,
+        rule="posterior",
     ),
+    events.AdjudicationRequested(image_set=ID, version=1, reason="disagreement", reads=2),
     events.RetrainingDeferred(snapshot=SNAPSHOT, reason="too-few-verified"),
     events.PipelineTriggered(execution=ID, snapshot=SNAPSHOT, studies=18),
     events.PipelineStepEnded(execution=ID, step="Evaluate", type="Processing", status="Succeeded"),
@@ -47,6 +51,8 @@ EXAMPLES: tuple[Happening, ...] = (
     events.ModelEvaluationFailed(execution=ID, accuracy=0.5, threshold=0.85, rules=("accuracy",)),
     events.ModelRegistered(model_version=1, execution=ID),
     events.ModelApproved(model_version=1, execution=ID, approved_by="policy"),
+    events.ReleaseHeld(model_version=1, execution=ID, reasons=("plan-missing", "too-few-new-patients")),
+    events.ModelRolledBack(model_version=2, serving_version=1, reason="drift", rolled_back_by="u1", entry=9),
     events.AlarmStateChanged(alarm="dead-letter-pipeline_trigger", state="ALARM", cause=f"{ID}-RetrainAgain: conflict"),
 )
 

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 from pynetdicom.association import Association
 
@@ -87,6 +89,28 @@ def test_it_goes_when_the_server_is_killed(tmp_path: Path) -> None:
         (pid,) = started.dimse_processes()
         os.kill(started.process.pid, signal.SIGKILL)
         until(lambda: not is_alive(pid), 10)
+
+
+@pytest.mark.slow
+def test_it_goes_when_nobody_has_called_for_a_while_and_comes_back_counting_on(tmp_path: Path) -> None:
+    with up(tmp_path / "home") as started:
+        assert echoes(started.port)
+        (first,) = started.dimse_processes()
+        with associated(started.port, (CT, [EXPLICIT])):
+            time.sleep(5)
+            assert started.dimse_processes() == [first]  # somebody is connected
+        until(lambda: started.dimse_processes() == [])
+        assert echoes(started.port)
+        (second,) = started.dimse_processes()
+        assert second != first
+        until(lambda: _echoes_counted(started) == 2, 5)
+
+
+def _echoes_counted(started: Up) -> float:
+    address = json.loads((started.home / "server.json").read_bytes())["url"]
+    told = httpx.get(f"{address}/metrics").text
+    found = re.search(r'dimse_operations_total\{operation="C-ECHO",outcome="success"\} ([0-9.]+)', told)
+    return float(found[1]) if found else 0.0
 
 
 def test_it_can_be_left_out(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_every_hyperparameter_has_a_row_with_what_each_recipe_says() -> None:
 
 def hyperparameters() -> set[str]:
     """Names of what a training may be told, read without importing torch."""
-    tree = ast.parse((ROOT / "radloop/training/train.py").read_text())
+    tree = ast.parse((ROOT / "radloop/training/hyperparameters.py").read_text())
     found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Hyperparameters")
     return {
         node.target.id for node in found.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
@@ -300,7 +300,7 @@ def test_every_setting_in_an_example_exists() -> None:
 
 def test_every_row_of_the_settings_is_a_setting() -> None:
     known = {field.name for field in dataclasses.fields(Settings)} | hyperparameters()
-    variables = {"RADLOOP_HOME", "RADLOOP_TOKEN", "RADLOOP_CA", "RADLOOP_TEST_DATA"}
+    variables = {"RADLOOP_HOME", "RADLOOP_TOKEN", "RADLOOP_CA", "RADLOOP_KEY_PASSWORD", "RADLOOP_TEST_DATA"}
     assert set(re.findall(r"^\| `(\w+)` \|", text_of("settings.md"), flags=re.MULTILINE)) == known | variables
 
 

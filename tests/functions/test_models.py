@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from radloop.core.errors import InvalidInput, NotFound, Unavailable
-from radloop.core.events import AlarmStateChanged, Event, PipelineEnded, PipelineStepEnded
+from radloop.core.events import (
+    AlarmStateChanged,
+    Event,
+    ModelRolledBack,
+    PipelineEnded,
+    PipelineStepEnded,
+    ReleaseHeld,
+)
 from radloop.functions import error_logging, model_evaluation, model_registry
 from radloop.functions.catalogue import FUNCTIONS
 from tests.functions.house import House
@@ -74,42 +81,27 @@ def test_an_unknown_execution_is_not_found(house: House) -> None:
         model_evaluation.handle(ended.told(at=house.clock()), house.platform)
 
 
-def passed(house: House) -> Event:
-    model_evaluation.handle(evaluated(house, evaluation(approved=True)), house.platform)
-    return next(told.event for told in house.platform.bus.events() if told.event.detail_type == "ModelEvaluationPassed")
-
-
-def test_a_passed_model_becomes_champion_under_the_policy_and_once(house: House) -> None:
-    event = passed(house)
-    house.platform.models.register(execution=RUN, artifact="m", metrics={}, lineage={})
-    model_registry.handle(event, house.platform)
-    model_registry.handle(event, house.platform)
-    champion = house.platform.models.champion()
-    assert champion is not None
-    assert (champion.version, champion.status, champion.decided_by) == (1, "Approved", "policy")
-    assert house.told("ModelApproved") == [{"model_version": 1, "execution": RUN, "approved_by": "policy"}]
-
-
 def test_a_passed_model_that_is_not_registered_yet_is_waited_for(house: House) -> None:
+    event = evaluated(house, evaluation(approved=True))
+    model_evaluation.handle(event, house.platform)
+    passed = next(
+        told.event for told in house.platform.bus.events() if told.event.detail_type == "ModelEvaluationPassed"
+    )
     with pytest.raises(Unavailable):
-        model_registry.handle(passed(house), house.platform)
+        model_registry.handle(passed, house.platform)
 
 
-def test_without_the_policy_a_person_decides(house: House) -> None:
-    event = passed(house)
-    house.platform.models.register(execution=RUN, artifact="m", metrics={}, lineage={})
-    settings = replace(house.platform.settings, approve_automatically=False)
-    model_registry.handle(event, replace(house.platform, settings=settings))
-    assert house.platform.models.get(1).status == "PendingManualApproval"
-
-
-def test_what_a_person_rejected_the_policy_does_not_approve(house: House) -> None:
-    event = passed(house)
-    house.platform.models.register(execution=RUN, artifact="m", metrics={}, lineage={})
-    house.platform.models.decide(1, approved=False, by="chief")
-    model_registry.handle(event, house.platform)
-    assert house.platform.models.get(1).status == "Rejected"
-    assert house.platform.models.champion() is None
+def test_what_is_held_or_taken_back_is_one_line_of_json(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    held = ReleaseHeld(model_version=3, execution=RUN, reasons=("plan-missing",)).told(at=house.clock())
+    back = ModelRolledBack(model_version=3, serving_version=2, reason="drift", rolled_back_by="ann", entry=9).told(
+        at=house.clock()
+    )
+    with caplog.at_level(logging.ERROR, logger="radloop.errors"):
+        error_logging.handle(held, house.platform)
+        error_logging.handle(back, house.platform)
+    first, second = (json.loads(record.message) for record in caplog.records)
+    assert (first["model_version"], first["reasons"]) == (3, ["plan-missing"])
+    assert (second["model_version"], second["serving_version"], second["reason"]) == (3, 2, "drift")
 
 
 def test_failures_and_alarms_are_one_line_of_json_each(house: House, caplog: pytest.LogCaptureFixture) -> None:
@@ -152,7 +144,5 @@ def test_events_wake_functions_through_the_real_bus(house: House) -> None:
             FUNCTIONS[claim.job.kind](event_of(claim.job.payload), house.platform)
             house.platform.jobs.done(claim)
             woken.append(claim.job.kind)
-    assert woken == ["model_evaluation", "model_registry"]
-    champion = house.platform.models.champion()
-    assert champion is not None
-    assert champion.version == 1
+    assert woken == ["model_evaluation", "model_registry", "error_logging"]
+    assert house.platform.models.get(1).held[0].code == "plan-missing"

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 
 import pytest
 
-from radloop.core.datasets import Split, split_of
+from radloop.core.datasets import Example, Split, split_of
 from radloop.core.events import Event, PipelineEnded
 from radloop.functions.pipeline_trigger import handle, retraining_status
 from tests.functions.house import House, patients_in
@@ -30,7 +30,7 @@ def test_enough_ground_truth_starts_one_run_on_its_snapshot(house: House) -> Non
     handle(last, house.platform)
     run = house.engine.get(only_run(house))
     snapshot = run.parameters["Snapshot"]
-    assert run.parameters["DatasetUri"] == f"s3://training-data/snapshots/{snapshot}/manifest.jsonl"
+    assert run.parameters["DatasetUri"] == f"s3://training-data/snapshots/{snapshot}"
     assert run.parameters["AccuracyThreshold"] == 0.85
     assert run.parameters["epochs"] == "3"
     assert all(isinstance(value, str | float) for value in run.parameters.values())
@@ -47,7 +47,7 @@ def test_the_manifest_is_canonical_and_names_no_patient(house: House) -> None:
     lines = [json.loads(line) for line in manifest.splitlines()]
     assert len(lines) == 18
     assert [line["image_set"] for line in lines] == sorted(line["image_set"] for line in lines)
-    assert set(lines[0]) == {"image_set", "version", "patient", "split", "label", "modality", "file"}
+    assert set(lines[0]) == {field.name for field in fields(Example)}
     for line in lines:
         image_set = house.image_set(line["image_set"])
         assert line["file"] == f"images/{image_set.id}.npy"
@@ -85,7 +85,7 @@ def test_a_burst_of_verifications_makes_one_run(house: House) -> None:
             runs_at_delivery.append(len(house.engine.runs))
     assert runs_at_delivery == [0] * 20 + [1]
     (run,) = house.engine.runs.values()
-    manifest = house.platform.blobs.get(run.parameters["DatasetUri"].removeprefix("s3://"))
+    manifest = house.platform.blobs.get(f"{run.parameters['DatasetUri'].removeprefix('s3://')}/manifest.jsonl")
     assert len(manifest.splitlines()) == 18 + 20
 
 

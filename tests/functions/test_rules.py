@@ -255,13 +255,15 @@ RULES = load_rules([(CONTRACTS / "events" / "rules.json").read_text()], Settings
 @pytest.mark.parametrize(
     ("happening", "rules"),
     [
-        (ImageVerified("i", 2, "present", None, "high", "r"), {"ImageVerified"}),
+        (ImageVerified("i", 2, "present", None, "high", "r"), {"ImageVerified", "PredictionJudged"}),
         (PipelineStepEnded("e", "Evaluate", "Processing", "Succeeded"), {"TrainingComplete"}),
         (PipelineStepEnded("e", "Evaluate", "Processing", "Failed"), set()),
         (PipelineStepEnded("e", "Train", "Training", "Succeeded"), set()),
         (PipelineEnded("e", "Failed", "x"), {"PipelineFailure", "RetrainAgain"}),
         (PipelineEnded("e", "Succeeded", ""), {"RetrainAgain"}),
         (AlarmStateChanged("a", "ALARM", "c"), {"MetricViolation"}),
+        (AlarmStateChanged("drift-scores", "ALARM", "c"), {"MetricViolation", "DriftAlarm"}),
+        (AlarmStateChanged("drift-scores", "OK", "c"), set()),
         (AlarmStateChanged("a", "OK", "c"), set()),
     ],
 )

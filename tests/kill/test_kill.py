@@ -31,9 +31,12 @@ from tests.processes import descendants, is_alive
 from tests.store.house import of_patient, open_house, phantom
 
 KILLS = int(os.environ.get("RADLOOP_KILLS", "30"))
-SETTINGS = "retrain_delay_s = 0\nretrain_least_per_class = 0\nfold_processes = 2\nbackoff_s = 0.05\n"
+SETTINGS = 'release = "automatic"\nmlflow = false\npredict_new = false\n'  # what is registered here is no model
+SETTINGS += "retrain_delay_s = 0\nretrain_least_per_class = 0\nfold_processes = 2\nbackoff_s = 0.05\n"
 REAL_KILLS = int(os.environ.get("RADLOOP_KILLS", "5"))
 REAL_SETTINGS = """
+release = "automatic"
+mlflow = false
 retrain_delay_s = 0.5
 retrain_least_per_class = 2
 accuracy_threshold = 0.0

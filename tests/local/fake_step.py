@@ -25,8 +25,10 @@ def note(line: str) -> None:
 def preprocess() -> None:
     dataset = ROOT / "processing" / "input" / "dataset"
     lines = [json.loads(line) for line in (dataset / "manifest.jsonl").read_text().splitlines()]
-    for split in ("train", "validation", "test"):
+    assert (dataset / "snapshot.json").exists()
+    for split in ("train", "validation", "test", "external"):
         folder = ROOT / "processing" / split
+        folder.mkdir(parents=True, exist_ok=True)
         mine = [line for line in lines if line["split"] == split]
         for line in mine:
             target = folder / "images" / line["image_set"]
@@ -73,7 +75,10 @@ def train() -> None:
 def evaluate() -> None:
     with tarfile.open(ROOT / "processing" / "model" / "model.tar.gz") as tar:
         assert sorted(tar.getnames()) == ["code/inference.py", "model.json"]
-    assert json.loads((ROOT / "processing" / "test" / "manifest.json").read_text()) or not IS_COMPLETE
+    for part in ("train", "test"):
+        assert json.loads((ROOT / "processing" / part / "manifest.json").read_text()) or not IS_COMPLETE
+    assert json.loads((ROOT / "processing" / "external" / "manifest.json").read_text()) == []
+    assert (ROOT / "processing" / "context" / "policy.json").exists()
     threshold = float(sys.argv[sys.argv.index("--accuracy-threshold") + 1])
     accuracy = float(os.environ.get("FAKE_ACCURACY", "0.9"))
     report = {

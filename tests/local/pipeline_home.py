@@ -22,8 +22,9 @@ from radloop.pipeline.pipeline_builder import definition
 
 FAKE_STEP = Path(__file__).with_name("fake_step.py")
 PARAMETERS = {
-    "DatasetUri": "s3://training-data/snapshots/abc/manifest.jsonl",
+    "DatasetUri": "s3://training-data/snapshots/abc",
     "Snapshot": "abc",
+    "ContextUri": "s3://training-data/contexts/abc",
     "epochs": "3",
     "learning_rate": "0.01",
 }
@@ -51,6 +52,8 @@ class PipelineHome:
         ]
         manifest = "".join(json.dumps(line) + "\n" for line in lines).encode()
         self.blobs.put("training-data/snapshots/abc/manifest.jsonl", manifest)
+        self.blobs.put("training-data/snapshots/abc/snapshot.json", b"{}")
+        self.blobs.put("training-data/contexts/abc/policy.json", b"{}")
 
     def pipelines(self, records: Records | None = None) -> LocalPipelines:
         return LocalPipelines(

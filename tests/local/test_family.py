@@ -14,7 +14,7 @@ import pytest
 from tests.processes import is_alive
 
 SCRIPT = """
-import os, signal, socket, sys, time
+import os, select, signal, socket, sys, time
 from pathlib import Path
 from radloop.local.family import Family, Member
 
@@ -46,10 +46,11 @@ listener = socket.create_server(("127.0.0.1", 0))
 
 def called():
     note("called")
-    while True:
-        connection, _ = listener.accept()
-        with connection:
-            connection.sendall(str(os.getpid()).encode())
+    while not (folder / "rest").exists():
+        if select.select([listener], [], [], 0.05)[0]:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(str(os.getpid()).encode())
 
 family = Family([
     Member("lasting", lasting),
@@ -135,6 +136,18 @@ def test_one_that_is_called_comes_with_the_first_call_and_after_its_death_with_t
     parent.process.terminate()
     parent.process.communicate(timeout=20)
     assert not is_alive(second)
+
+
+def test_one_that_is_called_may_go_by_itself_and_comes_with_the_next_call_which_is_no_fault(parent: Parent) -> None:
+    first = parent.call()
+    (parent.folder / "rest").touch()
+    until(lambda: not is_alive(first))
+    (parent.folder / "rest").unlink()
+    second = parent.call()
+    assert parent.pids("called") == [first, second]
+    parent.process.terminate()
+    _, told = parent.process.communicate(timeout=20)
+    assert "called ended" not in told
 
 
 def test_sigterm_ends_all_of_them_the_stubborn_by_force(parent: Parent) -> None:

@@ -22,6 +22,7 @@ from radloop.core.errors import InvalidInput, NotFound, Unavailable
 from radloop.core.ports import Change, Execution, Pipelines, Records, Row
 from radloop.core.tables import STEPS
 from radloop.local.jobs import SqliteJobs
+from radloop.local.journal import Journal
 from tests.contracts.pipelines import PipelinesContract
 from tests.local import pipeline_home
 from tests.local.pipeline_home import PARAMETERS, PipelineHome
@@ -205,6 +206,18 @@ class TestProgress:
         assert all(part["step"] == "Train" for part in seen)
         assert "curve" not in seen[0]
 
+    def test_what_was_told_of_each_epoch_stays_and_an_epoch_told_again_stands_once(self, opened: Opener) -> None:
+        home = opened()
+        home.pipelines().start("one", {**PARAMETERS, "epochs": "3"})
+        journal = Journal(home.records, home.clock, "one")
+        for epoch in (1, 2, 3, 2):  # killed after the third, taken up again from the checkpoint of the first
+            journal.progress("Train", {"event": "epoch", "epoch": epoch, "validation_loss": 1.0, "other": "x"})
+        journal.begin("Evaluate")
+        progress = home.pipelines().get("one").progress
+        assert progress is not None
+        told = [{"epoch": 1, "validation_loss": 1.0}, {"epoch": 2, "validation_loss": 1.0}]
+        assert (progress["step"], progress["history"]) == ("Evaluate", told)
+
     def test_the_journal_is_written_at_most_twice_a_second(self, opened: Opener) -> None:
         home = opened()
         records = CountedRecords(home.records)
@@ -280,7 +293,7 @@ class TestFailing:
         assert running_jobs(home) == []
 
     def test_a_dataset_that_is_not_there_fails_the_step(self, opened: Opener) -> None:
-        execution = run(opened(), DatasetUri="s3://training-data/snapshots/none/manifest.jsonl")
+        execution = run(opened(), DatasetUri="s3://training-data/snapshots/none")
         assert execution.reason == "Preprocess: input-missing"
 
     def test_pixels_that_cannot_be_had_fail_the_step_by_code(

@@ -105,7 +105,9 @@ def test_a_job_that_keeps_failing_becomes_a_dead_letter_and_an_alarm(home: Insta
 
 
 def test_an_execution_that_cannot_be_run_ends_as_failed_so_that_the_next_can_start(home: Installation) -> None:
-    home.platform.pipelines.start("e" * 32, {"DatasetUri": "s3://training-data/gone", "Snapshot": "s"})
+    home.platform.pipelines.start(
+        "e" * 32, {"DatasetUri": "s3://training-data/gone", "Snapshot": "s", "ContextUri": "s3://context"}
+    )
     worker = home.worker()
     for _ in range(40):
         worker.drain()

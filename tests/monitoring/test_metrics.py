@@ -1,7 +1,7 @@
 """What is measured is in the contract, right, and tells nothing of a patient."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from radloop.core.errors import RadloopError
 from radloop.core.events import CATALOGUE, AlarmStateChanged
 from radloop.core.images import State, Storage
-from radloop.core.ports import Change, Job, Put, StepRun
+from radloop.core.ports import Change, Job, ModelVersion, Put, StepRun
+from radloop.core.predictions import Observation, put_observation
 from radloop.core.settings import Settings
-from radloop.core.tables import EXECUTIONS, INSTANCES, QUARANTINE
+from radloop.core.tables import DRIFT, EXECUTIONS, INSTANCES, QUARANTINE
 from radloop.monitoring.associations import AssociationMeter
 from radloop.monitoring.metrics import EXECUTION_STATES, LANES, Meter, Sample, collect, exposition, load_metrics
 from tests.functions.house import CONTRACTS, House
@@ -72,7 +73,40 @@ def busy(house: House) -> House:
     for number, approved in enumerate([True, True, False], start=1):
         house.platform.models.register(execution=f"e{number}", artifact="x", metrics=metrics, lineage={})
         house.platform.models.decide(number, approved=approved, by="chief")
+    answered(house, 2, "champion", probabilities=[0.2, 0.9, 0.4])
+    answered(house, 1, "shadow", probabilities=[0.1, 0.8, 0.6], refused=[None, None, "out-of-distribution"])
+    looks = [{"monitor": "embedding", "chance": 1e-3}, {"monitor": "labels", "chance": 0.5}]
+    watched = {"alarms": {"drift-inputs": {"is_on": True}}, "examinations": [{"looks": looks}]}
+    house.platform.records.commit(Change(writes=[Put(DRIFT, "v2", watched)]))
     return house
+
+
+def answered(
+    house: House, version: int, role: str, *, probabilities: list[float], refused: list[str | None] | None = None
+) -> None:
+    """Answers of a model version, a second each."""
+    rows = [
+        put_observation(
+            Observation(
+                image_set=str(number),
+                version=1,
+                images="1-1-1",
+                model_version=version,
+                role=role,
+                patient=f"p{number}",
+                probability=probability,
+                threshold=0.5,
+                refused=None if refused is None else refused[number],
+                seconds=number + 1.0,
+                tags={},
+                embedding=b"",
+                statistics=b"",
+                at=house.clock().isoformat(),
+            )
+        )
+        for number, probability in enumerate(probabilities)
+    ]
+    house.platform.records.commit(Change(writes=rows))
 
 
 def values(samples: list[Sample], name: str) -> dict[tuple[str, ...], float]:
@@ -90,9 +124,19 @@ def exposed(meter: Meter, house: House) -> dict[str, list[tuple[dict[str, str], 
     return {name: series for name, series in found.items() if not name.endswith("_created")}
 
 
-def test_what_is_exposed_is_what_the_contract_lists(house: House, meter: Meter) -> None:
+def with_shadow(real: Callable[[object], list[ModelVersion]]) -> Callable[[object], list[ModelVersion]]:
+    """Version 1 under the alias `shadow`."""
+    return lambda models: [
+        replace(each, aliases=(*each.aliases, "shadow")) if each.version == 1 else each for each in real(models)
+    ]
+
+
+def test_what_is_exposed_is_what_the_contract_lists(
+    house: House, meter: Meter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     meter.answered("GetImageFrame", 10)
     meter.frame_retrieved(0.02)
+    monkeypatch.setattr(type(house.platform.models), "versions", with_shadow(type(house.platform.models).versions))
     of_dimse = {f"{family.name}_total" for family in AssociationMeter(CATALOGUE_OF_METRICS).registry.collect()}
     assert set(exposed(meter, busy(house))) == set(CATALOGUE_OF_METRICS) - of_dimse
     assert of_dimse == {name for name in CATALOGUE_OF_METRICS if name.startswith("radloop_dimse_")}
@@ -174,6 +218,30 @@ def test_two_of_three_approved_models_are_two_thirds(house: House) -> None:
     assert values(samples, "radloop_model_accuracy") == {("v1",): 0.9, ("v2",): 0.9, ("v3",): 0.9}
 
 
+def test_answers_are_counted_by_version_with_their_times(house: House) -> None:
+    samples = collect(busy(house).platform)
+    found = values(samples, "radloop_model_answers")
+    assert (found["v1", "judged"], found["v1", "refused"], found["v2", "judged"]) == (2, 1, 3)
+    assert values(samples, "radloop_model_answer_seconds")["v2", "0.5"] == 2
+    assert values(samples, "radloop_model_answer_seconds")["v2", "0.95"] == 3
+
+
+def test_champion_and_shadow_are_compared_on_what_both_have_judged(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(house.platform.models), "versions", with_shadow(type(house.platform.models).versions))
+    samples = collect(busy(house).platform)
+    assert values(samples, "radloop_shadow_agreement_percent") == {(): pytest.approx(100 * 2 / 3)}
+    assert values(samples, "radloop_shadow_difference_mean") == {(): pytest.approx((0.1 + 0.1 + 0.2) / 3)}
+
+
+def test_drift_is_told_of_the_version_in_use(house: House) -> None:
+    samples = collect(busy(house).platform)
+    assert values(samples, "radloop_drift_alarm")["drift-inputs",] == 1
+    assert values(samples, "radloop_drift_alarm")["drift-labels",] == 0
+    assert values(samples, "radloop_drift_surprise")["embedding",] == pytest.approx(3)
+
+
 def test_durations_are_those_of_the_runs(house: House) -> None:
     samples = collect(busy(house).platform)
     assert values(samples, "radloop_execution_minutes_mean") == {(): 9}
@@ -194,6 +262,7 @@ def test_jobs_and_dead_letters_are_told_by_lane(house: House) -> None:
         ("events",): 0,
         ("land",): 0,
         ("fold",): 1,
+        ("predict",): 0,
         ("pipeline",): 0,
     }
 

@@ -16,7 +16,12 @@ from radloop.pipeline.pipeline_builder import RECIPE, definition
 from radloop.training.recipes import recipe_for
 
 ROLE = "arn:aws:iam::111122223333:role/radloop-training"
-GIVEN = {"DatasetUri": "s3://training-data/snapshots/abc/manifest.jsonl", "Snapshot": "abc", "RoleArn": ROLE}
+GIVEN = {
+    "DatasetUri": "s3://training-data/snapshots/abc",
+    "Snapshot": "abc",
+    "ContextUri": "s3://training-data/contexts/abc",
+    "RoleArn": ROLE,
+}
 OPERATIONS = {
     "Processing": "CreateProcessingJob",
     "Training": "CreateTrainingJob",
@@ -174,7 +179,8 @@ def test_a_model_is_registered_pending_approval_with_its_evaluation_and_lineage(
     assert container["ModelDataUrl"] == "s3://model-artifacts/models/one/model.tar.gz"
     statistics = register["ModelMetrics"]["ModelQuality"]["Statistics"]
     assert statistics["S3Uri"] == "s3://model-artifacts/models/one/evaluation.json"
-    assert register["CustomerMetadataProperties"]["snapshot"] == "abc"
+    lineage = register["CustomerMetadataProperties"]
+    assert (lineage["snapshot"], lineage["policy"], lineage["champion"]) == ("abc", "none", "none")
 
 
 def test_a_refusal_names_the_gate_and_the_execution() -> None:
@@ -195,8 +201,13 @@ def test_data_flow_from_step_to_step() -> None:
     inputs = {one["InputName"]: one["S3Input"]["S3Uri"] for one in found["Evaluate"]["ProcessingInputs"]}
     assert inputs == {
         "model": "s3://model-artifacts/models/one/model.tar.gz",
+        "train": "s3://preprocessed-data/one/train",
         "test": "s3://preprocessed-data/one/test",
+        "external": "s3://preprocessed-data/one/external",
+        "context": "s3://training-data/contexts/abc",
     }
+    outputs = found["Preprocess"]["ProcessingOutputConfig"]["Outputs"]
+    assert [one["OutputName"] for one in outputs] == ["train", "validation", "test", "external"]
 
 
 def test_weights_are_a_channel_where_asked_for() -> None:

@@ -1,4 +1,5 @@
 import math
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from radloop.core.errors import Corrupt, InvalidInput, NoChampion, NotFound
 from radloop.serving.champion import Champion
 from tests.api.installation import Installation, open_installation
+from tests.serving.small_model import films, model_package, reference_of
 
 DARK = np.full((2, 32, 32), 0, dtype=np.uint16)
 
@@ -40,8 +42,53 @@ def test_the_champion_says_what_its_network_computes_and_which_version_it_is(ins
     assert opinion.plain() == {
         "probability": opinion.prediction.probability,
         "finding": "present",
+        "threshold": 0.5,
         "model_version": 1,
+        "calibrated": False,
+        "refused": None,
+        "ood": None,
+        "frames": [],
+        "frame": None,
     }
+    assert opinion.weights_sha256 == "f" * 64
+    assert opinion.seconds > 0
+
+
+def test_a_study_that_is_refused_has_neither_probability_nor_finding_nor_maps(installation: Installation) -> None:
+    package = model_package(bias=1.0, temperature=2.0, reference=reference_of(films(80, seed=1)), has_maps=True)
+    installation.approve(bias=1.0)
+    installation.platform.blobs.put("model-artifacts/e1/model.tar.gz", package)
+    champion = champion_of(installation)
+    refused = champion.predict(DARK, "DX").plain()
+    assert (refused["probability"], refused["finding"], refused["frames"]) == (None, None, [])
+    assert refused["refused"] == "out-of-distribution"
+    assert refused["ood"]["outside"]
+    judged = champion.predict(films(1, seed=9)[0], "DX").plain()
+    assert judged["refused"] is None
+    assert judged["calibrated"]
+    assert judged["frames"] == [0]
+
+
+def test_the_shadow_is_another_version_under_its_own_alias(installation: Installation) -> None:
+    installation.approve(bias=1.0)
+    shadow = Champion(installation.platform.models, installation.platform.blobs, alias="shadow")
+    assert not shadow.exists
+    with pytest.raises(NoChampion):
+        shadow.predict(DARK, "CR")
+
+
+def test_a_model_that_nobody_asks_is_let_go_and_comes_back_when_asked(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("radloop.serving.champion._REST_S", 0.05)
+    installation.approve(bias=1.0)
+    champion = champion_of(installation)
+    champion.predict(DARK, "CR")
+    deadline = time.monotonic() + 5
+    while champion.is_loaded and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not champion.is_loaded
+    assert champion.predict(DARK, "CR").model_version == 1
 
 
 def test_a_new_champion_counts_from_the_next_study_on(installation: Installation) -> None:

@@ -3,10 +3,11 @@ import { MOST, showJobs, showQuarantine } from "./aside.js";
 import { button, el, setText } from "./dom.js";
 import { showKeys } from "./keys.js";
 import { type Action, listDeadLetters, listQuarantine } from "./protocol.js";
+import { showReadingRules } from "./reading-rules.js";
 import type { May } from "./routes.js";
 import { showUsers } from "./users.js";
 
-type Place = "users" | "keys" | "quarantine" | "jobs";
+type Place = "users" | "keys" | "reading" | "quarantine" | "jobs";
 
 interface Tab {
   readonly name: Place;
@@ -17,6 +18,7 @@ interface Tab {
 const TABS: readonly Tab[] = [
   { name: "users", label: "Users", needs: "credential.manage" },
   { name: "keys", label: "Access keys", needs: "credential.manage" },
+  { name: "reading", label: "Reading", needs: "project.manage" },
   { name: "quarantine", label: "Quarantine", needs: "quarantine.read" },
   { name: "jobs", label: "Jobs", needs: "job.read" },
 ];
@@ -46,6 +48,7 @@ export function showAdmin(root: HTMLElement, may: May, me: string | null, signal
     for (const { name: each, door } of tabs) door.setAttribute("aria-pressed", String(each === name));
     if (name === "users") showUsers(part, me, leaving.signal);
     else if (name === "keys") showKeys(part, leaving.signal);
+    else if (name === "reading") showReadingRules(part, leaving.signal);
     else if (name === "quarantine") showQuarantine(part, may, count("quarantine"), leaving.signal);
     else showJobs(part, may, count("jobs"), leaving.signal);
   };

@@ -72,8 +72,8 @@ function enter(session: Session | null): void {
   leave.hidden = session === null || session.name === null;
   setText(who, session?.name ? `${session.name} · ${session.roles.join(", ")}` : "");
   document.body.toggleAttribute("data-signed-in", !leave.hidden);
-  PAGES.forEach(({ needs }, position) => {
-    setAttribute(links[position] as HTMLElement, "hidden", !may(needs));
+  PAGES.forEach(({ needs, isWithin }, position) => {
+    setAttribute(links[position] as HTMLElement, "hidden", isWithin || !may(needs));
   });
   pendingOf(me);
   if (session?.idle_minutes) void watchOver(session.idle_minutes).catch(() => {});
@@ -210,6 +210,12 @@ function open(route: Route, signal: AbortSignal): void {
       document.title = "Worklist – radloop";
       showWorklist(main, may, signal);
       break;
+    case "adjudication":
+      document.title = "Adjudication – radloop";
+      lazily(import("./adjudication.js"), signal, ({ showAdjudication }) =>
+        showAdjudication(main, may, signal),
+      );
+      break;
     case "upload":
       document.title = "Upload – radloop";
       lazily(Promise.all([import("./upload.js"), watchUploads()]), signal, ([page]) =>
@@ -223,6 +229,10 @@ function open(route: Route, signal: AbortSignal): void {
     case "models":
       document.title = "Models – radloop";
       lazily(import("./models.js"), signal, ({ showModels }) => showModels(main, may, signal));
+      break;
+    case "drift":
+      document.title = "Drift – radloop";
+      lazily(import("./drift.js"), signal, ({ showDrift }) => showDrift(main, signal));
       break;
     case "audit":
       document.title = "Audit – radloop";

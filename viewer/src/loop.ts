@@ -1,7 +1,5 @@
-/** The state of the loop: whether it trains, how each run went, what happened last. */
+/** The state of the loop: where it stands, whether it trains, how each run went, what happened last. */
 import { chip, el, replaceIfChanged, setText } from "./dom.js";
-import { metricsList } from "./metrics.js";
-import { poll } from "./poll.js";
 import {
   type Execution,
   getRetraining,
@@ -9,10 +7,13 @@ import {
   listEvents,
   listExecutions,
   type Retraining,
-  type Step,
-} from "./protocol.js";
+} from "./learning.js";
+import { poll } from "./poll.js";
 import type { May } from "./routes.js";
-import { duration, moment, plural } from "./words.js";
+import { Rows } from "./rows.js";
+import { runCard } from "./runs.js";
+import { moment } from "./words.js";
+import "./learning.css";
 
 const BUSY_MS = 2500;
 const IDLE_MS = 10_000;
@@ -38,17 +39,23 @@ export function showLoop(root: HTMLElement, may: May, signal: AbortSignal): void
       eventsPart,
     ),
   );
+  const runs = new Rows<Execution>(
+    executions,
+    ({ id }) => id,
+    (run) => runCard(run, signal),
+    el("li", { class: "empty" }, "No model has been trained yet."),
+  );
   let isBusy = false;
   const refresh = async (): Promise<void> => {
-    const [retraining, runs, happened] = await Promise.all([
+    const [retraining, found, happened] = await Promise.all([
       getRetraining(signal),
       listExecutions(EXECUTIONS, signal),
       may("event.read") ? listEvents(EVENTS, signal) : null, // the rest of the page is theirs all the same
     ]);
-    isBusy = retraining.state === "running" || runs.some((run) => run.state === "Executing");
+    isBusy = retraining.state === "running" || found.some((run) => run.state === "Executing");
     trouble.hidden = true;
     renderState(state, retraining);
-    renderExecutions(executions, runs);
+    runs.show(found);
     eventsPart.hidden = happened === null;
     if (happened) renderEvents(events, happened);
   };
@@ -77,72 +84,6 @@ function renderState(root: HTMLElement, retraining: Retraining): void {
       el("p", { class: "faint" }, words),
     ],
     JSON.stringify(retraining),
-  );
-}
-
-function renderExecutions(root: HTMLElement, executions: readonly Execution[]): void {
-  const rows = executions.map((execution) => executionRow(execution));
-  const none = el("li", { class: "empty" }, "No model has been trained yet.");
-  replaceIfChanged(root, rows.length ? rows : [none], JSON.stringify(executions));
-}
-
-function executionRow(execution: Execution): HTMLElement {
-  const { id, state, started_at, ended_at, reason, studies, steps, model_version } = execution;
-  const facts = [
-    moment(started_at),
-    duration(started_at, ended_at),
-    studies === null ? "" : plural(studies, "study", "studies"),
-    model_version === null ? "" : `model v${model_version}`,
-  ];
-  return el(
-    "li",
-    { class: "card", "data-testid": "execution-row", "data-id": id, "data-state": state },
-    el(
-      "div",
-      { class: "card-head" },
-      stateChip(state),
-      el("span", { class: "faint" }, facts.filter(Boolean).join(" · ")),
-    ),
-    el("ol", { class: "steps", "aria-label": "Steps" }, ...steps.map((step) => el("li", {}, stepChip(step)))),
-    progressOf(execution),
-    reason ? el("p", { class: state === "Failed" ? "result-bad" : "faint" }, reason) : null,
-    metricsList(execution.metrics),
-  );
-}
-
-const MARKS = {
-  Waiting: { mark: "○", tone: "plain" },
-  Executing: { mark: "▶", tone: "busy" },
-  Succeeded: { mark: "✓", tone: "good" },
-  Failed: { mark: "✕", tone: "bad" },
-  Skipped: { mark: "–", tone: "plain" },
-  Stopped: { mark: "■", tone: "warn" },
-} as const;
-
-function stateChip(state: Execution["state"]): HTMLElement {
-  return chip(`${MARKS[state].mark} ${state}`, MARKS[state].tone);
-}
-
-function stepChip({ name, state, reason, started_at, ended_at }: Step): HTMLElement {
-  const step = chip(`${MARKS[state].mark} ${name}`, MARKS[state].tone);
-  const took = duration(started_at, ended_at);
-  step.append(el("span", { class: "chip-note" }, took || state.toLowerCase()));
-  if (reason) step.title = reason;
-  return step;
-}
-
-function progressOf({ progress, state }: Execution): HTMLElement | null {
-  if (!progress || state !== "Executing") return null;
-  const { epoch, epochs, train_loss, validation_loss } = progress;
-  const losses = [
-    train_loss === null ? "" : `training loss ${train_loss.toFixed(3)}`,
-    validation_loss === null ? "" : `validation loss ${validation_loss.toFixed(3)}`,
-  ];
-  return el(
-    "div",
-    { class: "progress" },
-    el("progress", { max: epochs, value: epoch, "aria-label": "Epochs" }),
-    el("span", { class: "faint" }, [`Epoch ${epoch} of ${epochs}`, ...losses].filter(Boolean).join(" · ")),
   );
 }
 

@@ -1,5 +1,5 @@
 /**
- * What the server says and how to ask it. The only module that knows a URL.
+ * What the server says and how to ask it. With `learning.ts` the only module that knows a URL.
  *
  * Names and units are those of the API (`/api/v1`). Nothing about a patient is ever put into an address:
  * image sets are named by their id alone.
@@ -11,6 +11,7 @@ const SESSION = "/session";
 
 export type State = "INGESTED" | "VERIFIED" | "REJECTED";
 export type Confidence = "low" | "medium" | "high";
+export type Laterality = "left" | "right" | "both";
 export type FullQuality = "lossless" | "lossy-as-received";
 /** `preview`: lossy, all pixels, for moving. `full`: what was received, for looking and verifying. */
 export type Layer = "preview" | "full";
@@ -18,6 +19,7 @@ export type Layer = "preview" | "full";
 export interface Finding {
   readonly present: boolean;
   readonly site: string | null;
+  readonly laterality?: Laterality | null;
   readonly confidence: Confidence;
   readonly by: string;
   readonly at: string;
@@ -40,10 +42,36 @@ export interface ShownSlices {
   readonly full_ms?: number;
 }
 
+/** What a model said; a number only where it knows such images. What is optional came with later servers. */
 export interface Prediction {
-  readonly probability: number;
-  readonly finding: "present" | "absent";
+  readonly probability: number | null;
+  readonly finding: "present" | "absent" | null;
   readonly model_version: number;
+  /** From this probability on the model says present. */
+  readonly threshold?: number;
+  /** Whether a probability of .8 was right eight times of ten where it was measured. */
+  readonly calibrated?: boolean;
+  readonly refused?: "out-of-distribution" | null;
+  readonly ood?: { readonly outside: boolean; readonly sentence?: string } | null;
+  /** Frames that have a picture of what the model looked at, and the one with most of it. */
+  readonly frames?: readonly number[];
+  readonly frame?: number | null;
+}
+
+/** How many readers look at an image set, and what happens where they differ. */
+export type Policy = "single" | "double" | "double-adjudicated";
+
+/** Where the reading of an image set stands, for who asks. */
+export interface Reading {
+  readonly policy: Policy;
+  /** Reads so far, and how many more are planned; null where it takes as many as it takes. */
+  readonly given: number;
+  readonly needed: number | null;
+  /** Whether one of them is theirs. */
+  readonly mine: boolean;
+  readonly state: "open" | "waiting" | "adjudication" | "settled";
+  /** Whether findings and opinions of others are kept from them, until they have read. */
+  readonly blinded: boolean;
 }
 
 export interface Summary {
@@ -65,9 +93,15 @@ export interface Summary {
   readonly rows: number | null;
   readonly columns: number | null;
   readonly frames: number;
+  /** A result of a model as the store keeps it: nothing to verify. */
+  readonly made_by_ai?: boolean;
   readonly warnings: readonly { readonly code: string; readonly message: string }[];
   readonly finding: Finding | null;
   readonly prediction: Prediction | null;
+  /** Undefined where the server knows one read only. */
+  readonly reading?: Reading;
+  /** Why it stands where it does, in the order of most use. */
+  readonly why?: string | null;
   readonly created_at: string;
 }
 
@@ -138,62 +172,10 @@ export interface Verification {
   readonly version: number;
   readonly finding: "present" | "absent";
   readonly site: string | null;
+  readonly laterality?: Laterality | null;
   readonly confidence: Confidence;
   readonly note: string;
   readonly seen: { readonly frame: number; readonly quality: FullQuality } & ShownSlices;
-}
-
-export interface Site {
-  readonly code: string;
-  readonly name: string;
-}
-
-export type Metrics = Readonly<Record<string, number | null>>;
-
-export interface Step {
-  readonly name: string;
-  readonly type: string;
-  readonly state: "Waiting" | "Executing" | "Succeeded" | "Failed" | "Skipped";
-  readonly started_at: string | null;
-  readonly ended_at: string | null;
-  readonly reason: string | null;
-}
-
-export interface Execution {
-  readonly id: string;
-  readonly state: "Executing" | "Succeeded" | "Failed" | "Stopped";
-  readonly started_at: string;
-  readonly ended_at: string | null;
-  readonly reason: string | null;
-  readonly studies: number | null;
-  readonly steps: readonly Step[];
-  readonly progress: {
-    readonly epoch: number;
-    readonly epochs: number;
-    readonly train_loss: number | null;
-    readonly validation_loss: number | null;
-  } | null;
-  readonly metrics: Metrics | null;
-  readonly model_version: number | null;
-}
-
-export interface Retraining {
-  readonly state: "idle" | "collecting" | "running";
-  readonly sentence: string;
-  readonly verified: number;
-  readonly new_since_last: number;
-  readonly needed: number;
-}
-
-export interface Model {
-  readonly version: number;
-  readonly status: "PendingManualApproval" | "Approved" | "Rejected";
-  readonly aliases: readonly string[];
-  readonly metrics: Metrics | null;
-  readonly created_at: string;
-  readonly approved_at: string | null;
-  readonly decided_at: string | null;
-  readonly lineage: Readonly<Record<string, string | null>> | null;
 }
 
 export interface AuditEntry {
@@ -290,15 +272,6 @@ export interface DeadLetter {
   readonly trace: string;
 }
 
-export interface LoopEvent {
-  readonly seq: number;
-  readonly id: string;
-  readonly time: string;
-  readonly source: string;
-  readonly detail_type: string;
-  readonly detail: Readonly<Record<string, unknown>>;
-}
-
 export interface ResumableUpload {
   readonly id: string;
   readonly state: "receiving" | "landing" | "done" | "failed";
@@ -325,10 +298,16 @@ export type Action =
   | "image.read"
   | "image.write"
   | "image.verify"
+  | "image.adjudicate"
   | "image.predict"
   | "event.read"
   | "model.read"
   | "model.decide"
+  | "model.rollback"
+  | "model.evidence"
+  | "agreement.read"
+  | "reading.read"
+  | "project.manage"
   | "audit.read"
   | "credential.manage"
   | "quarantine.read"
@@ -391,7 +370,9 @@ export function errorFrom(status: number, body: string): ApiError {
   try {
     const { error } = JSON.parse(body) as { error?: { code?: unknown; message?: unknown } };
     if (typeof error?.code === "string") code = error.code;
-    if (typeof error?.message === "string" && error.message) message = OWN_WORDS[kind] ?? error.message;
+    const isPlain = kind !== "denied" || code === kind; // another code tells a reason worth reading
+    if (typeof error?.message === "string" && error.message && !(isPlain && OWN_WORDS[kind]))
+      message = error.message;
   } catch {
     // a proxy's own error page: the status says enough
   }
@@ -405,7 +386,7 @@ export function onSignedOut(listener: () => void): void {
   toldSignedOut = listener;
 }
 
-async function ask(path: string, init: RequestInit, base = BASE): Promise<Response> {
+export async function ask(path: string, init: RequestInit, base = BASE): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(base + path, { credentials: "same-origin", ...init });
@@ -421,16 +402,22 @@ async function ask(path: string, init: RequestInit, base = BASE): Promise<Respon
   return response;
 }
 
-async function getJson<T>(path: string, signal: AbortSignal): Promise<T> {
+/** Ask for JSON. */
+export async function getJson<T>(path: string, signal: AbortSignal): Promise<T> {
   const response = await ask(path, { signal, headers: { Accept: "application/json" } });
   return (await response.json()) as T;
 }
 
-function postJson<T>(path: string, body: unknown, signal: AbortSignal): Promise<T> {
+export function postJson<T>(path: string, body: unknown, signal: AbortSignal): Promise<T> {
   return sendJson("POST", path, body, signal);
 }
 
-async function sendJson<T>(method: string, path: string, body: unknown, signal: AbortSignal): Promise<T> {
+export async function sendJson<T>(
+  method: string,
+  path: string,
+  body: unknown,
+  signal: AbortSignal,
+): Promise<T> {
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
   const response = await ask(path, { method, signal, headers, body: JSON.stringify(body) });
   return (await response.json()) as T;
@@ -454,6 +441,10 @@ export interface WorklistQuery {
   readonly state: State | null;
   /** Of those ingested, only such as have images. */
   readonly withImages: boolean;
+  /** Most valuable next read first, instead of newest first. */
+  readonly byValue?: boolean;
+  /** Only such as wait for a read of who asks. */
+  readonly mine?: boolean;
   readonly limit: number;
   readonly after: string | null;
 }
@@ -462,6 +453,8 @@ export function listWorklist(query: WorklistQuery, signal: AbortSignal): Promise
   const parameters = new URLSearchParams({ limit: String(query.limit) });
   if (query.state) parameters.set("state", query.state);
   if (query.withImages) parameters.set("images", "1");
+  if (query.byValue) parameters.set("order", "value");
+  if (query.mine) parameters.set("mine", "1");
   if (query.after) parameters.set("after", query.after);
   return getJson(`/worklist?${parameters}`, signal);
 }
@@ -498,40 +491,6 @@ export function askForFrames(
 
 export function thumbnailUrl(id: string): string {
   return `${BASE}${imageSetPath(id)}/thumbnail`;
-}
-
-const VERIFY_MS = 15_000;
-
-/** Give a finding. A link that swallows it is a server that cannot be reached, so that the finding can be kept. */
-export async function verify(id: string, body: Verification, signal: AbortSignal): Promise<Summary> {
-  const limit = AbortSignal.timeout(VERIFY_MS);
-  try {
-    return await postJson(`${imageSetPath(id)}/verification`, body, AbortSignal.any([signal, limit]));
-  } catch (error) {
-    if (!limit.aborted || signal.aborted || error instanceof ApiError) throw error;
-    throw new ApiError("offline", "offline", "The server cannot be reached.");
-  }
-}
-
-export function listSites(signal: AbortSignal): Promise<readonly Site[]> {
-  return getJson("/sites", signal);
-}
-
-export async function listExecutions(limit: number, signal: AbortSignal): Promise<readonly Execution[]> {
-  const page = await getJson<{ items: readonly Execution[] }>(`/executions?limit=${limit}`, signal);
-  return page.items;
-}
-
-export function getRetraining(signal: AbortSignal): Promise<Retraining> {
-  return getJson("/retraining", signal);
-}
-
-export async function listModels(signal: AbortSignal): Promise<readonly Model[]> {
-  return (await getJson<{ items: readonly Model[] }>("/models", signal)).items;
-}
-
-export function decide(version: number, approved: boolean, signal: AbortSignal): Promise<Model> {
-  return postJson(`/models/${version}/decision`, { approved }, signal);
 }
 
 /** Entries of the audit, newest first; `before` asks for those before that number. */
@@ -603,14 +562,6 @@ export async function retryJob(id: string, signal: AbortSignal): Promise<void> {
 
 export async function discardJob(id: string, signal: AbortSignal): Promise<void> {
   await ask(`/jobs/dead-letters/${encodeURIComponent(id)}`, { method: "DELETE", signal });
-}
-
-export async function listEvents(limit: number, signal: AbortSignal): Promise<readonly LoopEvent[]> {
-  return (await getJson<{ items: readonly LoopEvent[] }>(`/events?limit=${limit}`, signal)).items;
-}
-
-export function predict(id: string, signal: AbortSignal): Promise<Prediction> {
-  return postJson("/predictions", { image_set: id }, signal);
 }
 
 const TUS = { "Tus-Resumable": "1.0.0" };
@@ -687,6 +638,6 @@ function quarantinePath(id: string): string {
   return `/quarantine/${encodeURIComponent(id)}`;
 }
 
-function imageSetPath(id: string): string {
+export function imageSetPath(id: string): string {
   return `/image-sets/${encodeURIComponent(id)}`;
 }

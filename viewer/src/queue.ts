@@ -1,9 +1,9 @@
 /**
  * Verifications that could not be sent, kept until they are: over reloads, and until the same person signs in again.
  *
- * The server takes a finding for one version of an image set only and raises the version with it. So a finding that
- * is sent twice, because the answer to the first got lost, counts once: the second is a conflict, and who is told to
- * have verified tells whether that was us.
+ * The server takes one read of a reader for one version of an image set, and the same read again is that one: a
+ * finding that is sent twice, because the answer to the first got lost, counts once. An older server tells of a
+ * conflict then, and who is told to have verified tells whether that was us.
  */
 import { ApiError, type Summary, type Verification } from "./protocol.js";
 import type { Vault } from "./vault.js";

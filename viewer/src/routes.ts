@@ -1,7 +1,15 @@
 /** What the hash of the address means, and whose pages there are. */
 import type { Action, Session } from "./protocol.js";
 
-export type PageName = "worklist" | "upload" | "loop" | "models" | "audit" | "admin";
+export type PageName =
+  | "worklist"
+  | "adjudication"
+  | "upload"
+  | "loop"
+  | "models"
+  | "drift"
+  | "audit"
+  | "admin";
 
 export type Route =
   | { readonly name: PageName }
@@ -16,13 +24,23 @@ export interface PageLink {
   readonly href: string;
   readonly label: string;
   readonly needs: Action;
+  /** Reached from another page, so that there is room for the others below a thumb. */
+  readonly isWithin?: boolean;
 }
 
 export const PAGES: readonly PageLink[] = [
   { name: "worklist", href: "#/", label: "Worklist", needs: "image.search" },
+  {
+    name: "adjudication",
+    href: "#/adjudication",
+    label: "Adjudication",
+    needs: "image.adjudicate",
+    isWithin: true,
+  },
   { name: "upload", href: "#/upload", label: "Upload", needs: "image.write" },
   { name: "loop", href: "#/loop", label: "Retraining", needs: "model.read" },
   { name: "models", href: "#/models", label: "Models", needs: "model.read" },
+  { name: "drift", href: "#/drift", label: "Drift", needs: "model.read", isWithin: true },
   { name: "audit", href: "#/audit", label: "Audit", needs: "audit.read" },
   { name: "admin", href: "#/admin", label: "Admin", needs: "credential.manage" },
 ];

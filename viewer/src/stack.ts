@@ -52,7 +52,7 @@ class StackView {
   constructor(series: Series, may: May) {
     this.set = series.set;
     this.#pane = new Pane(series);
-    this.#verify = new VerifyPanel(this.set, may);
+    this.#verify = new VerifyPanel(this.set, may, this.#pane);
     this.#actions = { ...paneActions(this.#pane), verify: () => this.#verify.open() };
     this.#body = el("div", { class: "stack-body" }, this.#pane.root, this.#verify.root);
     this.root = this.#layout();

@@ -1,60 +1,57 @@
 /**
- * VERIFY AS GROUND TRUTH: a radiologist's finding, given only about an image seen at full quality.
+ * VERIFY AS GROUND TRUTH: a radiologist's read, given only about an image seen at full quality.
  *
  * A sheet at the bottom of a phone, a panel at the side of a desktop. It never covers the image: the reader
  * scrolls on while it is open, and the button follows what is on the screen. Three taps from the open series: the
  * finding, which opens the sheet, how sure the reader is, and the button. Nothing is chosen for the reader.
+ *
+ * Where more than one reader looks, none is told anything of the others, nor of the model, before their own read.
+ * Where readers differ, the same panel is the adjudicator's, with what the readers said.
  */
-import { button, el, replaceIfChanged, setText } from "./dom.js";
+import { button, el, setText } from "./dom.js";
+import { historyOf } from "./labels.js";
+import { adjudicate, giveRead, listReads } from "./learning.js";
+import { Opinion } from "./opinion.js";
+import type { Pane } from "./pane.js";
 import {
   ApiError,
-  type Confidence,
   getImageSet,
   type ImageSet,
-  listSites,
   listWorklist,
-  type Prediction,
-  predict,
   type SeenCounts,
   type Summary,
   type Verification,
-  verify,
 } from "./protocol.js";
 import { isPassing, type Waiting } from "./queue.js";
+import { ReadForm } from "./read-form.js";
+import { isShared, openerWords, outcomeWords, readTitle, type Stage, sendWords, stageOf } from "./reading.js";
+import { readsBeside } from "./reads.js";
 import type { May } from "./routes.js";
 import { type SeenSlices, seenOf } from "./seen.js";
-import { FINDINGS, type FindingWord, type OnScreen, type Openers } from "./verify.js";
+import type { FindingWord, OnScreen, Openers } from "./verify.js";
 import { findingWords, waiting } from "./waiting.js";
 import { moment } from "./words.js";
+import { chosenOrder } from "./worklist.js";
+import "./learning.css";
 
-const CONFIDENCES: readonly Confidence[] = ["low", "medium", "high"];
 const CLOSING_POLL_MS = 4000;
 
 export class FindingPanel {
   readonly root: HTMLElement;
   readonly #form = el("form", { class: "verify-form", novalidate: true });
+  readonly #read = new ReadForm(this.#form);
+  readonly #title = el("h2", { id: "verify-title", tabindex: -1 });
+  readonly #others = el("div", { class: "verify-others", hidden: true });
   readonly #reason = el("p", { class: "verify-reason", id: "verify-reason", role: "status" });
   readonly #shown = el("p", { class: "verify-seen faint", id: "verify-seen", "data-testid": "verify-seen" });
   readonly #result = el("div", { class: "verify-result", "data-testid": "verify-result", role: "status" });
-  readonly #site = el("select", { "data-testid": "verify-site", id: "verify-site" });
-  readonly #siteField: HTMLElement;
-  readonly #note = el("textarea", {
-    "data-testid": "verify-note",
-    id: "verify-note",
-    rows: 1,
-    maxlength: 2000,
+  readonly #submit = el("button", {
+    type: "submit",
+    class: "primary",
+    "data-testid": "verify-submit",
+    "aria-describedby": "verify-reason verify-seen",
   });
-  readonly #submit = el(
-    "button",
-    {
-      type: "submit",
-      class: "primary",
-      "data-testid": "verify-submit",
-      "aria-describedby": "verify-reason verify-seen",
-    },
-    "VERIFY AS GROUND TRUTH",
-  );
-  readonly #opinion = el("div", {});
+  readonly #beside = el("div", { class: "verify-beside" });
   readonly #frameCount: number;
   readonly #seen: SeenSlices;
   #waited = false;
@@ -62,24 +59,18 @@ export class FindingPanel {
   #screen: OnScreen | null = null;
   #trouble: string | null = null;
   #sending = false;
-  #sitesAsked = false;
+  #hasOpinion = false;
   #signal: AbortSignal = new AbortController().signal;
 
   constructor(
     set: ImageSet,
     private readonly may: May,
     private readonly openers: Openers,
+    private readonly pane: Pane,
   ) {
     this.#set = set;
     this.#frameCount = set.frame_list.length;
     this.#seen = seenOf(set);
-    this.#site.append(el("option", { value: "" }, "Not stated"));
-    this.#siteField = el(
-      "div",
-      { class: "field", hidden: true },
-      el("label", { for: "verify-site" }, "Site"),
-      this.#site,
-    );
     this.root = this.#layout();
   }
 
@@ -111,11 +102,10 @@ export class FindingPanel {
     if (!this.root.hidden || this.#isNothing()) return;
     this.root.hidden = false;
     this.openers.root.hidden = true;
-    if (this.may("image.verify") && !this.#sitesAsked) void this.#fetchSites();
-    const chosen = finding && this.#form.querySelector<HTMLInputElement>(`input[value="${finding}"]`);
-    if (chosen) chosen.checked = true;
+    if (this.#mayGive()) void this.#read.fetchSites(this.#signal);
+    const isChosen = finding !== undefined && this.#read.choose(finding);
     this.#refresh();
-    const next = chosen ? 'input[name="confidence"]' : "h2";
+    const next = isChosen ? 'input[name="confidence"]' : "h2";
     this.root.querySelector<HTMLElement>(next)?.focus();
   }
 
@@ -126,70 +116,35 @@ export class FindingPanel {
   }
 
   #layout(): HTMLElement {
-    const findings = choice(
-      "finding",
-      "Pneumonia finding",
-      FINDINGS.map(({ value, label }) => ({ value, label, testid: `verify-finding-${value}` })),
-    );
-    const confidences = choice(
-      "confidence",
-      "Confidence",
-      CONFIDENCES.map((level) => ({ value: level, label: level, testid: `verify-confidence-${level}` })),
-    );
-    const note = el(
-      "div",
-      { class: "field" },
-      el("label", { for: "verify-note" }, "Note (optional)"),
-      this.#note,
-    );
     const send = el("div", { class: "verify-send" }, this.#shown, this.#reason, this.#submit);
-    const canVerify = this.may("image.verify");
-    if (canVerify) this.#form.append(findings, confidences, this.#siteField, note, send);
-    else
-      this.#form.append(
-        el("p", { class: "faint" }, "Verifying takes the role verifier, which you do not have."),
-      );
-    if (this.may("image.predict")) this.#form.append(this.#opinionField());
+    if (this.may("image.verify")) this.#form.append(...this.#read.fields, send);
     return el(
       "aside",
       { class: "verify", id: "verify-panel", "aria-labelledby": "verify-title", hidden: true },
       el(
         "header",
         { class: "verify-head" },
-        el(
-          "h2",
-          { id: "verify-title", tabindex: -1 },
-          canVerify ? "Verify as ground truth" : "Model's opinion",
-        ),
+        this.#title,
         button("✕", { class: "quiet", "aria-label": "Close" }, () => this.close()),
       ),
+      this.#others,
       this.#form,
       this.#result,
+      this.#beside,
     );
   }
 
-  /** Whether this person can do nothing here: neither verify, nor ask the model, nor read a finding. */
+  #stage(): Stage {
+    return stageOf(this.#set, this.may);
+  }
+
+  #mayGive(): boolean {
+    return ["read", "adjudicate"].includes(this.#stage());
+  }
+
+  /** Whether this person can do nothing here: neither read, nor ask the model, nor learn what was found. */
   #isNothing(): boolean {
-    return this.#set.state === "INGESTED" && !this.may("image.verify") && !this.may("image.predict");
-  }
-
-  /** Folded away on purpose: an opinion read before the image biases the reader. */
-  #opinionField(): HTMLElement {
-    const details = el(
-      "details",
-      { class: "opinion" },
-      el("summary", {}, "Model's opinion (look at the image first)"),
-      this.#opinion,
-    );
-    details.addEventListener("toggle", () => {
-      if (details.open) void this.#fetchOpinion();
-    });
-    return details;
-  }
-
-  #answer(name: string): string | null {
-    const value = new FormData(this.#form).get(name);
-    return typeof value === "string" ? value : null;
+    return this.#stage() === "elsewhere" && !this.may("image.predict") && !this.may("image.verify");
   }
 
   /** What still stands between the reader and the button, or null. */
@@ -198,14 +153,12 @@ export class FindingPanel {
     if (!this.#set.closed) return "The series is still arriving. It can be verified when it is complete.";
     if (this.#trouble) return this.#trouble;
     if (!this.#screen) return "Hold still: the slice in view is not yet at full quality.";
-    if (!this.#answer("finding")) return "Choose whether the finding is present.";
-    if (!this.#answer("confidence")) return "Choose how confident you are.";
-    return null;
+    return this.#read.missing();
   }
 
   #refresh(): void {
     const obstacle = this.#obstacle();
-    this.#siteField.hidden = this.#answer("finding") !== "present";
+    this.#read.refresh();
     this.#submit.disabled = obstacle !== null;
     this.#reason.classList.toggle("result-good", obstacle === null);
     const seen = this.#screen;
@@ -216,27 +169,22 @@ export class FindingPanel {
 
   async #send(): Promise<void> {
     const seen = this.#screen;
-    const finding = this.#answer("finding");
-    const confidence = this.#answer("confidence") as Confidence | null;
-    if (this.#obstacle() || !seen || !confidence || (finding !== "present" && finding !== "absent")) return;
-    const site = finding === "present" && this.#site.value ? this.#site.value : null;
-    const body = {
-      version: this.#set.version,
-      finding,
-      site,
-      confidence,
-      note: this.#note.value.trim(),
-    } as const;
+    const answers = this.#read.answers();
+    if (this.#obstacle() || !seen || !answers) return;
+    const isAdjudicating = this.#stage() === "adjudicate";
     this.#sending = true;
     this.#refresh();
     const shown = { frame: seen.index, quality: seen.quality, ...this.#seen.told(performance.now()) };
-    const given: Verification = { ...body, seen: shown };
+    const given: Verification = { version: this.#set.version, ...answers, seen: shown };
     const keep = waiting.keeper(); // of who gives it, also if their sign-in turns out to be over
     try {
-      this.#set = await verify(this.#set.id, given, this.#signal);
+      this.#set = isAdjudicating
+        ? await adjudicate(this.#set.id, { ...given, reason: this.#read.reason.input.value }, this.#signal)
+        : await giveRead(this.#set.id, given, this.#signal);
       this.#told();
     } catch (error) {
-      const isKept = isPassing(error) && (await keep(this.#set.id, given));
+      // A decision between readers is not kept: by the time it is sent they may have settled it.
+      const isKept = !isAdjudicating && isPassing(error) && (await keep(this.#set.id, given));
       if (this.#signal.aborted) return;
       if (isKept) this.#told();
       else this.#showError(error);
@@ -260,28 +208,84 @@ export class FindingPanel {
   }
 
   #showState(): void {
-    const { state, finding } = this.#set;
-    const kept = state === "INGESTED" ? waiting.of(this.#set.id) : undefined;
-    const canGive = state === "INGESTED" && !kept;
+    const stage = this.#stage();
+    const kept = stage === "read" ? waiting.of(this.#set.id) : undefined;
+    const canGive = this.#mayGive() && !kept;
     this.#form.hidden = !canGive;
-    const offer = this.may("image.verify") ? "Verify" : "Model's opinion";
-    const told = state === "VERIFIED" ? "✓ Verified" : state === "REJECTED" ? "✕ Rejected" : offer;
-    setText(
-      this.openers.open,
-      kept ? (kept.state === "waiting" ? "… Waiting to be sent" : "✕ Not accepted") : told,
-    );
+    this.#showOpeners(stage, kept, canGive);
+    this.#showHeading(stage);
+    this.#showBeside(stage);
+    if (kept) this.#showKept(kept);
+    else if (stage === "done") this.#showTruth();
+    else if (stage === "given") this.#showGiven();
+    else if (stage === "elsewhere") this.#showElsewhere();
+    else this.#result.replaceChildren();
+  }
+
+  #showOpeners(stage: Stage, kept: Waiting | undefined, canGive: boolean): void {
+    const waits = kept?.state === "waiting" ? "… Waiting to be sent" : "✕ Not accepted";
+    setText(this.openers.open, kept ? waits : openerWords(this.#set, this.may));
     this.openers.open.classList.toggle("primary", this.may("image.verify"));
-    for (const shortcut of this.openers.shortcuts) shortcut.hidden = !canGive || !this.may("image.verify");
+    for (const shortcut of this.openers.shortcuts) shortcut.hidden = !canGive || stage !== "read";
     this.openers.root.hidden = this.#isNothing() || !this.root.hidden;
-    if (kept) {
-      this.#showKept(kept);
+  }
+
+  #showHeading(stage: Stage): void {
+    const { reading, state } = this.#set;
+    const offer = this.may("image.verify") ? readTitle(reading) : "Model's opinion";
+    const titles: Record<Stage, string> = {
+      read: offer,
+      adjudicate: "Adjudicate",
+      given: "Your read",
+      elsewhere: this.may("image.verify") ? "Finding" : "Model's opinion",
+      done: state === "REJECTED" ? "Rejected" : "Finding",
+    };
+    setText(this.#title, titles[stage]);
+    setText(this.#submit, stage === "adjudicate" ? "DECIDE AS GROUND TRUTH" : sendWords(reading));
+    this.#read.reason.field.hidden = stage !== "adjudicate";
+    this.#others.hidden = stage !== "adjudicate";
+    if (stage === "adjudicate" && !this.#others.hasChildNodes()) void this.#fetchOthers();
+  }
+
+  /** What the readers said, for who decides between them. */
+  async #fetchOthers(): Promise<void> {
+    setText(this.#others, "Fetching the reads…");
+    try {
+      const reads = await listReads(this.#set.id, this.#signal);
+      this.#others.replaceChildren(
+        reads ? readsBeside(reads.items) : el("p", { class: "faint" }, "The reads cannot be shown."),
+      );
+    } catch (error) {
+      if (!this.#signal.aborted)
+        this.#others.replaceChildren(el("p", { class: "result-bad" }, sentence(error)));
+    }
+  }
+
+  /** The model's opinion and the history of labels: both only for eyes that are not to be kept blind. */
+  #showBeside(stage: Stage): void {
+    const isBlind = this.#set.reading?.blinded ?? false;
+    if (isBlind) {
+      this.#hasOpinion = false;
+      const words = this.may("image.verify")
+        ? "You read blinded: what others and the model say is shown after your own read."
+        : "What readers and the model say is shown once the series is settled.";
+      this.#beside.replaceChildren(el("p", { class: "faint", "data-testid": "blinded" }, words));
       return;
     }
-    if (state === "INGESTED") {
-      this.#result.replaceChildren();
-      return;
+    if (!this.#hasOpinion) {
+      this.#hasOpinion = true;
+      const offers = [
+        this.may("image.predict") ? new Opinion(this.#set, this.pane, this.#signal).root : "",
+        this.#set.reading ? historyOf(this.#set.id, this.#signal) : "",
+      ];
+      this.#beside.replaceChildren(...offers);
     }
-    const heading = state === "VERIFIED" ? "✓ Verified as ground truth" : "This series was rejected";
+    this.#beside.dataset.stage = stage;
+  }
+
+  #showTruth(): void {
+    const { state, finding } = this.#set;
+    const heading = state === "REJECTED" ? "This series was rejected" : "✓ Verified as ground truth";
     const by = finding ? `${finding.by}, ${moment(finding.at)}` : "";
     this.#result.replaceChildren(
       el("p", { class: "result-good" }, heading),
@@ -291,6 +295,27 @@ export class FindingPanel {
       by ? el("p", { class: "faint" }, by) : "",
       finding ? el("p", { class: "faint", "data-testid": "verified-seen" }, seenWords(finding.seen)) : "",
       ...this.#waysOn(),
+    );
+  }
+
+  /** Theirs is in, and it takes others. */
+  #showGiven(): void {
+    const { reading } = this.#set;
+    const next = reading ? outcomeWords(reading) : null;
+    this.#result.replaceChildren(
+      el("p", { class: "result-good" }, "✓ Your read is in"),
+      next ? el("p", { "data-testid": "read-outcome" }, next) : "",
+      ...this.#waysOn(),
+    );
+  }
+
+  #showElsewhere(): void {
+    const isDisputed = this.#set.reading?.state === "adjudication";
+    const words = this.may("image.verify")
+      ? "The readers differ. An adjudicator decides about this series."
+      : "Verifying takes the role verifier, which you do not have.";
+    this.#result.replaceChildren(
+      isDisputed || !this.may("image.verify") ? el("p", { class: "faint" }, words) : "",
     );
   }
 
@@ -354,9 +379,11 @@ export class FindingPanel {
   }
 
   async #next(): Promise<void> {
+    const byValue = isShared(this.#set.reading) || chosenOrder() === "value"; // else one's own reads come again
+    const limit = Math.min(2 + waiting.items.length, 100);
     try {
       const page = await listWorklist(
-        { state: "INGESTED", withImages: true, limit: Math.min(2 + waiting.items.length, 100), after: null },
+        { state: "INGESTED", withImages: true, limit, after: null, byValue, mine: byValue },
         this.#signal,
       );
       const next = page.items.find(({ id }) => id !== this.#set.id && !waiting.of(id));
@@ -366,56 +393,12 @@ export class FindingPanel {
         this.#result.append(el("p", { class: "result-bad", role: "alert" }, sentence(error)));
     }
   }
-
-  async #fetchSites(): Promise<void> {
-    this.#sitesAsked = true;
-    try {
-      const sites = await listSites(this.#signal);
-      this.#site.append(...sites.map(({ code, name }) => el("option", { value: code }, name)));
-    } catch {
-      this.#sitesAsked = false; // asked again when the panel is next opened; a finding may stay without a site
-    }
-  }
-
-  async #fetchOpinion(): Promise<void> {
-    let text: string;
-    try {
-      text = opinion(this.#set.prediction ?? (await predict(this.#set.id, this.#signal)));
-    } catch (error) {
-      const none = error instanceof ApiError && error.code === "no-champion";
-      text = none ? "No model has been approved yet." : sentence(error);
-    }
-    replaceIfChanged(this.#opinion, [el("p", {}, text)], text);
-  }
-}
-
-interface Option {
-  readonly value: string;
-  readonly label: string;
-  readonly testid: string;
-}
-
-function choice(name: string, legend: string, options: readonly Option[]): HTMLElement {
-  const pills = options.map(({ value, label, testid }) =>
-    el(
-      "label",
-      { class: "pill" },
-      el("input", { type: "radio", name, value, "data-testid": testid }),
-      el("span", {}, label),
-    ),
-  );
-  return el("fieldset", {}, el("legend", {}, legend), el("div", { class: "pills" }, ...pills));
 }
 
 /** What the reader of a finding had been shown. */
 export function seenWords({ frame, full, preview, never }: SeenCounts): string {
   if (full === null) return `Given on slice ${frame + 1}; what was shown of the others is not known.`;
   return `Shown at full quality: ${full}, as a preview only: ${preview}, not at all: ${never}.`;
-}
-
-/** A model's number, always named as such. */
-export function opinion({ probability, finding, model_version }: Prediction): string {
-  return `Model v${model_version} suggests ${finding} (probability ${probability.toFixed(2)}). A model's opinion, not a finding.`;
 }
 
 function sentence(error: unknown): string {

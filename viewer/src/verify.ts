@@ -4,8 +4,10 @@
  * What a panel is and does stands in `verify-panel.ts`.
  */
 import { button, el } from "./dom.js";
+import type { Pane } from "./pane.js";
 import { loadPending } from "./pending.js";
 import type { FullQuality, ImageSet, Verification } from "./protocol.js";
+import { openerWords, stageOf } from "./reading.js";
 import type { May } from "./routes.js";
 import type { FindingPanel } from "./verify-panel.js";
 
@@ -44,8 +46,9 @@ export class VerifyPanel {
   constructor(
     private readonly set: ImageSet,
     private readonly may: May,
+    private readonly pane: Pane,
   ) {
-    const words = set.state !== "INGESTED" ? "Finding" : may("image.verify") ? "Verify" : "Model's opinion";
+    const words = openerWords(set, may);
     const attributes = { "data-testid": "verify-open", "aria-controls": "verify-panel" };
     const open = button(words, attributes, () => this.open());
     open.classList.toggle("primary", may("image.verify"));
@@ -53,7 +56,7 @@ export class VerifyPanel {
       const how = { class: "phone", "data-testid": `verify-quick-${value}`, "aria-controls": "verify-panel" };
       return button(label, how, () => this.open(value));
     });
-    for (const shortcut of shortcuts) shortcut.hidden = set.state !== "INGESTED" || !may("image.verify");
+    for (const shortcut of shortcuts) shortcut.hidden = stageOf(set, may) !== "read";
     this.#openers = { root: this.opener, open, shortcuts };
     this.opener.append(open, ...shortcuts);
   }
@@ -88,7 +91,7 @@ export class VerifyPanel {
     const [{ FindingPanel }] = await Promise.all([import("./verify-panel.js"), loadPending()]);
     const signal = this.#signal;
     if (!signal || signal.aborted) return;
-    this.#panel = new FindingPanel(this.set, this.may, this.#openers);
+    this.#panel = new FindingPanel(this.set, this.may, this.#openers, this.pane);
     this.root.append(this.#panel.root);
     this.#panel.looking(this.#screen, this.#trouble);
     this.#panel.start(signal);

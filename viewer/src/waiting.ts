@@ -1,7 +1,8 @@
 /** The queue of this page, and how what waits in it is shown. */
 import { askedTwice } from "./confirm.js";
 import { button, chip, el } from "./dom.js";
-import { getImageSet, type Verification, verify } from "./protocol.js";
+import { giveRead } from "./learning.js";
+import { getImageSet, type Verification } from "./protocol.js";
 import { Queue, type Waiting } from "./queue.js";
 import { canKeep, openVault } from "./vault.js";
 import { moment, plural } from "./words.js";
@@ -12,7 +13,7 @@ const others = "BroadcastChannel" in globalThis ? new BroadcastChannel(OTHERS) :
 
 export const waiting = new Queue({
   vault: async (person) => (canKeep() ? openVault(person) : null),
-  send: (imageSet, body) => verify(imageSet, body, never),
+  send: (imageSet, body) => giveRead(imageSet, body, never),
   look: (imageSet) => getImageSet(imageSet, never),
   alone: async (task) => {
     if (navigator.locks) await navigator.locks.request(OTHERS, task);
@@ -36,9 +37,11 @@ others?.addEventListener("message", () => void waiting.reload());
 export function findingWords({
   finding,
   site,
+  laterality,
   confidence,
-}: Pick<Verification, "finding" | "site" | "confidence">): string {
-  return `Finding ${finding}${site ? `, ${site}` : ""}, ${confidence} confidence.`;
+}: Pick<Verification, "finding" | "site" | "laterality" | "confidence">): string {
+  const where = site ?? (laterality ? `${laterality} side${laterality === "both" ? "s" : ""}` : "");
+  return `Finding ${finding}${where ? `, ${where}` : ""}, ${confidence} confidence.`;
 }
 
 /** The list of what waits; hidden while nothing does. */

@@ -1,31 +1,44 @@
 /** The worklist: what has come in, what is verified, what a model thinks, and the door for more. */
 
-import { button, chip, el, replaceIfChanged, setText } from "./dom.js";
+import { button, el, replaceIfChanged, setText } from "./dom.js";
 import { dropTarget } from "./drop.js";
 import { loadPending, pendingNow } from "./pending.js";
 import { poll } from "./poll.js";
-import { listWorklist, type State, type Summary, thumbnailUrl, type WorklistPage } from "./protocol.js";
+import { listWorklist, type State, type Summary, type WorklistPage } from "./protocol.js";
 import type { May } from "./routes.js";
-import { personName, plural, studyDate } from "./words.js";
+import { studyDate } from "./words.js";
+import { labelOf, rowOf } from "./worklist-rows.js";
 
 const PAGE_SIZE = 50;
 const REFRESH_MS = 15_000;
 /** Beyond this many loaded pages a refresh asks for the first ones only. */
 const REFRESHED_PAGES = 4;
 
+/** Newest first, or what the next read is worth most for. */
+export type Order = "newest" | "value";
+
 interface Filter {
   readonly state: State | null;
   readonly label: string;
+  /** Only what waits for the person at the screen. */
+  readonly mine?: boolean;
 }
 
 const FILTERS: readonly Filter[] = [
   { state: "INGESTED", label: "To verify" },
+  { state: "INGESTED", label: "For me", mine: true },
   { state: "VERIFIED", label: "Verified" },
   { state: "REJECTED", label: "Rejected" },
   { state: null, label: "All" },
 ];
 
 let lastFilter = FILTERS[0] as Filter; // who comes back from a series finds the list as it was
+let lastOrder: Order = "newest";
+
+/** The order that was last chosen on this page. */
+export function chosenOrder(): Order {
+  return lastOrder;
+}
 
 /** Show the worklist in `root` until `signal` aborts. */
 export function showWorklist(root: HTMLElement, may: May, signal: AbortSignal): void {
@@ -37,7 +50,9 @@ class Worklist {
   readonly #rows = new Map<string, HTMLElement>();
   readonly #status = el("p", { class: "empty", role: "status" }, "Loading the worklist…");
   readonly #more: HTMLButtonElement;
+  readonly #filters: readonly Filter[];
   readonly #tabs: readonly HTMLButtonElement[];
+  readonly #order: HTMLButtonElement;
   readonly #search = el("input", {
     type: "search",
     class: "search",
@@ -48,7 +63,7 @@ class Worklist {
     spellcheck: "false",
   });
   readonly #waiting = el("div", {});
-  #filter: Filter = lastFilter;
+  #filter: Filter;
   #pages: WorklistPage[] = [];
   #turn = 0; // answers to an older question are dropped
 
@@ -58,7 +73,10 @@ class Worklist {
     private readonly signal: AbortSignal,
   ) {
     this.#more = button("Load more", { class: "more", hidden: true }, () => void this.#loadMore());
-    this.#tabs = FILTERS.map((filter) =>
+    this.#filters = FILTERS.filter(({ mine }) => !mine || may("image.verify"));
+    this.#filter = this.#filters.includes(lastFilter) ? lastFilter : (this.#filters[0] as Filter);
+    this.#order = button("", { class: "order", "data-testid": "worklist-order" }, () => this.#turnOrder());
+    this.#tabs = this.#filters.map((filter) =>
       button(labelOf(filter.label, may), { class: "tab", "aria-pressed": filter === this.#filter }, () =>
         this.#choose(filter),
       ),
@@ -84,8 +102,14 @@ class Worklist {
         el(
           "div",
           { class: "worklist-bar" },
-          el("div", { class: "tabs", role: "group", "aria-label": "Show" }, ...this.#tabs),
-          el("div", { role: "search" }, this.#search),
+          el(
+            "div",
+            { class: "tabs", role: "group", "aria-label": "Show" },
+            this.may("image.adjudicate") &&
+              el("a", { class: "button tab", href: "#/adjudication" }, "Adjudicate"),
+            ...this.#tabs,
+          ),
+          el("div", { class: "worklist-find", role: "search" }, this.#search, this.#order),
         ),
         this.#status,
         this.#list,
@@ -93,6 +117,7 @@ class Worklist {
       ),
     );
     this.#search.addEventListener("input", () => this.#render());
+    this.#showOrder();
     void this.#showWaiting();
     void poll(
       () => this.#refresh(),
@@ -111,16 +136,30 @@ class Worklist {
     this.#render();
   }
 
+  /** Rows that wait for a read can come in the order of what it is worth; the others have none but time. */
+  #turnOrder(): void {
+    lastOrder = lastOrder === "newest" ? "value" : "newest";
+    this.#choose(this.#filter);
+  }
+
+  #showOrder(): void {
+    this.#order.hidden = this.#filter.state !== "INGESTED" || this.#filter.mine === true;
+    const words = lastOrder === "value" ? "Most useful" : "Newest";
+    setText(this.#order, `⇅ ${words}`);
+    this.#order.setAttribute("aria-label", `${words} first. Change the order`);
+  }
+
   #choose(filter: Filter): void {
     lastFilter = filter;
     this.#filter = filter;
+    this.#showOrder();
     this.#pages = [];
     this.#rows.clear();
     this.#list.replaceChildren();
     this.#more.hidden = true;
     this.#status.hidden = false;
     setText(this.#status, "Loading the worklist…");
-    FILTERS.forEach((candidate, position) => {
+    this.#filters.forEach((candidate, position) => {
       this.#tabs[position]?.setAttribute("aria-pressed", String(candidate === filter));
     });
     void this.#refreshNow();
@@ -169,9 +208,10 @@ class Worklist {
   }
 
   #ask(after: string | null): Promise<WorklistPage> {
-    const { state } = this.#filter;
+    const { state, mine = false } = this.#filter;
+    const byValue = mine || (state === "INGESTED" && lastOrder === "value");
     const withImages = state === "INGESTED"; // a report is nothing to verify; it is among all
-    return listWorklist({ state, withImages, limit: PAGE_SIZE, after }, this.signal);
+    return listWorklist({ state, withImages, limit: PAGE_SIZE, after, byValue, mine }, this.signal);
   }
 
   #complain(error: unknown): void {
@@ -240,9 +280,9 @@ class Worklist {
   #count(): void {
     const page = this.#pages[0];
     if (!page) return;
-    FILTERS.forEach(({ state, label }, position) => {
+    this.#filters.forEach(({ state, label, mine }, position) => {
       const tab = this.#tabs[position];
-      if (tab) setText(tab, `${labelOf(label, this.may)} ${countOf(page, state)}`);
+      if (tab && !mine) setText(tab, `${labelOf(label, this.may)} ${countOf(page, state)}`);
     });
   }
 }
@@ -282,83 +322,10 @@ function plain(text: string): string {
     .trim();
 }
 
-/** Who may not verify is not told to. */
-function labelOf(label: string, may: May): string {
-  return label === "To verify" && !may("image.verify") ? "Unverified" : label;
-}
-
-function emptyWords({ state }: Filter): string {
+function emptyWords({ state, mine }: Filter): string {
+  if (mine) return "Nothing waits for a read of yours. What comes in appears here by itself.";
   if (state === "INGESTED") return "Nothing waits to be verified. What comes in appears here by itself.";
   if (state === "VERIFIED") return "Nothing has been verified yet. Open a study under To verify.";
   if (state === "REJECTED") return "Nothing has been rejected.";
   return "Nothing has come in yet. Add DICOM files above, or send them from a scanner.";
-}
-
-function thumbnailOf({ id, frames, modality }: Summary): HTMLElement {
-  if (frames === 0) return el("span", { class: "row-sheet", "aria-hidden": "true" }, modality ?? "");
-  const thumbnail = el("img", {
-    src: thumbnailUrl(id),
-    alt: "",
-    loading: "lazy",
-    decoding: "async",
-    width: 72,
-    height: 72,
-  });
-  thumbnail.addEventListener("error", () => thumbnail.classList.add("missing"));
-  return thumbnail;
-}
-
-function rowOf(item: Summary, may: May): HTMLElement {
-  const what = [item.modality ?? "?", item.body_part, item.series_description].filter(Boolean).join(" · ");
-  const who = [item.patient_id, item.patient_sex].filter(Boolean).join(" · ");
-  return el(
-    "a",
-    { href: `#/view/${item.id}`, class: "row", "data-testid": "worklist-row", "data-id": item.id },
-    thumbnailOf(item),
-    el(
-      "span",
-      { class: "row-text" },
-      el("strong", { class: "row-name" }, personName(item.patient_name), el("span", { class: "faint" }, who)),
-      el("span", {}, what),
-      el(
-        "span",
-        { class: "faint" },
-        `${studyDate(item.study_date)} · ${item.frames ? plural(item.frames, "image") : "no images"}`,
-      ),
-    ),
-    el("span", { class: "row-chips" }, ...chipsOf(item, may)),
-  );
-}
-
-function chipsOf(item: Summary, may: May): HTMLElement[] {
-  const [words, tone] = stateWords(item, may);
-  const chips = [chip(words, tone)];
-  const kept = pendingNow()?.of(item.id);
-  if (kept)
-    chips.push(kept.state === "waiting" ? chip("… Not yet sent", "busy") : chip("✕ Not accepted", "bad"));
-  if (!item.closed) chips.push(chip("… arriving", "busy"));
-  if (item.prediction) {
-    const { probability, finding, model_version } = item.prediction;
-    const mark = chip(`AI ${probability.toFixed(2)} ${finding}`, "model");
-    mark.title = `The opinion of model v${model_version}, not a finding`;
-    mark.append(el("span", { class: "chip-note" }, `opinion of model v${model_version}`));
-    chips.push(mark);
-  }
-  for (const { message } of item.warnings.slice(0, 2)) chips.push(chip(`⚠ ${message}`, "warn"));
-  if (item.warnings.length > 2) chips.push(chip(`⚠ ${item.warnings.length - 2} more`, "warn"));
-  return chips;
-}
-
-/** What there is to do about an image set, and its tone. Without frames there is nothing to look at, nor to verify. */
-export function stateWords(
-  { state, finding, frames }: Pick<Summary, "state" | "finding" | "frames">,
-  may: May,
-): readonly [string, "good" | "bad" | "plain"] {
-  if (state === "REJECTED") return ["✕ Rejected", "bad"];
-  if (frames === 0) return ["Report", "plain"];
-  if (state === "INGESTED") return [`○ ${labelOf("To verify", may)}`, "plain"];
-  const verdict = finding
-    ? `: ${finding.present ? "present" : "absent"}${finding.site ? `, ${finding.site}` : ""}`
-    : "";
-  return [`✓ Verified${verdict}`, "good"];
 }

@@ -1,9 +1,10 @@
 import { expect, it } from "vitest";
 import { verdictWords } from "../src/audit.js";
-import { consequence } from "../src/models.js";
+import { consequence } from "../src/decision.js";
 import type { Action, Session, State } from "../src/protocol.js";
 import { mayOf, PAGES, placeFor, routeOf } from "../src/routes.js";
-import { countOf, stateWords } from "../src/worklist.js";
+import { countOf } from "../src/worklist.js";
+import { stateWords } from "../src/worklist-rows.js";
 
 const id = "0123456789abcdefghijklmnopqrstuv";
 
@@ -14,7 +15,7 @@ function may(...actions: Action[]): ReturnType<typeof mayOf> {
 
 function pagesOf(...actions: Action[]): string[] {
   const allowed = may(...actions);
-  return PAGES.filter(({ needs }) => allowed(needs)).map(({ name }) => name);
+  return PAGES.filter(({ needs, isWithin }) => !isWithin && allowed(needs)).map(({ name }) => name);
 }
 
 it("each role sees its pages and no other", () => {

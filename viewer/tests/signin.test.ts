@@ -1,5 +1,6 @@
 import { afterEach, expect, it, vi } from "vitest";
-import { ApiError, getSession, listModels, onSignedOut, signIn } from "../src/protocol.js";
+import { listModels } from "../src/learning.js";
+import { ApiError, getSession, onSignedOut, signIn } from "../src/protocol.js";
 import { refusalText } from "../src/signin.js";
 
 const signal = new AbortController().signal;

@@ -3,7 +3,6 @@ import { describe as describeDetail } from "../src/loop.js";
 import { badgeText } from "../src/overlays.js";
 import { errorFrom } from "../src/protocol.js";
 import { routeOf } from "../src/routes.js";
-import { opinion } from "../src/verify-panel.js";
 import { duration, metricName, personName, studyDate } from "../src/words.js";
 
 it("a study date is read as a date, and an odd one stays as it is", () => {
@@ -53,10 +52,6 @@ it("a neighbour is never passed off as the slice itself", () => {
   expect(badgeText("neighbour", 11)).toBe("◌ preview (lossy) of slice 12");
   expect(badgeText("preview", 11)).toContain("preview (lossy)");
   expect(badgeText("lossless", 0)).toBe("✓ lossless");
-});
-
-it("a model's number is named as an opinion", () => {
-  expect(opinion({ probability: 0.834, finding: "present", model_version: 3 })).toContain("opinion");
 });
 
 it("an event's plain values are told and nested ones are not", () => {

@@ -1,0 +1,341 @@
+"""Does the gate refuse what it must, for the right reason, and accept what is good?
+
+    python bench/gate.py [--only WORD ...] [--work DIR] [--again]
+
+24 bad candidates with one planted fault each, and 12 good ones, go through the pipeline's own steps as processes on
+folders: Preprocess, Train, Evaluate, under the policy that radloop comes with. Nobody writes a figure by hand. A bad
+one counts as refused for the right reason only where the guard or the rule that its fault is meant for refused it;
+others may have refused it too. Beside it stands what a gate would have said that asks for an accuracy above 0.85 alone.
+
+The films are made up (`bench/gate_films.py`), so that it needs no data. One encoder is trained first, by the step Train
+on patients of its own; candidates learn their last line on it. Where a guard stops a candidate, the same data are run
+once more with the guards' stop taken out, only to learn that accuracy.
+
+With `--work` what was found is kept there, and what is done is not done again: a run may be cut into several.
+OMP_NUM_THREADS sets the threads.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from gate_candidates import ALL, BASE, Candidate, champion_from
+from gate_films import SIZE, cohort, write
+from report import Row, tell
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from radloop.local.container import pack
+from radloop.training import policy
+from radloop.training.folder import sha256_of
+from radloop.training.recipes import PRETRAINED_FILE, preprocess_arguments
+
+THREADS: Final = int(os.environ.get("OMP_NUM_THREADS", "2"))
+PLAIN_ACCURACY: Final = 0.85
+ENCODER: Final = {
+    "epochs": "2",
+    "patience": "2",
+    "batch_size": "16",
+    "learning_rate": "0.001",
+    "augmentation": "0.25",
+    "image_size": str(SIZE),
+    "tiles_per_bag": "4",
+    "tiles_in_evaluation": "6",
+    "threads": str(THREADS),
+}
+RECIPE: Final = {
+    **ENCODER,
+    "epochs": "40",
+    "patience": "40",
+    "batch_size": "32",
+    "learning_rate": "0.002",
+    "frozen_encoder": "1",
+    "pretrained": PRETRAINED_FILE,
+}
+ENCODER_PARTS: Final = {"train": 500, "validation": 60, "test": 20}
+_STOP: Final = re.compile(r"(?:^|; )([a-z]+(?:-[a-z]+)+): ")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a candidate.
+
+    Attributes:
+        refused_by: Guards that stopped it, or rules that refused it; empty where it was accepted.
+        why: The first sentence of the refusal, of the expected rule where that is among them.
+        accuracy: On the test part; of one that a guard stopped, with the guards' stop taken out.
+        seconds: Of all its steps.
+    """
+
+    name: str
+    expected: str
+    refused_by: tuple[str, ...]
+    why: str
+    accuracy: float | None
+    seconds: float
+
+    @property
+    def is_right(self) -> bool:
+        """Accepted where it is good, refused by what it must be refused by where it is not."""
+        return self.expected in self.refused_by if self.expected else not self.refused_by
+
+    @property
+    def is_let_through(self) -> bool:
+        """Whether accuracy alone would have accepted it."""
+        return self.accuracy is not None and self.accuracy > PLAIN_ACCURACY
+
+
+class Stopped(Exception):
+    """A step ended with a reason."""
+
+
+# The steps
+
+
+def run(candidate: Candidate, work: Path, encoder: str) -> Outcome:
+    """Take a candidate through the pipeline."""
+    begun = time.monotonic()
+    root = work / _slug(candidate.name)
+    shutil.rmtree(root, ignore_errors=True)
+    try:
+        evaluation = _evaluated(candidate, root, work, encoder, candidate.code)
+        refused = {rule["name"]: rule["sentence"] for rule in evaluation["gate"]["rules"] if not rule["passed"]}
+    except Stopped as stopped:
+        refused = {name: str(stopped) for name in _STOP.findall(str(stopped)) or ["broken"]}
+        evaluation = _accuracy_alone(candidate, root, work, encoder)
+    if candidate.name != BASE:
+        shutil.rmtree(root)
+    accuracy = evaluation["metrics"]["accuracy"]["value"] if evaluation else None
+    why = refused.get(candidate.expected) or next(iter(refused.values()), "")
+    return Outcome(
+        candidate.name, candidate.expected, tuple(refused), why, accuracy, round(time.monotonic() - begun, 1)
+    )
+
+
+def _accuracy_alone(candidate: Candidate, root: Path, work: Path, encoder: str) -> dict[str, Any]:
+    """The same data with the guards' stop taken out: what is looked at of it is the accuracy."""
+    shutil.rmtree(root)
+    with suppress(Stopped):
+        return _evaluated(candidate, root, work, encoder, {**candidate.code, "preprocess": "unguarded"})
+    return {}
+
+
+def _evaluated(candidate: Candidate, root: Path, work: Path, encoder: str, code: Mapping[str, str]) -> dict[str, Any]:
+    recipe = {**RECIPE, "pretrained_sha256": encoder, **candidate.recipe}
+    if candidate.like_base:
+        shutil.copytree(_base(work, encoder), root, copy_function=os.link)
+    else:
+        dataset = root / "processing" / "input" / "dataset"
+        write(candidate.films(), dataset)
+        (dataset / "snapshot.json").write_text(json.dumps({"retired_patients": candidate.retired()}))
+        step(root, "preprocess", preprocess_arguments(recipe), code)
+        _train(root, work / "encoder.pth", recipe, candidate.tuned_on, code)
+    if candidate.spoil:
+        candidate.spoil(root)
+    return _judged(root, candidate, work, encoder)
+
+
+def _train(root: Path, weights: Path | None, recipe: Mapping[str, str], tuned_on: str, code: Mapping[str, str]) -> None:
+    for folder in ("config", "data/weights"):
+        (root / "input" / folder).mkdir(parents=True)
+    (root / "input" / "config" / "hyperparameters.json").write_text(json.dumps(dict(recipe)))
+    for channel, part in (("train", "train"), ("validation", tuned_on)):
+        (root / "input" / "data" / channel).symlink_to(Path("../../processing") / part)
+    if weights is not None:
+        (root / "input" / "data" / "weights" / PRETRAINED_FILE).symlink_to(weights)
+    step(root, "train", [], code)
+    shutil.rmtree(root / "checkpoints", ignore_errors=True)
+
+
+def _judged(root: Path, candidate: Candidate, work: Path, encoder: str) -> dict[str, Any]:
+    model, context = root / "processing" / "model", root / "processing" / "context"
+    for folder in (model, context):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    pack(root / "model", model / "model.tar.gz")
+    (context / "policy.json").write_text(policy.load("").canonical())
+    facts = {"newest_label_days": 1.0, "behind_champion_days": None, **candidate.facts}
+    (context / "facts.json").write_text(json.dumps(facts))
+    if candidate.has_champion:
+        champion_from(_base(work, encoder), context)
+    written = root / "processing" / "evaluation"
+    shutil.rmtree(written, ignore_errors=True)
+    step(root, "evaluate", ["--threads", str(THREADS)], {})
+    found: dict[str, Any] = json.loads((written / "evaluation.json").read_text())
+    return found
+
+
+def step(root: Path, name: str, arguments: Sequence[str], code: Mapping[str, str]) -> None:
+    """One step as a process, with planted code where there is any.
+
+    Raises:
+        Stopped: With the sentence that the step left.
+    """
+    planted = Path(__file__).with_name("gate_plants.py")
+    program = [str(planted), code[name], name] if name in code else ["-m", f"radloop.training.{name}"]
+    environment = {**os.environ, "RADLOOP_ML_ROOT": str(root), "OMP_NUM_THREADS": str(THREADS)}
+    with (root / f"{name}.log").open("w") as log:
+        ended = subprocess.run(
+            [sys.executable, *program, *arguments], env=environment, stdout=log, stderr=log, check=False
+        )
+    if ended.returncode:
+        failure = root / "output" / "failure"
+        raise Stopped(failure.read_text().strip() if failure.is_file() else f"{name} ended with {ended.returncode}")
+
+
+# What candidates share
+
+
+def _base(work: Path, encoder: str) -> Path:
+    """The folder of the base candidate, trained now if it is not there."""
+    root = work / _slug(BASE)
+    if not (root / "model" / "lineage.json").is_file():
+        base = next(one for one in ALL if one.name == BASE)
+        shutil.rmtree(root, ignore_errors=True)
+        _evaluated(base, root, work, encoder, {})
+    return root
+
+
+def encoder_of(work: Path) -> str:
+    """SHA-256 of the encoder that all candidates start from; trained by the step Train if it is not there."""
+    file, root = work / "encoder.pth", work / "encoder"
+    if not file.is_file():
+        shutil.rmtree(root, ignore_errors=True)
+        write(cohort(7, parts=ENCODER_PARTS), root / "processing" / "input" / "dataset")
+        step(root, "preprocess", preprocess_arguments(ENCODER), {})
+        _train(root, None, ENCODER, "validation", {})
+        state = torch.load(root / "model" / "model.pt", map_location="cpu", weights_only=True)
+        prefix = "encoder."
+        torch.save({name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}, file)
+        shutil.rmtree(root)
+    return sha256_of(file)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+# What was found
+
+
+def found_of(candidate: Candidate, work: Path, encoder: str, *, again: bool) -> Outcome:
+    """What became of a candidate, now or in an earlier run."""
+    kept = work / "outcomes" / f"{_slug(candidate.name)}.json"
+    if kept.is_file() and not again:
+        told = json.loads(kept.read_text())
+        if told["expected"] == candidate.expected:
+            return Outcome(**{**told, "refused_by": tuple(told["refused_by"])})
+    outcome = run(candidate, work, encoder)
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(json.dumps(asdict(outcome), indent=1))
+    return outcome
+
+
+def verdict(outcomes: Sequence[Outcome]) -> str:
+    """The last line."""
+    good, bad = [one for one in outcomes if not one.expected], [one for one in outcomes if one.expected]
+    return (
+        f"refused {sum(one.is_right for one in bad)} of {len(bad)} for the right reason, "
+        f"accepted {sum(one.is_right for one in good)} of {len(good)}; accuracy > {PLAIN_ACCURACY} alone would have "
+        f"let through {sum(one.is_let_through for one in bad)} of {len(bad)} bad ones, "
+        f"and accepted {sum(one.is_let_through for one in good)} of {len(good)} good ones"
+    )
+
+
+def rows_of(outcomes: Sequence[Outcome]) -> list[Row]:
+    """The outcomes as rows: the accuracy of each, and what the gate said."""
+    rows = []
+    for one in outcomes:
+        wanted = f"to be refused by {one.expected}" if one.expected else "to be accepted"
+        said = f"refused by {', '.join(one.refused_by)}" if one.refused_by else "accepted"
+        told = f"{'as it should be' if one.is_right else 'NOT as it should be'}: {said}; {wanted}"
+        rows.append(Row(f"{one.name}: accuracy", one.accuracy or 0.0, "", PLAIN_ACCURACY, told))
+    good, bad = [one for one in outcomes if not one.expected], [one for one in outcomes if one.expected]
+    rows += [
+        Row("bad ones, refused for the right reason", sum(one.is_right for one in bad), "", len(bad), "all of them"),
+        Row("bad ones, refused at all", sum(bool(one.refused_by) for one in bad), "", len(bad), "all of them"),
+        Row("good ones, accepted", sum(one.is_right for one in good), "", len(good), "all of them"),
+        Row("bad ones, let through by accuracy alone", sum(one.is_let_through for one in bad), "", 0, "none of them"),
+        Row("time of all", sum(one.seconds for one in outcomes), "s"),
+    ]
+    return rows
+
+
+def table_of(outcomes: Sequence[Outcome]) -> Table:
+    """For the terminal."""
+    table = Table(title="gate", title_justify="left", box=None, caption=verdict(outcomes), caption_justify="left")
+    for heading in ("candidate", "the gate", "refused by", "as expected", "accuracy", "> 0.85 alone", "s"):
+        table.add_column(heading, justify="right" if heading in {"accuracy", "s"} else "left", overflow="fold")
+    for one in sorted(outcomes, key=lambda each: bool(each.expected)):
+        table.add_row(
+            one.name,
+            "refuses" if one.refused_by else "accepts",
+            ", ".join(one.refused_by),
+            "yes" if one.is_right else f"NO: {one.expected or 'to be accepted'}",
+            "" if one.accuracy is None else f"{one.accuracy:.3f}",
+            "accepts" if one.is_let_through else "refuses",
+            f"{one.seconds:.0f}",
+        )
+    return table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", help="words; candidates whose name or expected rule holds one of them")
+    parser.add_argument("--work", type=Path, help="keep what was found here, and go on with what is there")
+    parser.add_argument("--again", action="store_true", help="do what is done already once more")
+    asked = parser.parse_args()
+    words = asked.only or [""]
+    chosen = [one for one in ALL if any(word in f"{one.name} {one.expected or 'good'}" for word in words)]
+    if not chosen:
+        sys.exit(f"no candidate is called any of {', '.join(words)}")
+    load, console = os.getloadavg()[0], Console(width=150)
+    with tempfile.TemporaryDirectory() as made:
+        work = (asked.work or Path(made)).resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        outcomes = _all(chosen, work, console, again=asked.again)
+    console.print(table_of(outcomes))
+    kinds = (
+        f"{sum(one.is_good for one in chosen)} good candidates and {sum(not one.is_good for one in chosen)} bad ones"
+    )
+    name = "gate" if len(chosen) == len(ALL) else "gate-some"
+    tell(
+        name,
+        f"{kinds}, made-up films of {SIZE} pixels; {THREADS} threads\n{verdict(outcomes)}",
+        rows_of(outcomes),
+        load,
+    )
+    return 0 if all(one.is_right for one in outcomes) else 1
+
+
+def _all(chosen: Sequence[Candidate], work: Path, console: Console, *, again: bool) -> list[Outcome]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    outcomes = []
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("the encoder that all share", total=len(chosen))
+        encoder = encoder_of(work)
+        for candidate in chosen:
+            progress.update(task, description=candidate.name)
+            outcomes.append(found_of(candidate, work, encoder, again=again))
+            one = outcomes[-1]
+            said = f"refused by {', '.join(one.refused_by)}" if one.refused_by else "accepted"
+            console.print(f"{'ok ' if one.is_right else 'NO '} {one.name}: {said}, accuracy {one.accuracy}")
+            progress.advance(task)
+    return outcomes
+
+
+if __name__ == "__main__":
+    sys.exit(main())
