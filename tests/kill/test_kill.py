@@ -27,6 +27,7 @@ from radloop.dicom.phantom import phantom_cohort
 from radloop.reading.truth import verify
 from radloop.wiring import Installation, open_local
 from tests.kill import child
+from tests.lenient import write_lenient_policy
 from tests.processes import descendants, is_alive
 from tests.store.house import of_patient, open_house, phantom
 
@@ -172,6 +173,7 @@ def test_training_completes_once_however_often_it_is_killed(home: Installation, 
 
 def test_a_real_training_goes_on_from_its_checkpoints_until_it_is_done(tmp_path: Path, dice: random.Random) -> None:
     (tmp_path / "settings.toml").write_text(REAL_SETTINGS)
+    write_lenient_policy(tmp_path)
     with open_local(tmp_path) as home:
         cohort = phantom_cohort(per_class={Split.TRAIN: 3, Split.VALIDATION: 2, Split.TEST: 2}, slices=4, size=64)
         for study in cohort:
