@@ -1,18 +1,15 @@
 """Secondary captures: a drawn picture as one frame of RGB, in the study it was drawn from (PS3.3 A.8)."""
 
 from datetime import UTC, datetime
-from io import BytesIO
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID
+from pydicom.dataset import Dataset
 
 from radloop import __version__
 from radloop.core.errors import UnsupportedPixels
-from radloop.dicom.elements import EXPLICIT_LE
-from radloop.dicom.make import IMPLEMENTATION, SECONDARY_CAPTURE
+from radloop.dicom.make import SECONDARY_CAPTURE, part10
 from radloop.dicom.report import MANUFACTURER
 from radloop.dicom.subject import KeyPicture, Subject
 
@@ -80,7 +77,7 @@ def capture_file(
     capture.SourceImageSequence = [_source(source)]
     capture.LossyImageCompression = "01" if was_lossy else "00"
     _add_pixels(capture, pixels)
-    return _written(capture)
+    return part10(capture)
 
 
 def _source(key: KeyPicture) -> Dataset:
@@ -102,16 +99,3 @@ def _add_pixels(capture: Dataset, pixels: npt.NDArray[np.uint8]) -> None:
     capture.HighBit, capture.PixelRepresentation = 7, 0
     raw = np.ascontiguousarray(pixels).tobytes()
     capture.add_new("PixelData", "OB", raw + b"\0" * (len(raw) % 2))
-
-
-def _written(capture: Dataset) -> bytes:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = capture.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = capture.SOPInstanceUID
-    meta.TransferSyntaxUID = UID(EXPLICIT_LE)
-    meta.ImplementationClassUID = UID(IMPLEMENTATION)
-    meta.ImplementationVersionName = "RADLOOP"
-    capture.file_meta = meta
-    file = BytesIO()
-    capture.save_as(file, enforce_file_format=True)
-    return file.getvalue()

@@ -102,7 +102,7 @@ def xray_instance(
     else:
         data_set.ConversionType = "WSD"
     _add_pixels(data_set, pixels, bits_stored)
-    return _written(data_set)
+    return part10(data_set)
 
 
 def _check(
@@ -148,7 +148,8 @@ def _add_pixels(data_set: Dataset, pixels: NDArray[Any], bits_stored: int | None
     data_set.add_new("PixelData", "OB" if bits == 8 else "OW", raw + b"\0" * (len(raw) % 2))  # noqa: PLR2004
 
 
-def _written(data_set: Dataset) -> bytes:
+def part10(data_set: Dataset) -> bytes:
+    """A data set that names its class and instance as a file of ours, Explicit VR Little Endian (PS3.10 §7)."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = data_set.SOPClassUID
     meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID

@@ -20,6 +20,9 @@ import yaml
 from radloop.core.errors import InvalidPlan
 from radloop.core.ports import PlanSignature, PlanSigner, Reason
 from radloop.registry.signatures import is_signed, plan_message
+from radloop.strict_yaml import StrictYaml, shown
+
+_READ: Final = StrictYaml("plan", InvalidPlan)
 
 AUTOMATIC = "automatic"
 PERSON = "person"
@@ -278,14 +281,7 @@ def load(text: bytes) -> Plan:
     """
     if len(text) > _LONGEST:
         raise InvalidPlan(f"a plan is at most {_LONGEST} bytes long, found {len(text)}")
-    try:
-        node = yaml.compose(text.decode("utf-8"), Loader=yaml.SafeLoader)
-    except UnicodeDecodeError:
-        raise InvalidPlan("plan line 1: this is not UTF-8") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise InvalidPlan(f"plan line {mark.line + 1 if mark else 1}: this is not YAML") from None
-    top = _entries(node, "the plan", _TOP)
+    top = _READ.entries(_READ.root(text), "the plan", _TOP)
     _one_of(top["version"], "version", (_VERSION,))
     return _plan(top)
 
@@ -297,12 +293,16 @@ _TOP: Final = (
 
 
 def _plan(top: Mapping[str, Any]) -> Plan:
-    valid = _entries(top["valid"], "valid", ("from", "until"))
-    changes = _entries(top["modifications"], "modifications", ("description", "may_change", "modalities", "sources"))
-    data = _entries(top["data_requirements"], "data_requirements", ("description", "new_patients", "reads_per_label"))
-    protocol = _entries(top["protocol"], "protocol", ("description", "code_versions", "recipe"))
-    acceptance = _entries(top["acceptance"], "acceptance", ("description", "policy_sha256"))
-    update = _entries(
+    valid = _READ.entries(top["valid"], "valid", ("from", "until"))
+    changes = _READ.entries(
+        top["modifications"], "modifications", ("description", "may_change", "modalities", "sources")
+    )
+    data = _READ.entries(
+        top["data_requirements"], "data_requirements", ("description", "new_patients", "reads_per_label")
+    )
+    protocol = _READ.entries(top["protocol"], "protocol", ("description", "code_versions", "recipe"))
+    acceptance = _READ.entries(top["acceptance"], "acceptance", ("description", "policy_sha256"))
+    update = _READ.entries(
         top["update_procedure"], "update_procedure", ("description", "release", "after_rollback", "rollback")
     )
     for where, node in (("modifications", changes), ("data_requirements", data), ("protocol", protocol)):
@@ -310,13 +310,13 @@ def _plan(top: Mapping[str, Any]) -> Plan:
     _text(acceptance["description"], "acceptance.description")
     _text(update["description"], "update_procedure.description")
     _text(update["rollback"], "update_procedure.rollback")
-    for name, node in _entries(top["impact_assessment"], "impact_assessment", _IMPACT).items():
+    for name, node in _READ.entries(top["impact_assessment"], "impact_assessment", _IMPACT).items():
         _text(node, f"impact_assessment.{name}")
     for node in _items(changes["may_change"], "modifications.may_change"):
         _one_of(node, "modifications.may_change", _MAY_CHANGE)
     first, last = _day(valid["from"], "valid.from"), _day(valid["until"], "valid.until")
     if last < first:
-        raise _wrong(valid["until"], "valid.until lies before valid.from")
+        raise _READ.wrong(valid["until"], "valid.until lies before valid.from")
     return Plan(
         name=_word(top["name"], "name"),
         author=_word(top["author"], "author"),
@@ -348,64 +348,46 @@ def _sources(node: Any) -> tuple[str, ...] | None:
 
 def _recipe(node: Any) -> dict[str, Admitted]:
     if not isinstance(node, yaml.MappingNode) or not node.value:
-        raise _wrong(node, "protocol.recipe holds hyperparameters and what they may be")
+        raise _READ.wrong(node, "protocol.recipe holds hyperparameters and what they may be")
     found: dict[str, Admitted] = {}
     for key, value in node.value:
         name = _word(key, "a name in protocol.recipe")
         if name in found:
-            raise _wrong(key, f"{name} stands in protocol.recipe twice")
+            raise _READ.wrong(key, f"{name} stands in protocol.recipe twice")
         found[name] = _admitted(value, f"protocol.recipe.{name}")
     return found
 
 
 def _admitted(node: Any, where: str) -> Admitted:
     if isinstance(node, yaml.MappingNode):
-        span = _entries(node, where, ("from", "to"))
+        span = _READ.entries(node, where, ("from", "to"))
         low, high = _number(span["from"], f"{where}.from"), _number(span["to"], f"{where}.to")
         if high < low:
-            raise _wrong(node, f"{where} ends below its beginning")
+            raise _READ.wrong(node, f"{where} ends below its beginning")
         return Admitted(low=low, high=high)
     if isinstance(node, yaml.SequenceNode):
         return Admitted(one_of=tuple(_text(each, where) for each in _items(node, where)))
     if isinstance(node, yaml.ScalarNode) and node.value == "any":
         return Admitted()
-    raise _wrong(node, f"{where} is a list of values, {{from: ..., to: ...}} or any")
+    raise _READ.wrong(node, f"{where} is a list of values, {{from: ..., to: ...}} or any")
 
 
 def _triggers(node: Any) -> dict[str, bool]:
     if not isinstance(node, yaml.SequenceNode):
-        raise _wrong(node, "drift_triggers is a list, and may be empty")
+        raise _READ.wrong(node, "drift_triggers is a list, and may be empty")
     found: dict[str, bool] = {}
     for each in node.value:
-        entry = _entries(each, "a drift trigger", ("monitor", "retrain"))
+        entry = _READ.entries(each, "a drift trigger", ("monitor", "retrain"))
         name = _word(entry["monitor"], "drift_triggers.monitor")
         if name in found:
-            raise _wrong(each, f"{name} stands in drift_triggers twice")
+            raise _READ.wrong(each, f"{name} stands in drift_triggers twice")
         found[name] = _one_of(entry["retrain"], "drift_triggers.retrain", ("true", "false")) == "true"
-    return found
-
-
-def _entries(node: Any, where: str, expected: Sequence[str]) -> dict[str, Any]:
-    """The nodes of a mapping by key, which are exactly the expected ones."""
-    if not isinstance(node, yaml.MappingNode):
-        raise _wrong(node, f"{where} holds names and values, expected {', '.join(expected)}")
-    found: dict[str, Any] = {}
-    for key, value in node.value:
-        name = key.value if isinstance(key, yaml.ScalarNode) else "a key that is no word"
-        if name not in expected:
-            raise _wrong(key, f"{where} has no {name[:40]!r}, expected {', '.join(expected)}")
-        if name in found:
-            raise _wrong(key, f"{name} stands in {where} twice, expected once")
-        found[name] = value
-    lacking = [name for name in expected if name not in found]
-    if lacking:
-        raise _wrong(node, f"{where} lacks {', '.join(lacking)}")
     return found
 
 
 def _items(node: Any, where: str) -> list[Any]:
     if not isinstance(node, yaml.SequenceNode) or not node.value:
-        raise _wrong(node, f"{where} is a list with at least one entry")
+        raise _READ.wrong(node, f"{where} is a list with at least one entry")
     found: list[Any] = node.value
     return found
 
@@ -416,7 +398,7 @@ def _words(node: Any, where: str) -> tuple[str, ...]:
 
 def _matching(node: Any, where: str, pattern: re.Pattern[str], expected: str) -> str:
     if not isinstance(node, yaml.ScalarNode) or not pattern.fullmatch(node.value):
-        raise _wrong(node, f"{where} is {_shown(node)}, expected {expected}")
+        raise _READ.wrong(node, f"{where} is {shown(node)}, expected {expected}")
     return str(node.value)
 
 
@@ -426,7 +408,7 @@ def _word(node: Any, where: str) -> str:
 
 def _text(node: Any, where: str) -> str:
     if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
-        raise _wrong(node, f"{where} is {_shown(node)}, expected text")
+        raise _READ.wrong(node, f"{where} is {shown(node)}, expected text")
     return str(node.value)
 
 
@@ -437,7 +419,7 @@ def _number(node: Any, where: str) -> float:
 def _count(node: Any, where: str, least: int = 0) -> int:
     found = int(_matching(node, where, re.compile(r"[0-9]{1,9}"), "a whole number"))
     if found < least:
-        raise _wrong(node, f"{where} is {found}, expected at least {least}")
+        raise _READ.wrong(node, f"{where} is {found}, expected at least {least}")
     return found
 
 
@@ -445,21 +427,13 @@ def _day(node: Any, where: str) -> date:
     try:
         return date.fromisoformat(_matching(node, where, _DAY, "a day such as 2026-12-31"))
     except ValueError:
-        raise _wrong(node, f"{where} is {_shown(node)}, expected a day that there is") from None
+        raise _READ.wrong(node, f"{where} is {shown(node)}, expected a day that there is") from None
 
 
 def _one_of(node: Any, where: str, expected: Sequence[str]) -> str:
     if not isinstance(node, yaml.ScalarNode) or node.value not in expected:
-        raise _wrong(node, f"{where} is {_shown(node)}, expected {' or '.join(expected)}")
+        raise _READ.wrong(node, f"{where} is {shown(node)}, expected {' or '.join(expected)}")
     return str(node.value)
-
-
-def _shown(node: Any) -> str:
-    return repr(node.value[:40]) if isinstance(node, yaml.ScalarNode) else "a list or a mapping"
-
-
-def _wrong(node: Any, sentence: str) -> InvalidPlan:
-    return InvalidPlan(f"plan line {1 if node is None else node.start_mark.line + 1}: {sentence}")
 
 
 def _and(words: Sequence[str]) -> str:

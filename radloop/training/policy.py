@@ -17,12 +17,14 @@ from typing import Any, Final
 import yaml
 
 from radloop.core.errors import InvalidInput
+from radloop.strict_yaml import StrictYaml, shown
 
 FILE: Final = "policy.yaml"
 """Its name in a home."""
 _VERSION: Final = 1
 _NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,17})?([eE][-+]?\d{1,3})?")
 _LONGEST: Final = 64 * 1024
+_READ: Final = StrictYaml("policy", lacks="; every limit is stated, null switches one off")
 
 
 def _share(*, may_be_off: bool = True) -> Any:
@@ -194,15 +196,10 @@ def load(text: str) -> Policy:
         return default()
     if len(text) > _LONGEST:
         raise InvalidInput(f"a policy is at most {_LONGEST} characters long, found {len(text)}")
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise InvalidInput(f"policy line {mark.line + 1 if mark else 1}: this is not YAML") from None
-    sections = _entries(node, "the policy", ("version", *_SECTIONS))
+    sections = _READ.entries(_READ.root(text), "the policy", ("version", *_SECTIONS))
     version = sections["version"]
     if not isinstance(version, yaml.ScalarNode) or version.value != str(_VERSION):
-        raise _wrong(version, f"version is {_shown(version)}, expected {_VERSION}")
+        raise _READ.wrong(version, f"version is {shown(version)}, expected {_VERSION}")
     return Policy(**{name: _section(name, kind, sections[name]) for name, kind in _SECTIONS.items()})
 
 
@@ -234,28 +231,9 @@ def of_home(root: Path) -> Policy:
         raise InvalidInput("policy line 1: this is not UTF-8") from None
 
 
-def _entries(node: Any, where: str, expected: tuple[str, ...]) -> dict[str, Any]:
-    """The nodes of a mapping by key, which are exactly the expected ones."""
-    if not isinstance(node, yaml.MappingNode):
-        line = node.start_mark.line + 1 if node is not None else 1
-        raise InvalidInput(f"policy line {line}: {where} holds names and values, expected {', '.join(expected)}")
-    found: dict[str, Any] = {}
-    for key, value in node.value:
-        name = key.value if isinstance(key, yaml.ScalarNode) else "a key that is no word"
-        if name not in expected:
-            raise _wrong(key, f"{where} has no {name[:40]!r}, expected {', '.join(expected)}")
-        if name in found:
-            raise _wrong(key, f"{name} stands in {where} twice, expected once")
-        found[name] = value
-    lacking = [name for name in expected if name not in found]
-    if lacking:
-        raise _wrong(node, f"{where} lacks {', '.join(lacking)}; every limit is stated, null switches one off")
-    return found
-
-
 def _section(name: str, kind: type, node: Any) -> Any:
     limits = {limit.name: limit.metadata for limit in fields(kind)}
-    found = _entries(node, name, tuple(limits))
+    found = _READ.entries(node, name, tuple(limits))
     return kind(**{limit: _limit(f"{name}.{limit}", found[limit], limits[limit]) for limit in limits})
 
 
@@ -266,16 +244,8 @@ def _limit(name: str, node: Any, allowed: Mapping[str, Any]) -> float | None:
     if is_plain and allowed["off"] and node.value in {"null", "~", ""}:
         return None
     if not is_plain or not _NUMBER.fullmatch(node.value):
-        raise _wrong(node, f"{name} is {_shown(node)}, expected {expected}")
+        raise _READ.wrong(node, f"{name} is {shown(node)}, expected {expected}")
     number = float(node.value)
     if not allowed["low"] <= number <= allowed["high"] or (allowed["whole"] and number != int(number)):
-        raise _wrong(node, f"{name} is {_shown(node)}, expected {expected}")
+        raise _READ.wrong(node, f"{name} is {shown(node)}, expected {expected}")
     return int(number) if allowed["whole"] else number
-
-
-def _shown(node: Any) -> str:
-    return repr(node.value[:40]) if isinstance(node, yaml.ScalarNode) else "a list or a mapping"
-
-
-def _wrong(node: Any, sentence: str) -> InvalidInput:
-    return InvalidInput(f"policy line {node.start_mark.line + 1}: {sentence}")

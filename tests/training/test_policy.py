@@ -117,3 +117,8 @@ def test_the_parameter_of_the_brief_replaces_one_floor() -> None:
     assert stricter.with_accuracy(0.85) == default()
     with pytest.raises(InvalidInput, match="expected a number from 0 to 1"):
         default().with_accuracy(85)
+
+
+def test_a_text_nested_beyond_reason_is_refused_and_breaks_nothing() -> None:
+    with pytest.raises(InvalidInput, match="policy line 1: this is not YAML"):
+        load("[" * 20_000)
