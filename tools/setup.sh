@@ -12,7 +12,7 @@ wanted=$("$py" - <<'PY'
 import tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
 extras = project["optional-dependencies"]
-names = project["dependencies"] + extras["train"] + extras["mlflow"] + extras["dev"]
+names = project["dependencies"] + sum((extras[name] for name in ("train", "mlflow", "aws", "dev")), [])
 print("\n".join(name for name in names if not name.startswith("torch==")))
 PY
 )
