@@ -104,6 +104,24 @@ def test_a_key_made_elsewhere_is_registered_and_signs_sealed(home: Path, monkeyp
     assert radloop("pccp sign ann --role release-approver --key stick.pem --home h")[0] == 1
 
 
+def test_a_revoked_signer_counts_no_more_and_the_audit_tells_who_was_let_in_and_out(home: Path) -> None:
+    facts("pccp init --author author-1 --home h")
+    for signer, role in (("ann", "release-approver"), ("aud", "auditor")):
+        facts(f"pccp keygen {signer} --role {role} --home h")
+        facts(f"pccp sign {signer} --role {role} --home h")
+    assert facts("pccp check --home h")["state"] == "valid"
+    assert facts("pccp revoke aud --home h")["counts"] is False
+    held = radloop("pccp check --json --home h")
+    assert held[0] == 3
+    assert json.loads(held[1])["missing"] == ["auditor"]
+    assert radloop("pccp revoke aud --home h")[0] == 1
+    noted = facts("audit list --home h")["items"]
+    signers = [(one["action"], one["subject"], one["outcome"]) for one in noted if one["action"].startswith("plan.s")]
+    assert ("plan.signer.add", "ann", "success") in signers
+    assert ("plan.signer.revoke", "aud", "success") in signers
+    assert ("plan.signer.revoke", "aud", "failure") in signers
+
+
 def test_a_private_key_that_others_may_read_is_not_used(home: Path) -> None:
     facts("pccp init --author author-1 --home h")
     facts("pccp keygen ann --role auditor --home h")

@@ -2,14 +2,17 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from radloop.client import reach
-from radloop.core.errors import InvalidInput
-from radloop.core.ports import PlanSigner
+from radloop.core.errors import InvalidInput, RadloopError
+from radloop.core.identity import OWNER
+from radloop.core.ports import AuditEntry, Change, PlanSigner
 from radloop.local.plans import FilePlans, read_private_key, read_public_key, sign_plan
 from radloop.options import home_option, json_option, server_option
 from radloop.registry.signatures import fingerprint
@@ -23,7 +26,7 @@ _key_option = click.option(
 )
 
 
-@click.group(short_help="The change control plan: init, keygen, register, sign, check.")
+@click.group(short_help="The change control plan: init, keygen, register, revoke, sign, check.")
 def pccp() -> None:
     """The predetermined change control plan: what may change by itself, and who signed for it."""
 
@@ -40,7 +43,8 @@ def init(*, author: str, name: str, days: int, new_patients: int, home: Path | N
     from radloop.change_plan import write_plan  # noqa: PLC0415 — loads the wiring, which no other command here needs
 
     root = _root(home)
-    plan = write_plan(root, author=author, name=name, days=days, new_patients=new_patients)
+    with _audited(root, "plan.write", author):
+        plan = write_plan(root, author=author, name=name, days=days, new_patients=new_patients)
     facts = {"file": str(root / "pccp.yaml"), "valid_until": str(plan.valid_until), "to_sign": list(plan.signatures)}
     print_facts(facts, as_json)
 
@@ -56,8 +60,9 @@ def keygen(signer: str, role: str, out: Path | None, home: Path | None, as_json:
 
     The private key is sealed where RADLOOP_KEY_PASSWORD holds a password; in any case only its owner may read the file.
     """
-    plans = FilePlans(_root(home))
-    path = plans.generate(signer, role, place=out, password=_password())
+    root = _root(home)
+    with _audited(root, "plan.signer.add", signer):
+        path = FilePlans(root).generate(signer, role, place=out, password=_password())
     public = read_private_key(path, _password()).public_key
     if _password() is None:
         ERRORS.print("The private key is not sealed: whoever can read the file can sign.", style="yellow")
@@ -72,9 +77,23 @@ def keygen(signer: str, role: str, out: Path | None, home: Path | None, as_json:
 @json_option
 def register(signer: str, role: str, key_file: Path, home: Path | None, as_json: bool) -> None:
     """Let the signature of somebody count who made their key elsewhere."""
-    public = read_public_key(key_file)
-    FilePlans(_root(home)).register(PlanSigner(signer, role, public))
+    public, root = read_public_key(key_file), _root(home)
+    with _audited(root, "plan.signer.add", signer):
+        FilePlans(root).register(PlanSigner(signer, role, public))
     print_facts({"signer": signer, "role": role, "fingerprint": fingerprint(public)}, as_json)
+
+
+@pccp.command(short_help="Let the signature of somebody count no more.")
+@click.argument("signer")
+@home_option
+@json_option
+def revoke(signer: str, home: Path | None, as_json: bool) -> None:
+    """Let the signature of somebody count no more, those given before among them."""
+    root = _root(home)
+    with _audited(root, "plan.signer.revoke", signer):
+        gone = FilePlans(root).revoke(signer)
+    facts = {"signer": gone.id, "role": gone.role, "fingerprint": fingerprint(gone.public_key), "counts": False}
+    print_facts(facts, as_json)
 
 
 @pccp.command(short_help="Sign the plan as it stands.")
@@ -132,6 +151,21 @@ def _tell(found: dict[str, Any]) -> None:
         print_items({"items": found["violations"]}, ["code", "sentence"], as_json=False)
     elif found["is_inside"]:
         print_facts({"inside": "nothing lies outside the plan"}, as_json=False)
+
+
+@contextmanager
+def _audited(root: Path, action: str, subject: str) -> Iterator[None]:
+    """Note in the home's audit what the block does to its files, and where it is refused."""
+    from radloop.wiring import open_local  # noqa: PLC0415 — a second's work that signing and checking do not need
+
+    with open_local(root) as installation:
+        records = installation.platform.records
+        try:
+            yield
+        except RadloopError:
+            records.commit(Change(audit=[AuditEntry(OWNER.id, action, subject, "failure")]))
+            raise
+        records.commit(Change(audit=[AuditEntry(OWNER.id, action, subject)]))
 
 
 def _root(home: Path | None) -> Path:

@@ -95,6 +95,20 @@ class FilePlans:
                 raise Conflict("the key belongs to another signer; one person, one key")
             _write(self._signers, _json({"signers": [asdict(each) for each in (*known, signer)]}))
 
+    def revoke(self, signer: str) -> PlanSigner:
+        """Let the signatures of `signer` count no more, those given before among them.
+
+        Raises:
+            NotFound: No signer of that id has a key here.
+        """
+        with _alone(self._root):
+            known = self.signers()
+            found = next((each for each in known if each.id == signer), None)
+            if found is None:
+                raise NotFound(f"no signer {signer} has a key here; radloop pccp check tells who signed")
+            _write(self._signers, _json({"signers": [asdict(each) for each in known if each != found]}))
+        return found
+
     def key_file(self, signer: str) -> Path:
         """Where the private key of a signer lies who keeps it in the home.
 
