@@ -10,7 +10,7 @@ DATA := $(abspath ../shared/data)
 export RADLOOP_TEST_DATA ?= $(DATA)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo serve test check format bench bench-gate bench-orthanc bench-viewer browser ohif peers clean
+.PHONY: help setup demo serve test check format bench bench-gate bench-orthanc bench-viewer check-infra browser ohif peers lab clean
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,12 @@ check: setup  ## Format, lint, types, import rules, unused code and dependencies
 	$(BIN)/deptry radloop
 	bash tools/web.sh check
 
+check-infra: setup  ## infra/ without touching AWS: format, validity, tests with mocks, policies, misconfiguration; INFRA_ARGS passes options on
+	$(BIN)/python tools/check_infra.py --setup $(INFRA_ARGS)
+
+lab: setup  ## The development stack on emulators of AWS, from apply to a model at the registry; LAB_ARGS passes options on
+	$(BIN)/python tools/lab.py $(LAB_ARGS)
+
 format:  ## Put every file into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only -q .
@@ -62,7 +68,7 @@ bench: setup  ## Benchmarks: a table here, JSON in bench/results
 	$(BIN)/python bench/index.py
 	$(BIN)/python bench/isolated.py
 
-bench-gate: setup  ## 24 bad candidates that the gate must refuse, 12 good ones; ONLY="shortcut good" WORK=DIR
+bench-gate: setup  ## 29 bad candidates that gate or release must refuse, 14 good ones; ONLY="shortcut good" WORK=DIR
 	$(BIN)/python bench/gate.py $(if $(ONLY),--only $(ONLY)) $(if $(WORK),--work $(WORK))
 
 bench-orthanc: setup  ## Beside Orthanc and nginx, where they are installed; PARTS="frames stow" runs some parts only

@@ -1,7 +1,7 @@
 """The candidates of `bench/gate.py`: good ones, and bad ones that each carry one planted fault.
 
 A candidate says what its data, recipe, code or surroundings are; the pipeline makes everything else. `expected` names
-the guard or the rule of the gate that has to refuse it.
+the guard, the rule of the gate or the reason of the release that has to refuse it.
 """
 
 import json
@@ -11,13 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import gate_home
 import numpy as np
-from gate_films import CT_HU, PARTS, Film, cohort, film, pseudonym
+from gate_films import CT_HU, Film, cohort, film, pseudonym
 
 from radloop.local.container import pack
 
 BASE: Final = "another draw of patients"
-"""A good candidate whose package others start from, and which is the champion."""
+"""A good candidate whose package others start from."""
+
+FAINT: Final = "faint films"
+"""A good candidate that learned to see what is hard to see: the champion of those that have one."""
+
+CHAMPION_DAYS: Final = {"behind_champion_days": -3.0}
+"""Newer ground truth than the champion's."""
 
 Films = list[Film]
 STUDIES: Final[dict[str, Any]] = {
@@ -26,6 +33,24 @@ STUDIES: Final[dict[str, Any]] = {
     "contrast": 1.5,
 }
 BIG: Final = {"train": 260, "validation": 120, "test": 260}
+HARD: Final = 0.33
+"""Contrast of streaks that are hard to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What happens to the home of a candidate that is to be released.
+
+    Attributes:
+        before: Done to the home after its plan was signed, before the run. Without it the run is that of all others
+            without.
+        after: Done between registration and release.
+        approver: Who tries to approve the version by hand; nobody where it is left to the plan.
+    """
+
+    before: Callable[[Path], None] | None = None
+    after: Callable[[Path], None] | None = None
+    approver: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +60,35 @@ class Candidate:
     Attributes:
         name: What it is, in words.
         films: Its data.
-        expected: Guard or rule that has to refuse it; nothing where it is good.
+        expected: Guard, rule or reason that has to refuse it; nothing where it is good.
         recipe: Hyperparameters that differ from those of all.
         code: Planted code by step, names in `gate_plants.FAULTS`.
         spoil: What is done to the package between Train and Evaluate.
         facts: Of the run, where they differ.
-        has_champion: The base candidate is in use already.
+        champion: The candidate that is in use already; none where it is empty.
         tuned_on: The part that Train is given for validation.
         like_base: Data and training are those of the base candidate.
         retired: Pseudonyms on the list of retired test patients.
+        release: It goes through a whole home, to its release; None where the gate has the last word.
     """
 
     name: str
-    films: Callable[[], Films]
+    films: partial[Films]
     expected: str = ""
     recipe: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     spoil: Callable[[Path], None] | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
-    has_champion: bool = False
+    champion: str = ""
     tuned_on: str = "validation"
     like_base: bool = False
     retired: Callable[[], list[str]] = list
+    release: Release | None = None
+
+    @property
+    def seed(self) -> int:
+        """Of its films."""
+        return int(self.films.args[0])
 
     @property
     def is_good(self) -> bool:
@@ -185,13 +217,19 @@ def _counted(seed: int, positive: int, negative: int) -> Films:
 
 
 def _doubted(seed: int) -> Films:
-    """Readers were not always sure: posteriors between 0.9 and 1, weights between 0.5 and 1."""
+    """Readers are sure to between 0.87 and 1, and wrong as often as that says; weights between 0.5 and 1."""
     rng, films = np.random.default_rng(seed), []
-    for one in cohort(seed):
-        sure = float(rng.uniform(0.9, 1))
-        posterior = sure if one.example.label else 1 - sure
-        films.append(one.told(posterior=round(posterior, 3), weight=round(float(rng.uniform(0.5, 1)), 3), reads=3))
+    for one in cohort(seed, parts={**BIG, "test": 400}):
+        sure, weight = round(float(rng.uniform(0.87, 1)), 3), round(float(rng.uniform(0.5, 1)), 3)
+        label = one.example.label if rng.random() < sure else 1 - one.example.label
+        films.append(one.told(label=label, posterior=sure if label else 1 - sure, weight=weight, reads=3))
     return films
+
+
+def _some_blank(seed: int, share: float) -> Films:
+    """A share of the films of every part shows nothing, whoever they are of."""
+    rng = np.random.default_rng(seed)
+    return [_seen_again(one, seed, contrast=0.0) if rng.random() < share else one for one in cohort(seed, parts=BIG)]
 
 
 # Packages with a fault
@@ -213,23 +251,27 @@ def _lost(root: Path) -> None:
     (root / "model" / "drift_reference.npz").unlink()
 
 
-def champion_from(base: Path, context: Path) -> None:
-    """Put the base candidate's package into a context as the model in use."""
-    package = context / "champion.tar.gz"
-    if not package.exists():
-        pack(base / "model", package)
-    (context / "champion.json").write_text(json.dumps({"version": 1, "execution": "base"}))
+def champion_from(root: Path, context: Path) -> None:
+    """Put the package of another candidate into a context as the model in use."""
+    pack(root / "model", context / "champion.tar.gz")
+    (context / "champion.json").write_text(json.dumps({"version": 1, "execution": root.name}))
 
 
 ALL: Final = (
     # good ones
     Candidate(BASE, partial(cohort, 11)),
-    Candidate("a second draw", partial(cohort, 12), recipe={"seed": "12"}),
     Candidate("a third draw, another seed", partial(cohort, 13), recipe={"seed": "99"}),
-    Candidate("attention instead of the mean", partial(cohort, 14), recipe={"pooling": "attention"}),
-    Candidate("a running average of the weights", partial(cohort, 15), recipe={"ema": "0.9"}),
-    Candidate("varied copies", partial(cohort, 16), recipe={"feature_copies": "2", "augmentation": "0.25"}),
-    Candidate("one in three is sick", partial(cohort, 17, parts=BIG, positive=0.35)),
+    Candidate(
+        "attention, and a running average of the weights",
+        partial(cohort, 14),
+        recipe={"pooling": "attention", "ema": "0.9"},
+    ),
+    Candidate(
+        "varied copies of each film", partial(cohort, 16), recipe={"feature_copies": "2", "augmentation": "0.25"}
+    ),
+    Candidate(FAINT, partial(cohort, 17, parts=BIG, contrast=HARD)),
+    Candidate("faint films, and one in three is sick", partial(cohort, 23, parts=BIG, positive=0.35, contrast=HARD)),
+    Candidate("one film in seven shows nothing", partial(_some_blank, 24, 1 / 7)),
     Candidate("doubtful readers, soft labels", partial(_doubted, 18)),
     Candidate("operating point of 95 % sensitivity", partial(cohort, 19), recipe={"target_sensitivity": "0.95"}),
     Candidate(
@@ -238,7 +280,12 @@ ALL: Final = (
         recipe={"learning_rate": "0.01"},
     ),
     Candidate("an external house that is alike", partial(_with_external, 21, 1.0)),
-    Candidate("as good as the champion", partial(cohort, 22), has_champion=True, facts={"behind_champion_days": -3.0}),
+    Candidate(
+        "as good as the champion",
+        partial(cohort, 22, parts=BIG, contrast=HARD),
+        champion=FAINT,
+        facts=CHAMPION_DAYS,
+    ),
     # data that leak
     Candidate("patients in two parts", partial(_copied, 31, _same_patient), "patient-overlap"),
     Candidate("studies in two parts", partial(_copied, 32, _same_study), "study-overlap"),
@@ -288,14 +335,51 @@ ALL: Final = (
     # what it is held against, and its papers
     Candidate(
         "worse than the champion",
-        partial(_relabelled, 51, 0.3, ("train", "validation"), parts={**PARTS, "train": 60}, contrast=0.25),
+        partial(_relabelled, 51, 0.3, ("train",), parts=BIG, contrast=HARD),
         "champion",
-        has_champion=True,
-        facts={"behind_champion_days": -3.0},
+        champion=FAINT,
+        facts=CHAMPION_DAYS,
     ),
     Candidate(
         "ground truth of long ago", partial(cohort, 11), "freshness", facts={"newest_label_days": 420.0}, like_base=True
     ),
     Candidate("a package changed after training", partial(cohort, 11), "evidence", spoil=_tampered, like_base=True),
     Candidate("a file of the package is gone", partial(cohort, 11), "evidence", spoil=_lost, like_base=True),
+    # behind the gate: the signed plan, the store, and who approves
+    Candidate("inside the signed plan", partial(cohort, 61), release=Release()),
+    Candidate(
+        "approved by somebody who is free",
+        partial(cohort, 61),
+        release=Release(after=gate_home.by_hand, approver=gate_home.FREE),
+    ),
+    Candidate(
+        "a byte of the policy changed after the plan was signed",
+        partial(_counted, 62, 40, 90),
+        "policy-outside-plan",
+        release=Release(before=gate_home.one_byte_of_the_policy),
+    ),
+    Candidate(
+        "a recipe that the plan does not foresee",
+        partial(cohort, 63),
+        "recipe-outside-plan",
+        release=Release(before=gate_home.another_recipe),
+    ),
+    Candidate(
+        "a byte of the plan changed after it was signed",
+        partial(cohort, 61),
+        "plan-void",
+        release=Release(after=gate_home.one_byte_of_the_plan),
+    ),
+    Candidate(
+        "a package changed in the store after it was registered",
+        partial(cohort, 61),
+        "package-changed",
+        release=Release(after=gate_home.another_package),
+    ),
+    Candidate(
+        "approved by who started the run",
+        partial(cohort, 61),
+        "separation-of-duties",
+        release=Release(after=gate_home.by_hand, approver=gate_home.STARTER),
+    ),
 )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from radloop.core.contracts import contracts
 from radloop.core.errors import InvalidInput, Unavailable
 from radloop.core.settings import Settings
 from radloop.dimse.peers import Peers, peer_of, title_of
@@ -20,7 +21,7 @@ from radloop.local.processes import give_back_memory, keep_freed_memory
 from radloop.monitoring.associations import AssociationMeter
 from radloop.monitoring.logs import log_to_stderr
 from radloop.monitoring.metrics import load_metrics
-from radloop.wiring import contracts, open_local
+from radloop.wiring import open_local
 
 DEFAULT_PORT = 11112
 """The registered port of DICOM without root's rights."""
@@ -79,6 +80,7 @@ def associate(root: Path, entity: Entity) -> None:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with open_local(root) as installation:
+        installation.keep_logs()
         server = Server(
             entity.title,
             platform=installation.platform,

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from radloop import __version__
+from radloop.core.contracts import contracts
 from radloop.core.errors import Conflict, InvalidInput
 from radloop.core.ports import PlanSigner
 from radloop.local.home import Home
@@ -15,7 +16,7 @@ from radloop.registry.plan import Plan, load
 from radloop.registry.signatures import PrivateKey
 from radloop.training import policy
 from radloop.training.recipes import recipe_for
-from radloop.wiring import contracts, now
+from radloop.wiring import now
 
 ROLES = ("release-approver", "auditor")
 """Whose signatures a plan asks for unless it says otherwise."""

@@ -180,6 +180,7 @@ class _Doors:
         log_to_stderr()
         give_back_memory()
         with open_local(self.home.root) as installation:
+            installation.keep_logs()
             if not self.is_open:
                 installation.identities.trust(self.home.owner_token.read_text(), OWNER)
             static = STATIC if STATIC.is_dir() else None
@@ -213,6 +214,7 @@ def work(root: Path) -> None:
         keep_freed_memory(FOR_ONE)
         give_back_memory()
         with open_local(root) as installation:
+            installation.keep_logs()
             worker = installation.worker(nursery)
             signal.signal(signal.SIGTERM, lambda *_: worker.stop())
             installation.platform.jobs.release_abandoned()

@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from radloop.api.app import operation_names
-from radloop.api.doors import Doors
+from radloop.api.doors import Doors, Monitoring
+from radloop.core.contracts import contracts
 from radloop.core.errors import InvalidInput
 from radloop.core.platform import Platform
-from radloop.core.ports import Buckets
+from radloop.core.ports import Buckets, Cipher
 from radloop.core.settings import Settings
 from radloop.core.tables import TABLES
 from radloop.functions.rules import load_rules
@@ -31,19 +31,25 @@ from radloop.local.folders import Nursery
 from radloop.local.home import Home
 from radloop.local.jobs import SqliteJobs
 from radloop.local.keys import open_keyring
-from radloop.local.models import RecordModels
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.plans import FilePlans
 from radloop.local.records import SqliteRecords
 from radloop.local.shared import SharedNotes
 from radloop.local.shelf import FileShelf
 from radloop.local.worker import Worker
+from radloop.monitoring.alarms import load_alarms
+from radloop.monitoring.dashboards import Dashboard, load_dashboards
+from radloop.monitoring.logs import log_to_files
 from radloop.monitoring.metrics import Meter, load_metrics
+from radloop.monitoring.watch import Watch
+from radloop.monitoring.work import WorkMeter, counted
 from radloop.pipeline.pipeline_builder import definition
+from radloop.registry.models import RecordModels
 from radloop.registry.signatures import PrivateKey
 from radloop.security.access import RolePolicy, load_roles
 from radloop.security.identities import Identities
 from radloop.security.links import PURPOSE, Links
+from radloop.security.sealing import GcmCipher, Keyring
 from radloop.serving.champion import Champion
 from radloop.store.images import ImageStore
 from radloop.training.policy import FILE as POLICY_FILE
@@ -65,10 +71,31 @@ class Installation:
     audit: SqliteAudit
     identities: Identities
     links: Links
+    work: WorkMeter
+    log_cipher: Cipher
+
+    def keep_logs(self) -> None:
+        """From now on keep the log lines of this process in the home, besides where they go already."""
+        log_to_files(self.home.logs, self.log_cipher)
 
     def worker(self, nursery: Nursery | None = None) -> Worker:
         """The worker of this home; the caller holds its lock. Folding processes come from `nursery`."""
-        return Worker(self.platform, self.images, self.pipelines, self.home.inbox, nursery, mirror=self.home.mlflow)
+        return Worker(
+            self.platform,
+            self.images,
+            self.pipelines,
+            self.home.inbox,
+            nursery,
+            mirror=self.home.mlflow,
+            work=self.work,
+            watch=self.watch(),
+            logs=self.home.logs,
+        )
+
+    def watch(self) -> Watch:
+        """What looks after the metrics; the caller holds the home's lock."""
+        alarms = load_alarms((contracts() / "alarms.json").read_text())
+        return Watch(self.platform, alarms, dashboards(), lambda: counted((self.work.registry,)))
 
     def doors(
         self,
@@ -93,7 +120,8 @@ class Installation:
             images=self.images,
             champion=self.champion,
             notes=notes,
-            meter=Meter(load_metrics((contracts() / "metrics.json").read_text()), operation_names()),
+            meter=Meter(self.work.catalogue, operation_names(), self.work),
+            monitoring=Monitoring(load_alarms((contracts() / "alarms.json").read_text()), dashboards()),
             static=static,
             hosts=hosts,
             identities=self.identities,
@@ -103,10 +131,14 @@ class Installation:
         )
 
 
-def contracts() -> Path:
-    """The folder of data that Python and Terraform both read."""
-    shipped = Path(str(files("radloop"))) / "contracts"
-    return shipped if shipped.is_dir() else Path(__file__).resolve().parent.parent / "contracts"
+def log_cipher_of(keyring: Keyring) -> Cipher:
+    """What seals the log lines of a home: a key of their own."""
+    return GcmCipher(keyring.derive("logs"))
+
+
+def dashboards() -> tuple[Dashboard, ...]:
+    """The three dashboards."""
+    return load_dashboards((contracts() / "dashboards.json").read_text())
 
 
 def now() -> datetime:
@@ -176,6 +208,9 @@ def open_local(root: Path) -> Iterator[Installation]:
         )
         held.callback(identities.close)
         audit = SqliteAudit(database, records, now)
+        work = WorkMeter(load_metrics((contracts() / "metrics.json").read_text()))
+        database.tell_when_busy(work.database_busy)
+        audit.tell_waiting(work.audit_waits)
         held.callback(audit.close)
 
         def materialise(line: Mapping[str, Any], folder: Path) -> None:
@@ -212,4 +247,16 @@ def open_local(root: Path) -> Iterator[Installation]:
             gate_policy=lambda: _text_of(home.root / POLICY_FILE),
         )
         champion, links = Champion(models, blobs), Links(keyring.derive(PURPOSE))
-        yield Installation(home, database, platform, images, pipelines, champion, audit, identities, links)
+        yield Installation(
+            home,
+            database,
+            platform,
+            images,
+            pipelines,
+            champion,
+            audit,
+            identities,
+            links,
+            work,
+            log_cipher_of(keyring),
+        )

@@ -12,9 +12,9 @@ import pytest
 from botocore.stub import Stubber
 
 from radloop.aws.prices import found
+from radloop.core.contracts import contracts
 from radloop.core.errors import InvalidInput, NotFound
 from radloop.cost import Estimate, Measured, Prices, claims, load_prices, load_scenarios, measured
-from radloop.wiring import contracts
 
 
 @pytest.fixture(scope="module")

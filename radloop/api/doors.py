@@ -7,6 +7,8 @@ from typing import Protocol
 
 from radloop.core.identity import Principal
 from radloop.core.platform import Platform
+from radloop.monitoring.alarms import Alarm
+from radloop.monitoring.dashboards import Dashboard
 from radloop.monitoring.metrics import Meter
 from radloop.security.identities import Identities
 from radloop.security.links import Links
@@ -28,6 +30,14 @@ class Notes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Monitoring:
+    """What is watched, and how it is drawn."""
+
+    alarms: tuple[Alarm, ...] = ()
+    dashboards: tuple[Dashboard, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Doors:
     """What the doors open on.
 
@@ -43,6 +53,7 @@ class Doors:
         is_open: Whether every caller is the owner, which only a loopback address allows.
         links: Signs links; None where there are none.
         has_worker: Whether a worker beside this process predicts, so that this one need not load a model.
+        monitoring: What is watched; nothing where nobody watches.
     """
 
     platform: Platform
@@ -56,6 +67,7 @@ class Doors:
     is_open: bool = False
     links: Links | None = None
     has_worker: bool = False
+    monitoring: Monitoring = Monitoring()
 
     def images_of(self, principal: Principal) -> GuardedImages:
         """The image sets as `principal` may see them."""

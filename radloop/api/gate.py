@@ -23,7 +23,11 @@ OPERATION = "radloop.operation"
 
 FRAME_OPERATIONS = frozenset({"getFrame", "getPreview", "retrieveFrames", "healthimagingGetImageFrame"})
 
+STREAM_OPERATIONS = frozenset({"getStreamFrames", "getStreamPack"})
+
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_STREAM = "radloop.stream"
+_UNAVAILABLE = 503
 _RUNTIME = "runtime-"
 """What AWS clients put before the name of a HealthImaging server for calls about image sets."""
 _HEADERS = {
@@ -57,6 +61,13 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            if scope.get(_STREAM) and self._doors.meter is not None:
+                self._doors.meter.stream_ended()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun, has_started, sent = time.perf_counter(), False, 0
         asked = Headers(scope=scope)
         origin = allowed_origin(scope["path"], asked, self._doors.platform.settings.cors_origins)
@@ -65,6 +76,7 @@ class Gate:
             nonlocal has_started, sent
             if message["type"] == "http.response.start":
                 has_started = True
+                self._begins(scope, message["status"])
                 _finish(message, is_secure=scope.get("scheme") == "https")
                 share(scope["path"], origin, message)
             else:
@@ -89,6 +101,17 @@ class Gate:
                 raise ConnectionError(f"an answer broke off, trace {trace}") from None
             await answer_to(error)(scope, receive, complete)
         self._measure(scope, time.perf_counter() - begun, sent)
+
+    def _begins(self, scope: Scope, status: int) -> None:
+        """Note that an answer begins: whether something of ours failed, and whether it is a stream."""
+        meter = self._doors.meter
+        if meter is None:
+            return
+        if status == _UNAVAILABLE:
+            meter.work.store_failed()
+        if scope.get(OPERATION) in STREAM_OPERATIONS:
+            scope[_STREAM] = True
+            meter.stream_began()
 
     def _measure(self, scope: Scope, seconds: float, sent: int) -> None:
         meter, operation = self._doors.meter, scope.get(OPERATION)

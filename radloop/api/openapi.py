@@ -13,6 +13,7 @@ from radloop.api import (
     image_sets,
     loop,
     models,
+    monitoring,
     plan,
     predictions,
     provenance,
@@ -68,6 +69,7 @@ _MINE = Query("mine", {"enum": ["0", "1"]}, "1: with order=value, without what t
 _PROJECT = Query("datastore", {"type": "string"}, "The data store; without it the default one.")
 _NEXT = Query("after", {"type": "string"}, "`next` of the page before.")
 _SEQUENCE = Query("after", {"type": "integer", "minimum": 0}, "Events behind this one; without it the newest first.")
+_HOURS = Query("hours", {"type": "integer", "minimum": 1, "maximum": 24}, "How far back; 24 unless said.")
 _BEFORE = Query("before", {"type": "integer", "minimum": 0}, "Only entries before this one.")
 _PRINCIPAL = Query("principal", {"type": "string"}, "Only what this principal did.")
 _ACTION = Query("action", {"type": "string"}, "Only this action.")
@@ -799,6 +801,34 @@ OPERATIONS: tuple[Operation, ...] = (
         predictions.get_saliency,
         refusals=(404,),
         action="image.predict",
+    ),
+    Operation(
+        "listAlarms",
+        "GET",
+        "/alarms",
+        "The alarms, and how they stand",
+        "Alarms",
+        monitoring.list_alarms,
+        action="metrics.read",
+    ),
+    Operation(
+        "testNotifications",
+        "POST",
+        "/alarms/test",
+        "Send a message to everybody who would be told of an alarm",
+        "NotificationTest",
+        monitoring.try_notifications,
+        action="alarm.test",
+    ),
+    Operation(
+        "getDashboards",
+        "GET",
+        "/dashboards",
+        "The three dashboards with the lines of the last hours",
+        "Dashboards",
+        monitoring.get_dashboards,
+        query=(_HOURS,),
+        action="metrics.read",
     ),
     Operation(
         "getDrift",

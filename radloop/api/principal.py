@@ -1,11 +1,16 @@
 """Who stands behind a request, and whether they may do what they ask for: the one place that decides it."""
 
+import logging
+
 from starlette.requests import Request
 
 from radloop.api.doors import Doors
-from radloop.core.errors import RevokedLink, Unauthenticated
+from radloop.core.errors import Denied, RevokedLink, Unauthenticated
 from radloop.core.identity import OWNER, Principal
+from radloop.monitoring.logs import tell
 from radloop.security.links import is_link
+
+_LOG = logging.getLogger("radloop.iam")
 
 ANYBODY = "anybody"
 """What needs no sign-in at all: only the sign-in itself."""
@@ -62,7 +67,11 @@ def permitted(request: Request, action: str, *, linked: str | None = None) -> Pr
         return NOBODY
     principal = _of_link(request, linked) if linked is not None and _has_link(request) else principal_of(request)
     if action != SIGNED_IN:
-        doors_of(request).platform.policy.demand(principal, action)
+        try:
+            doors_of(request).platform.policy.demand(principal, action)
+        except Denied as error:
+            tell(_LOG, "denied", action=action, principal=principal.id, code=error.code)
+            raise
     return principal
 
 

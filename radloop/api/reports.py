@@ -44,7 +44,7 @@ def policy_of(page: str) -> str:
 def _version(ask: Ask) -> tuple[str, str]:
     """Where the evaluation of a model version lies, and its id."""
     model = ask.doors.platform.models.get(ask.path["version"])
-    return model.artifact.rpartition("/")[0], f"model-{model.version}"
+    return model.reports, f"model-{model.version}"
 
 
 def _execution(ask: Ask) -> tuple[str, str]:

@@ -652,6 +652,59 @@ SCHEMAS: Mapping[str, Schema] = {
             )
         ),
     ),
+    "Alarms": _object(
+        items=_list(
+            _object(
+                id={**_TEXT, "description": "Of the list that the alarms answer: A1 to A8."},
+                name=_TEXT,
+                description=_TEXT,
+                severity={"enum": ["critical", "warning"]},
+                state={"enum": ["OK", "ALARM", None], "description": "null: nobody has looked yet."},
+                since=_TIME_OR_NONE,
+                value={**_NUMBER_OR_NONE, "description": "What was measured when the state was last written down."},
+                metric=_TEXT,
+                statistic=_TEXT,
+                comparison={"enum": [">", "<"]},
+                threshold=_NUMBER,
+                unit=_TEXT,
+            )
+        )
+    ),
+    "NotificationTest": _object(
+        items=_list(
+            _object(
+                place={**_COUNT, "description": "Of the address in the setting `notify`, from 1."},
+                service={**_TEXT, "description": "Kind of the address; the address itself is never told."},
+                sent={"type": "boolean"},
+                error={"type": ["string", "null"]},
+            )
+        )
+    ),
+    "Dashboards": _object(
+        step_s={**_COUNT, "description": "Seconds from one point to the next."},
+        times={**_list(_COUNT), "description": "Seconds since 1970, ascending."},
+        dashboards=_list(
+            _object(
+                id=_TEXT,
+                title=_TEXT,
+                widgets=_list(
+                    _object(
+                        id=_TEXT,
+                        title=_TEXT,
+                        unit=_TEXT,
+                        metric=_TEXT,
+                        statistic=_TEXT,
+                        series=_list(
+                            _object(
+                                name={**_TEXT, "description": "Value of the label that tells lines apart."},
+                                points={**_list(_NUMBER_OR_NONE), "description": "One for each of `times`."},
+                            )
+                        ),
+                    )
+                ),
+            )
+        ),
+    ),
     "SignIn": _object(name=_TEXT, password=_TEXT),
     "Session": _object(
         id=_TEXT,

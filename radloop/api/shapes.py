@@ -111,7 +111,9 @@ def _epoch(progress: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if progress is None or not ("epoch" in progress or "history" in progress):
         return None
     names = ("epoch", "epochs", "train_loss", "validation_loss", "seconds", "seconds_left")
-    return {**{name: progress.get(name) for name in names}, "history": progress.get("history", [])}
+    curve = ("epoch", "train_loss", "validation_loss")
+    history = [{name: told[name] for name in curve if name in told} for told in progress.get("history", [])]
+    return {**{name: progress.get(name) for name in names}, "history": history}
 
 
 def event_of(told: Told) -> dict[str, Any]:

@@ -6,28 +6,21 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     IncompleteReadError,
-    NoCredentialsError,
-    ParamValidationError,
-    PartialCredentialsError,
     ReadTimeoutError,
     ResponseStreamingError,
 )
 
-from radloop.core.errors import Denied, InvalidInput, NotFound, RadloopError, TooLarge, Unavailable
+from radloop.aws.clients import code_of, made, translated
+from radloop.core.errors import InvalidInput, NotFound, RadloopError, TooLarge, Unavailable
 from radloop.core.ports import Bucket
 
-_TRIES = 5
 _READS = 5
 _PIECE = 1 << 20
-_CONNECT_S, _READ_S = 5, 60
 _CUT_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
-_FORBIDDEN, _NOT_FOUND = (401, 403), 404
 
 
 class S3Buckets:
@@ -46,10 +39,8 @@ class S3Buckets:
 
     def __init__(self, endpoint: str = "") -> None:
         try:
-            self._client = boto3.session.Session().client("s3", endpoint_url=endpoint or None, config=_config(endpoint))
-        except BotoCoreError as error:
-            raise _translate(error) from error
-        except ValueError:
+            self._client = made("s3", endpoint)
+        except InvalidInput:
             raise InvalidInput("the setting s3_endpoint is no address, such as https://s3.example.org") from None
 
     def open(self, name: str) -> Bucket:
@@ -108,41 +99,14 @@ class _S3Bucket:
         raise Unavailable("S3 cut its answer off again and again")
 
 
-def _config(endpoint: str) -> Config:
-    """Settings of the client. Other servers may know neither buckets as host names nor checksums behind a body."""
-    elsewhere: dict[str, Any] = {
-        "s3": {"addressing_style": "path"},
-        "request_checksum_calculation": "when_required",
-        "response_checksum_validation": "when_required",
-    }
-    return Config(
-        retries={"mode": "standard", "total_max_attempts": _TRIES},
-        connect_timeout=_CONNECT_S,
-        read_timeout=_READ_S,
-        **(elsewhere if endpoint else {}),
-    )
-
-
 def _translate(error: BotoCoreError | ClientError) -> RadloopError:
-    """Our error for one of botocore's; it names S3's code and nothing that was sent."""
+    """Our error for one of botocore's, with what only S3 answers."""
     if isinstance(error, ClientError):
-        return _translate_answer(error)
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return Denied("there are no credentials for S3 on this machine")
-    if isinstance(error, ParamValidationError):
-        return InvalidInput("S3 knows no bucket or key of that form")
-    return Unavailable(f"S3 cannot be reached: {type(error).__name__}")
-
-
-def _translate_answer(error: ClientError) -> RadloopError:
-    code = str(error.response.get("Error", {}).get("Code", "unknown"))
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    if status == _NOT_FOUND:
-        return NotFound("there is no such bucket" if code == "NoSuchBucket" else "there is no such object")
-    if code == "InvalidObjectState":
-        return InvalidInput("the object is archived and must be restored first")
-    if status in _FORBIDDEN:
-        return Denied(f"S3 answers {code}")
-    if code in {"InvalidBucketName", "KeyTooLongError"}:
-        return InvalidInput("S3 knows no bucket or key of that form")
-    return Unavailable(f"S3 answers {code}")
+        code = code_of(error)
+        if code == "InvalidObjectState":
+            return InvalidInput("the object is archived and must be restored first")
+        if code in {"InvalidBucketName", "KeyTooLongError"}:
+            return InvalidInput("S3 knows no bucket or key of that form")
+        if code == "NoSuchBucket":
+            return NotFound("there is no such bucket")
+    return translated(error, "s3")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from radloop.core.contracts import contracts
 from radloop.core.errors import Unavailable
 from radloop.cost import Claim, Estimate, Measured, Prices, claims, load_prices, load_scenarios, measured
 from radloop.local.home import Home
 from radloop.options import home_option, json_option, server_option
 from radloop.terminal import print_facts, print_items
-from radloop.wiring import contracts
 
 if TYPE_CHECKING:
     from radloop.client import Client

@@ -8,6 +8,7 @@
     │   ├── InvalidIdentity         an identity UID is not a legal UID
     │   ├── PixelDataMismatch       pixel data and image description contradict each other
     │   ├── IrregularVolume         slices missing, doubled or displaced
+    │   ├── ImportRefused           the image store took other files of the same import and not this one
     │   ├── OutOfScope              the file is of a patient its sender may not know of
     │   ├── UnsupportedPixels       we hold the frame but no codec of ours can decode it
     │   │   └── DoesNotDecode           there is a codec, and it refuses the frame or dies of it
@@ -104,6 +105,12 @@ class OutOfScope(InvalidInput):
     """The file is of a patient whom its sender may not know of."""
 
     code = "out-of-scope"
+
+
+class ImportRefused(InvalidInput):
+    """The image store that we hand files to took others of the same import and not this one."""
+
+    code = "import-refused"
 
 
 class UnsupportedPixels(InvalidInput):

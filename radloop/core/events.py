@@ -17,6 +17,8 @@ IMAGING = "radloop.imaging"
 MLOPS = "imaging.mlops"
 MONITORING = "radloop.monitoring"
 
+_URN = "urn:radloop:"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -45,6 +47,28 @@ class Event:
             "time": self.time,
             "detail": dict(self.detail),
         }
+
+
+def event_of(payload: Mapping[str, Any]) -> Event:
+    """The event that a delivery carries: a payload of our own, or the envelope that EventBridge made of it.
+
+    EventBridge gives an event an id of its own, cuts its time to seconds and has no field for the trace, so ours
+    travel among its resources.
+    """
+    told = dict(each.removeprefix(_URN).partition(":")[::2] for each in payload.get("resources", ()))
+    return Event(
+        id=told.get("event", payload["id"]),
+        source=payload["source"],
+        detail_type=payload["detail-type"],
+        time=told.get("time", payload["time"]),
+        detail=payload["detail"],
+        trace=told.get("trace", payload.get("trace", "")),
+    )
+
+
+def resources_of(event: Event) -> list[str]:
+    """What EventBridge is told beside the event, so that `event_of` reads the same event back."""
+    return [f"{_URN}event:{event.id}", f"{_URN}time:{event.time}", f"{_URN}trace:{event.trace}"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,7 +265,7 @@ class Job:
         lane: Who works on it: `events`, `land`, `fold` or `pipeline`.
         kind: What is to be done; for events, the name of the function to wake.
         payload: Plain values.
-        delay_s: Seconds to wait before the first try.
+        delay_s: Seconds to wait before the first try, at least.
     """
 
     id: str
@@ -378,7 +378,10 @@ class Records(Protocol):
         offset: int = 0,
         after: int = 0,
     ) -> list[Row]:
-        """Records that meet all `terms`.
+        """Records that meet all `terms`, among them all that were committed before the call.
+
+        Each is whole. What others commit meanwhile may be among them or not, and where they are many, one may be of
+        before a change and another of after it; who must rely on several at once names their revisions in a change.
 
         Args:
             table: Which kind.
@@ -429,6 +432,7 @@ class Records(Protocol):
         Raises:
             Conflict: An `expected` revision does not stand.
             NotFound: There is no record to adjust.
+            TooLarge: It is more than this store makes true at once.
         """
         ...
 
@@ -452,7 +456,11 @@ class Bus(Protocol):
         ...
 
     def route(self) -> int:
-        """Turn every event not yet routed into a job per rule it matches; returns how many events."""
+        """Set every event not yet routed on its way to become a job per rule it matches; returns how many events.
+
+        Raises:
+            Unavailable: Some cannot leave now, and stay until the next time.
+        """
         ...
 
     def replay(self, event_id: str) -> int:
@@ -497,11 +505,15 @@ class Jobs(Protocol):
         ...
 
     def release_abandoned(self) -> int:
-        """Free the jobs whose worker died. Only the one worker of a home may call this, before it works."""
+        """Free the jobs whose worker died; how many.
+
+        Where all workers are one process, that is every job claimed, and only that process may ask, before it works.
+        Where they are many, it is every job whose worker has said nothing for too long.
+        """
         ...
 
     def pending(self, lane: str | None = None) -> int:
-        """How many jobs are waiting or being worked on."""
+        """How many jobs are waiting or being worked on; a delivery of an event is one once it has arrived."""
         ...
 
     def dead_letters(self) -> list[DeadLetter]:
@@ -689,6 +701,18 @@ class ModelVersion:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     rolled_back_at: str | None = None
     rolled_back_by: str | None = None
+
+    @property
+    def reports(self) -> str:
+        """Where its evaluation lies, as the beginning of blob keys.
+
+        The lineage says it where the package lies apart, as SageMaker puts it into a folder of the training job's own.
+        """
+        return str(self.lineage.get("reports") or self.artifact.rpartition("/")[0])
+
+    def beside(self, name: str) -> str:
+        """The key of a file that its evaluation left, such as `evaluation.json`."""
+        return f"{self.reports}/{name}".lstrip("/")
 
 
 @dataclass(frozen=True, slots=True)

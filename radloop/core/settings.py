@@ -44,6 +44,11 @@ class Settings:
         excluded_datastores: Data stores, by id or name, that no data set takes anything from.
         licences: Under which licence a data store may be used, by its id or name.
         least_certainty: Probability that a label needs to be learned from or tested on.
+        storage_budget_gigabytes: Stored bytes, in units of 10^9, above which an alarm goes on; 0 for no budget.
+        compute_dollars_per_hour: Price of an hour of the machine that trains; 0 where nobody told it.
+        compute_price_source: Where that price is from, and of what day.
+        notify: Addresses that alarms are told to, as Apprise writes them; they may hold secrets.
+        log_days: Days after which log files of the home are removed.
         training: Hyperparameters that replace the recipe's own, by name.
     """
 
@@ -82,4 +87,9 @@ class Settings:
     excluded_datastores: tuple[str, ...] = ()
     licences: Mapping[str, str] = field(default_factory=dict)
     least_certainty: float = 0.6
+    storage_budget_gigabytes: float = 0.0
+    compute_dollars_per_hour: float = 0.0
+    compute_price_source: str = ""
+    notify: tuple[str, ...] = field(default=(), repr=False)
+    log_days: float = 30.0
     training: Mapping[str, str] = field(default_factory=dict)

@@ -71,6 +71,7 @@ QUARANTINE_LEFT = Table("quarantine_left", ("state",))
 EXECUTIONS = Table("executions", ("state",))
 STEPS = Table("steps", ("execution",))
 LEDGER = Table("model_ledger", ("version", "execution", "action"))
+MODEL_PACKAGES = Table("model_packages", ("arn",))
 USERS = Table("users", ("identity",))
 CREDENTIALS = Table("credentials", ("token_digest",))
 SESSIONS = Table("sessions", ("user",))
@@ -81,6 +82,12 @@ SALIENCY = Table("saliency")
 ASKED = Table("asked")
 DRIFT = Table("drift")
 RETIRED_PATIENTS = Table("retired_patients")
+ALARMS = Table("alarms")
+METRIC_MINUTES = Table("metric_minutes")
+ARRIVALS = Table("arrivals", ("batch",))
+ASSEMBLIES = Table("assemblies", ("is_waiting",), facts=("last",))
+BATCHES = Table("batches", ("state",), facts=("at",))
+DELIVERIES = Table("deliveries", ("day",))
 
 TABLES = (
     IMAGE_SETS,
@@ -106,6 +113,7 @@ TABLES = (
     EXECUTIONS,
     STEPS,
     LEDGER,
+    MODEL_PACKAGES,
     USERS,
     CREDENTIALS,
     SESSIONS,
@@ -116,6 +124,12 @@ TABLES = (
     ASKED,
     DRIFT,
     RETIRED_PATIENTS,
+    ALARMS,
+    METRIC_MINUTES,
+    ARRIVALS,
+    ASSEMBLIES,
+    BATCHES,
+    DELIVERIES,
 )
 
 

@@ -10,6 +10,7 @@ from radloop.functions import (
     image_ingestion,
     model_evaluation,
     model_registry,
+    notification,
     pipeline_trigger,
     prediction,
 )
@@ -23,4 +24,5 @@ FUNCTIONS: Mapping[str, Callable[[Event, Platform], None]] = {
     "drift": drift.handle,
     "drift_retraining": drift.handle_alarm,
     "error_logging": error_logging.handle,
+    "notification": notification.handle,
 }

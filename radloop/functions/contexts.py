@@ -95,7 +95,7 @@ def make(execution: str, platform: Platform, *, newest: datetime) -> Context:
     kept = set(platform.blobs.keys(f"{folder}/"))
     if champion is not None:
         _copy(champion.artifact, f"{folder}/{_PACKAGE}", kept, platform)
-        _copy(_predictions_key(champion), f"{folder}/champion_predictions.json", kept, platform)
+        _copy(champion.beside("predictions.json"), f"{folder}/champion_predictions.json", kept, platform)
     for name, data in small.items():
         if f"{folder}/{name}" not in kept:
             platform.blobs.put(f"{folder}/{name}", data)
@@ -147,11 +147,6 @@ def _newest_of(champion: ModelVersion, platform: Platform) -> datetime | None:
         return datetime.fromisoformat(facts["newest_label_at"])
     except (NotFound, KeyError, ValueError):
         return None
-
-
-def _predictions_key(champion: ModelVersion) -> str:
-    """Beside the artifact lies what evaluation left."""
-    return f"{champion.artifact.rpartition('/')[0]}/predictions.json"
 
 
 def _copy(source: str, target: str, kept: set[str], platform: Platform) -> None:

@@ -139,7 +139,7 @@ def watch(model_version: int, platform: Platform, references: References) -> Wat
     now = platform.clock()
     rows = platform.records.find(PREDICTIONS, {"model_version": model_version}, after=known.order)
     after = replace(known, seen=platform.records.count(PREDICTIONS, {"model_version": model_version}))
-    reference = None if held is None else _studies(held)
+    reference = None if held is None else studies_of(held)
     if held is not None and reference is not None and len(reference) >= FEWEST_PATIENTS:
         after = _taken(replace(after, reference=_facts(held)), rows, reference, platform)
     after = _labels_taken(after, model_version, platform)
@@ -274,7 +274,8 @@ def _block(keys: Sequence[str], platform: Platform) -> Studies:
     )
 
 
-def _studies(held: Reference) -> Studies:
+def studies_of(held: Reference) -> Studies:
+    """What a model version was made from, one study a patient, rounded as answers are kept."""
     whole = Studies(
         embedding=held.embedding.astype(np.float16).astype(np.float32),  # as answers are kept
         probability=held.probability,

@@ -19,7 +19,7 @@ from radloop import __version__
 from radloop.core.errors import NotFound, Unavailable
 from radloop.core.platform import Platform
 from radloop.core.ports import ModelVersion
-from radloop.functions.model_registry import PLANS, beside
+from radloop.functions.model_registry import PLANS
 from radloop.functions.snapshots import facts_key, manifest_key
 from radloop.registry.evidence import (
     EVALUATION,
@@ -60,7 +60,7 @@ def evidence_bundle(version: int, platform: Platform, *, with_package: bool = Fa
     gathered = _Gathered(platform)
     _data_set(model, gathered)
     for name in _BESIDE:
-        gathered.take(f"evaluation/{name}", beside(model, name))
+        gathered.take(f"evaluation/{name}", model.beside(name))
     _policy(gathered)
     _plan(model, gathered)
     _package(model, gathered, with_package=with_package)

@@ -346,7 +346,7 @@ def evidence_of(model: ModelVersion, platform: Platform) -> dict[str, Any]:
     return {
         "snapshot": model.lineage.get("snapshot"),
         "package_sha256": sha256_of_blob(model.artifact, platform),
-        "evaluation_sha256": sha256_of_blob(beside(model, "evaluation.json"), platform),
+        "evaluation_sha256": sha256_of_blob(model.beside("evaluation.json"), platform),
         "policy_sha256": evaluation.get("policy_sha256"),
     }
 
@@ -376,11 +376,6 @@ def _under(standing: Standing, platform: Platform, *, is_asked: bool) -> dict[st
     return {"plan_sha256": standing.sha256, "signed_by": [{"role": each.role, "by": each.signer} for each in held]}
 
 
-def beside(model: ModelVersion, name: str) -> str:
-    """The key of a file that lies beside the package of a version."""
-    return f"{model.artifact.rpartition('/')[0]}/{name}".lstrip("/")
-
-
 def sha256_of_blob(key: str, platform: Platform) -> str | None:
     """SHA-256 of a blob, read in parts; None where it is gone."""
     digest, place = hashlib.sha256(), 0
@@ -396,7 +391,7 @@ def sha256_of_blob(key: str, platform: Platform) -> str | None:
 def _evaluation(model: ModelVersion, platform: Platform) -> Mapping[str, Any] | None:
     """What stands in the evaluation beside the package; None where there is none."""
     try:
-        found = json.loads(platform.blobs.get(beside(model, "evaluation.json")))
+        found = json.loads(platform.blobs.get(model.beside("evaluation.json")))
     except (NotFound, ValueError):
         return None
     return found if isinstance(found, dict) else None

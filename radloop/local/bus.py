@@ -1,5 +1,6 @@
 """The Bus port: the outbox in the database, routed by EventBridge patterns into jobs."""
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +14,11 @@ from radloop.core.ports import Job, Told
 from radloop.functions.rules import Rule, targets
 from radloop.local.database import Database
 from radloop.local.records import insert_jobs
+from radloop.monitoring.logs import tell
 
 _COLUMNS = "seq, id, source, detail_type, time, detail, trace"
 _BATCH = 200
+_LOG = logging.getLogger("radloop.events")
 
 
 class SqliteBus:
@@ -37,16 +40,21 @@ class SqliteBus:
         if self._database.read().execute("SELECT 1 FROM events WHERE routed = 0 LIMIT 1").fetchone() is None:
             return 0
 
-        def work(connection: apsw.Connection) -> int:
+        def work(connection: apsw.Connection) -> list[tuple[Event, list[str]]]:
             query = f"SELECT {_COLUMNS} FROM events WHERE routed = 0 ORDER BY seq LIMIT ?"  # noqa: S608 — constants
             waiting = [_told(found) for found in connection.execute(query, (_BATCH,)).fetchall()]
+            woken = []
             for told in waiting:
-                insert_jobs(connection, self._deliveries(told.event, ""))
+                jobs = self._deliveries(told.event, "")
+                insert_jobs(connection, jobs)
+                woken.append((told.event, [job.kind for job in jobs]))
             connection.executemany("UPDATE events SET routed = 1 WHERE seq = ?", ((told.seq,) for told in waiting))
-            return len(waiting)
+            return woken
 
-        routed: int = self._database.write(work)
-        return routed
+        routed: list[tuple[Event, list[str]]] = self._database.write(work)
+        for event, kinds in routed:
+            tell(_LOG, "routed", trace=event.trace, event=event.id, type=event.detail_type, wakes=kinds)
+        return len(routed)
 
     def replay(self, event_id: str) -> int:
         """See `Bus.replay`."""
@@ -75,18 +83,6 @@ class SqliteBus:
             )
             for rule in targets(event.as_json(), self._rules)
         ]
-
-
-def event_of(payload: Any) -> Event:
-    """The event a delivery carries."""
-    return Event(
-        id=payload["id"],
-        source=payload["source"],
-        detail_type=payload["detail-type"],
-        time=payload["time"],
-        detail=payload["detail"],
-        trace=payload["trace"],
-    )
 
 
 def _told(found: tuple[Any, ...]) -> Told:

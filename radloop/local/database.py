@@ -3,6 +3,7 @@
 import fcntl
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -40,6 +41,8 @@ CREATE INDEX IF NOT EXISTS audit_subject ON audit(subject, seq);
 CREATE INDEX IF NOT EXISTS audit_principal ON audit(principal, seq);
 """
 
+_LONG_S = 1.0
+
 Work = Callable[[apsw.Connection], Any]
 
 
@@ -62,6 +65,7 @@ class Database:
         self._turn = threading.RLock()
         self._depth = 0
         self._is_closed = False
+        self._told_busy: Callable[[], None] | None = None
         self._connections: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()  # a thread that ends lets go of its own
         self._guard = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -99,6 +103,10 @@ class Database:
         with self._watching:
             return int(self._watch.execute("PRAGMA data_version").fetchone()[0])  # type: ignore[index]
 
+    def tell_when_busy(self, told: Callable[[], None]) -> None:
+        """Call `told` whenever others kept a commit waiting for longer than a second, or for so long that it failed."""
+        self._told_busy = told
+
     def write(self, work: Work) -> Any:
         """Run `work` inside a write transaction; returns its value once the commit is on the disk.
 
@@ -121,7 +129,10 @@ class Database:
         """Let nobody else write, in this process or another, while the block runs."""
         with self._turn:
             if not self._depth:
+                begun = time.monotonic()
                 fcntl.flock(self._queue, fcntl.LOCK_EX)
+                if time.monotonic() - begun > _LONG_S:
+                    self._busy()
             self._depth += 1
             try:
                 yield
@@ -144,6 +155,10 @@ class Database:
                     connection.close()
                 self._connections.clear()
             os.close(self._queue)
+
+    def _busy(self) -> None:
+        if self._told_busy is not None:
+            self._told_busy()
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self._path))
@@ -171,6 +186,8 @@ class Database:
         except BaseException as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if isinstance(error, apsw.BusyError):
+                self._busy()
             for piece in batch:
                 piece.error = Unavailable(f"the database could not be written: {type(error).__name__}")
             if not isinstance(error, Exception):

@@ -67,6 +67,11 @@ class Home:
         return self.root / "mlflow"
 
     @property
+    def logs(self) -> Path:
+        """Log lines by group and day, sealed."""
+        return self.root / "logs"
+
+    @property
     def shared(self) -> Path:
         """What the door processes of one server share until it ends."""
         return self.root / "shared"

@@ -15,7 +15,6 @@ says so, in one commit with the event. A crash in between repeats what comes aft
 import fcntl
 import json
 import os
-import re
 import shutil
 import time
 from collections import deque
@@ -24,17 +23,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from radloop.core.errors import Conflict, Corrupt, InvalidInput, NotFound, Unavailable
+from radloop.core.errors import Corrupt, InvalidInput, NotFound, Unavailable
 from radloop.core.events import Event
-from radloop.core.ports import Blobs, Change, Clock, Execution, Job, Materialise, Models, Records, Span
-from radloop.core.tables import EXECUTIONS, STEPS
+from radloop.core.ports import Blobs, Clock, Execution, Materialise, Models, Records, Span
+from radloop.core.tables import EXECUTIONS
 from radloop.local import container
 from radloop.local.container import Work
-from radloop.local.journal import Journal, execution_of, opening
-from radloop.pipeline.expressions import Scope, holds, parameters_of, resolve
+from radloop.pipeline.evaluation import hashes_of, metrics_of
+from radloop.pipeline.expressions import Scope, holds, resolve
+from radloop.pipeline.journal import Journal, code_of, found, newest, start, steps_of
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
-_CODE: Final = re.compile(r"([a-z][a-z0-9-]*): ")
 _LOGS: Final = "logs"
 _LOGS_KEPT: Final = 20
 _MANIFEST: Final = "manifest.jsonl"
@@ -72,37 +70,19 @@ class LocalPipelines:
         Raises:
             InvalidInput: The id is no plain name, or a parameter is unknown, missing or of the wrong type.
         """
-        if not _NAME.fullmatch(execution) or execution == _LOGS:
-            raise InvalidInput("the id of an execution is letters, digits and hyphens, at most 100")
-        trace = events[0].trace if events else ""
-        writes = opening(
-            execution,
-            parameters=parameters_of(self._definition, parameters),
-            definition=self._definition,
-            steps=list(_steps(self._definition["Steps"])),
-            at=self._clock(),
-            trace=trace,
+        if execution == _LOGS:
+            raise InvalidInput(f"the id of an execution is not {_LOGS}")
+        return start(
+            self._records, self._clock, self._definition, execution=execution, parameters=parameters, events=events
         )
-        job = Job(f"execution-{execution}", "pipeline", "run_execution", {"execution": execution}, trace=trace)
-        try:
-            self._records.commit(Change(writes=writes, events=events, jobs=[job]))
-        except Conflict:
-            if self._records.get(EXECUTIONS, execution) is None:
-                raise
-            return False
-        return True
 
     def get(self, execution: str) -> Execution:
         """See `Pipelines.get`."""
-        row = self._records.get(EXECUTIONS, execution)
-        if row is None:
-            raise NotFound(f"no execution {execution}")
-        return execution_of(row, self._records.find(STEPS, {"execution": execution}))
+        return found(self._records, execution)
 
     def executions(self, *, limit: int = 50) -> list[Execution]:
         """See `Pipelines.executions`."""
-        rows = self._records.find(EXECUTIONS, limit=limit, newest_first=True)
-        return [execution_of(row, self._records.find(STEPS, {"execution": row.key})) for row in rows]
+        return newest(self._records, limit)
 
     def run(self, execution: str) -> None:
         """Run an execution to its end, from the first step that is not done. Running an ended one does nothing.
@@ -220,8 +200,7 @@ class _Walk:
             self._register(step, arguments)
         elif kind == "Fail":
             message = str(arguments.get("ErrorMessage", ""))
-            code = _CODE.match(message)
-            raise _StepFailed(message, code=code[1] if code else "pipeline-failed")
+            raise _StepFailed(message, code=code_of(message))
         else:
             raise _StepFailed(f"unknown-step-type: {kind}")
         return ()
@@ -236,7 +215,7 @@ class _Walk:
             taken, left = left, taken
         if not self._journal.has_succeeded(step["Name"]):
             self._journal.begin(step["Name"])
-            self._journal.succeed(step["Name"], skipped=[name for name, _ in _steps(left)])
+            self._journal.succeed(step["Name"], skipped=[name for name, _ in steps_of(left)])
         return list(taken)
 
     def _register(self, step: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
@@ -248,8 +227,9 @@ class _Walk:
         self._models.register(
             execution=self._journal.execution,
             artifact=_key(artifact),
-            metrics=_metrics(report),
+            metrics=metrics_of(report),
             lineage={
+                **hashes_of(report),
                 **arguments.get("CustomerMetadataProperties", {}),
                 "hyperparameters": self._hyperparameters.get(artifact, {}),
                 "execution": self._journal.execution,
@@ -444,14 +424,6 @@ def _settle(work: Work, partial: Path, done: Path) -> None:
     container.sync(done.parent)
 
 
-def _steps(steps: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Name and type of every step, those in branches after the condition that leads there."""
-    for step in steps:
-        yield step["Name"], step["Type"]
-        if step["Type"] == "Condition":
-            yield from _steps([*step["Arguments"]["IfSteps"], *step["Arguments"]["ElseSteps"]])
-
-
 def _announced(line: str) -> dict[str, Any] | None:
     """The plain values of a line in which a job tells how far it is, or None for any other line."""
     if not line.startswith("{"):
@@ -463,12 +435,6 @@ def _announced(line: str) -> dict[str, Any] | None:
     if not isinstance(value, dict) or "event" not in value:
         return None
     return {key: part for key, part in value.items() if isinstance(part, int | float | str)}
-
-
-def _metrics(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The value of every metric in a report, by name."""
-    metrics = report.get("metrics", {})
-    return {name: part["value"] if isinstance(part, dict) else part for name, part in metrics.items()}
 
 
 def _key(uri: str) -> str:

@@ -4,24 +4,29 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
-from radloop.core.errors import NotFound, RadloopError, Unavailable
-from radloop.core.events import AlarmStateChanged, DicomUploaded
+from radloop.core.errors import RadloopError, Unavailable
+from radloop.core.events import AlarmStateChanged, DicomUploaded, Event, event_of
 from radloop.core.identity import SYSTEM, new_id
 from radloop.core.platform import Platform
 from radloop.core.ports import Change, Claim
 from radloop.core.predictions import SHADOW
 from radloop.core.tables import TOMBSTONES
-from radloop.functions import dicom_import, draft_landing, drift, prediction
+from radloop.functions import dicom_import, draft_landing, notification, prediction
 from radloop.functions.catalogue import FUNCTIONS
+from radloop.functions.consulting import Work, work_of
 from radloop.functions.image_ingestion import UPLOADED
 from radloop.local import mirror
-from radloop.local.bus import event_of
 from radloop.local.folders import Folders, Nursery, folding_processes
-from radloop.local.models import MIRROR
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.processes import trim_memory
+from radloop.monitoring.logs import purge, tell
+from radloop.monitoring.watch import EVERY_S as WATCHED_EVERY_S
+from radloop.monitoring.watch import Watch
+from radloop.monitoring.work import WorkMeter
+from radloop.registry.models import MIRROR
 from radloop.serving.champion import Champion
 from radloop.store import imports
 from radloop.store.drafts import KIND
@@ -31,7 +36,7 @@ from radloop.store.metadata import Metadata
 from radloop.store.quarantine import Quarantine
 
 MIRROR_LANE = "mirror"
-"""Worked on by a server only: no command waits for MLflow."""
+"""Worked on by a server only, as messages are: no command waits for MLflow or a mail server."""
 LANES = ("events", "land", "import", "fold", "ask", "predict", "pipeline")
 
 _WORTH_PROCESSES = 8
@@ -58,6 +63,9 @@ class Worker:
         inbox: The folder whose files are ingested.
         nursery: Where folding processes come from; None launches one when there is much to fold.
         mirror: The folder of what MLflow shows; None where nothing is mirrored.
+        work: Counts what functions and other jobs come to; None where nobody does.
+        watch: Looks after the metrics while the worker runs; None where nobody does.
+        logs: The folder of log files, from which old ones are removed; None where there are none.
     """
 
     def __init__(
@@ -69,12 +77,18 @@ class Worker:
         nursery: Nursery | None = None,
         *,
         mirror: Path | None = None,
+        work: WorkMeter | None = None,
+        watch: Watch | None = None,
+        logs: Path | None = None,
     ) -> None:
         self._platform = platform
         self._images = images
         self._pipelines = pipelines
         self._inbox = inbox
         self._mirror = mirror
+        self._work = work
+        self._watch = watch
+        self._logs = logs
         self._quarantine = Quarantine(platform)
         self._leftovers = Leftovers(platform.blobs, platform.records)
         self._metadata = Metadata(platform.blobs, platform.records, platform.keys, images)
@@ -95,14 +109,9 @@ class Worker:
             imports.KIND: lambda claim: dicom_import.run(
                 str(claim.job.payload["import"]), self._platform, self._images
             ),
-            prediction.PREDICT: lambda claim: self._consultant.predict(str(claim.job.payload["image_set"])),
-            prediction.ANSWER: lambda claim: self._consultant.answer(
-                str(claim.job.payload["ticket"]), str(claim.job.payload["image_set"]), str(claim.job.payload["by"])
-            ),
-            prediction.ASK_SHADOW: lambda claim: self._consultant.ask_shadow(str(claim.job.payload["image_set"])),
-            prediction.WRITE: lambda claim: self._consultant.write(str(claim.job.payload["image_set"])),
-            prediction.WATCH: self._watch_drift,
+            **{kind: partial(_paid, does) for kind, does in work_of(self._consultant).items()},
             "run_execution": lambda claim: self._pipelines.run(str(claim.job.payload["execution"])),
+            notification.KIND: lambda claim: notification.deliver(claim.job.payload, self._platform),
             MIRROR: lambda _: self._tell_mirror(),
         }
 
@@ -118,8 +127,9 @@ class Worker:
 
     def run(self) -> None:
         """Work until `stop` is called."""
-        lanes = (*LANES, MIRROR_LANE)
+        lanes = (*LANES, MIRROR_LANE, notification.LANE)
         threads = [threading.Thread(target=self._lane, args=(lane,), name=lane, daemon=True) for lane in lanes]
+        threads.append(threading.Thread(target=self._look_after, name="watch", daemon=True))
         for thread in threads:
             thread.start()
         while not self._stop.wait(_IDLE_S):
@@ -147,6 +157,8 @@ class Worker:
             draft_landing.drafts_of(self._platform).sweep_expired()
         if time.monotonic() >= self._sweep_due:
             self._sweep_due = time.monotonic() + _SWEPT_EVERY_S
+            if self._logs is not None:
+                purge(self._logs, settings.log_days, self._platform.clock())
             removed = self._leftovers.sweep()
             if removed:
                 _LOG.warning("removed %d packs that killed processes left behind", removed)
@@ -173,6 +185,12 @@ class Worker:
             if not self._guarded(lambda: self._once(lane)):
                 time.sleep(_IDLE_S)
 
+    def _look_after(self) -> None:
+        """Look at the metrics every few seconds, in a thread of its own: no job may hold up an alarm."""
+        watch = self._watch
+        while watch is not None and not self._stop.wait(WATCHED_EVERY_S):
+            self._guarded(lambda: bool(watch.look()))
+
     def _guarded(self, work: Callable[[], bool | None]) -> bool:
         """Run one round; the outermost loop of the worker outlives whatever goes wrong in it."""
         try:
@@ -191,18 +209,38 @@ class Worker:
         except Exception as error:  # noqa: BLE001 — every failure becomes a retry and in the end a dead letter
             cause = _cause(error)
             _LOG.warning("job %s failed at try %d: %s", claim.job.kind, claim.tries, cause)
+            self._count(claim.job.kind, error)
             if self._platform.jobs.failed(claim, cause):
                 self._give_up(claim, cause)
             return True
+        self._count(claim.job.kind)
         self._platform.jobs.done(claim)
         return True
+
+    def _count(self, kind: str, error: Exception | None = None) -> None:
+        if self._work is not None:
+            self._work.ran(kind, is_ok=error is None)
+            if isinstance(error, Unavailable):
+                self._work.store_failed()
 
     def _do(self, claim: Claim) -> None:
         kind = claim.job.kind
         if kind in self._kinds:
             self._kinds[kind](claim)
         else:
-            FUNCTIONS[kind](event_of(claim.job.payload), self._platform)
+            self._call(kind, event_of(claim.job.payload))
+
+    def _call(self, name: str, event: Event) -> None:
+        """Wake a function, and log that it began and how it ended."""
+        begun, log = time.perf_counter(), logging.getLogger(f"radloop.functions.{name}")
+        tell(log, "begun", trace=event.trace, event=event.id, type=event.detail_type)
+        outcome = "failed"
+        try:
+            FUNCTIONS[name](event, self._platform)
+            outcome = "done"
+        finally:
+            milliseconds = round((time.perf_counter() - begun) * 1000, 1)
+            tell(log, outcome, trace=event.trace, event=event.id, milliseconds=milliseconds)
 
     def _tell_mirror(self) -> None:
         """Bring MLflow up to date; where that fails, the next change of the registry does it."""
@@ -229,12 +267,6 @@ class Worker:
         except RuntimeError:  # a folding process died: the next try gets fresh ones
             self._end_folders(wait=False)
             raise
-
-    def _watch_drift(self, claim: Claim) -> None:
-        try:
-            drift.watch(int(claim.job.payload["model_version"]), self._platform, self._consultant.champion)
-        except NotFound:
-            return  # the version's package is gone, and with it what could be compared
 
     def _end_folders(self, *, wait: bool) -> None:
         folders, self._folders = self._folders, None
@@ -267,6 +299,10 @@ class Worker:
             now = self._platform.clock()
             events = [DicomUploaded(key=key).told(at=now) for key in waiting]
             self._platform.records.commit(Change(events=events))
+
+
+def _paid(does: Work, claim: Claim) -> None:
+    does(claim.job.payload)
 
 
 def _cause(error: BaseException) -> str:

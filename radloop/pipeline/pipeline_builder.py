@@ -10,11 +10,26 @@ else. Accounts, buckets, roles, keys and images are parameters.
 Hyperparameters are parameters under their own names, so that whoever starts an execution passes a recipe as it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import radloop
 from radloop.core.datasets import EXTERNAL, PARTS, Split
+from radloop.pipeline.shapes import (
+    EXECUTION,
+    HOUR_S,
+    ML,
+    channel,
+    get,
+    join,
+    mounted,
+    named_by_us,
+    output_of,
+    processing,
+    s3,
+    text,
+    uploaded,
+)
 
 RECIPE: Final[Mapping[str, str]] = {
     "epochs": "50",
@@ -47,12 +62,30 @@ name. Every value is a string, as SageMaker hands hyperparameters on.
 Train gets all of it; Preprocess gets `image_size`, `tiles_per_bag` and `tiles_in_evaluation`, Evaluate `threads`.
 """
 
+OF_ACCOUNT: Final = frozenset(
+    {
+        "PreprocessedBucket",
+        "ArtifactBucket",
+        "ModelPackageGroup",
+        "RoleArn",
+        "KmsKeyId",
+        "ProcessingImageUri",
+        "TrainingImageUri",
+        "InferenceImageUri",
+        "ProcessingInstanceType",
+        "ProcessingInstanceCount",
+        "TrainingInstanceType",
+        "TrainingInstanceCount",
+        "TrainingMaxWaitSeconds",
+    }
+)
+"""Parameters that an AWS account says, once for all executions; all others an execution says."""
+
 EVALUATED: Final = (str(Split.TRAIN), str(Split.TEST), EXTERNAL)
 """Parts that Evaluate sees: the test part is judged, the external one too where it holds anything, and the training
 part teaches the trivial baseline."""
-_ML: Final = "/opt/ml"
+_LONGEST_TRAINING_S: Final = 24 * HOUR_S
 _PREPROCESS_ARGUMENTS: Final = ("image_size", "tiles_per_bag", "tiles_in_evaluation")
-_HOUR_S: Final = 3600
 
 
 def definition(
@@ -60,6 +93,8 @@ def definition(
     hyperparameters: Mapping[str, str] = RECIPE,
     defaults: Mapping[str, str | int | float] | None = None,
     with_weights: bool = False,
+    is_spot: bool = False,
+    is_named_by_us: bool = False,
 ) -> dict[str, Any]:
     """The pipeline definition.
 
@@ -68,31 +103,36 @@ def definition(
         defaults: Defaults of other parameters, by name, such as what an AWS account calls its buckets and roles.
         with_weights: Whether training has a channel `weights`, read from the parameter WeightsUri. SageMaker refuses
             an empty channel, so this is settled here and not when an execution starts.
+        is_spot: Whether training takes managed spot instances, waiting for them and through their interruptions for
+            TrainingMaxWaitSeconds in all. SageMaker refuses that limit where there is no spot, so this too is settled
+            here.
+        is_named_by_us: Whether our own id of an execution is the parameter ExecutionId, for SageMaker chooses another.
 
     Raises:
         KeyError: A default is for a parameter there is none of.
     """
-    parameters = _parameters(hyperparameters, with_weights=with_weights)
+    parameters = _parameters(hyperparameters, with_weights=with_weights, is_spot=is_spot)
     for name, value in (defaults or {}).items():
         parameters[name] = {**parameters[name], "DefaultValue": value}
-    return {
+    built = {
         "Version": "2020-12-01",
         "Metadata": {},
         "Parameters": list(parameters.values()),
         "PipelineExperimentConfig": {
-            "ExperimentName": _get("Execution.PipelineName"),
-            "TrialName": _get("Execution.PipelineExecutionId"),
+            "ExperimentName": get("Execution.PipelineName"),
+            "TrialName": get("Execution.PipelineExecutionId"),
         },
         "Steps": [
             _preprocess(hyperparameters),
-            _train(hyperparameters, with_weights=with_weights),
+            _train(hyperparameters, with_weights=with_weights, is_spot=is_spot),
             _evaluate(hyperparameters),
             _gate(if_approved=_register(), otherwise=_refuse()),
         ],
     }
+    return {**named_by_us(built), "Parameters": [EXECUTION, *parameters.values()]} if is_named_by_us else built
 
 
-def _parameters(hyperparameters: Mapping[str, str], *, with_weights: bool) -> dict[str, dict[str, Any]]:
+def _parameters(hyperparameters: Mapping[str, str], *, with_weights: bool, is_spot: bool) -> dict[str, dict[str, Any]]:
     """Parameters by name; those without a default must be given at every start."""
     declared: list[dict[str, Any]] = [
         {"Name": "DatasetUri", "Type": "String"},
@@ -115,6 +155,8 @@ def _parameters(hyperparameters: Mapping[str, str], *, with_weights: bool) -> di
         {"Name": "TrainingInstanceType", "Type": "String", "DefaultValue": "ml.g5.xlarge"},
         {"Name": "TrainingInstanceCount", "Type": "Integer", "DefaultValue": 1},
     ]
+    if is_spot:
+        declared.append({"Name": "TrainingMaxWaitSeconds", "Type": "Integer", "DefaultValue": 2 * _LONGEST_TRAINING_S})
     if with_weights:
         declared.append({"Name": "WeightsUri", "Type": "String"})
     declared += [{"Name": name, "Type": "String", "DefaultValue": value} for name, value in hyperparameters.items()]
@@ -126,29 +168,32 @@ def _preprocess(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
     for name in _PREPROCESS_ARGUMENTS:
         if name not in hyperparameters:
             continue
-        arguments += [f"--{name.replace('_', '-')}", _get(f"Parameters.{name}")]
-    return _processing(
+        arguments += [f"--{name.replace('_', '-')}", get(f"Parameters.{name}")]
+    return processing(
         "Preprocess",
         module="radloop.training.preprocess",
         arguments=arguments,
-        inputs=[_input("dataset", _get("Parameters.DatasetUri"), f"{_ML}/processing/input/dataset")],
+        inputs=[mounted("dataset", get("Parameters.DatasetUri"), f"{ML}/processing/input/dataset")],
         outputs=[
-            _output(part, _s3("PreprocessedBucket", _get("Execution.PipelineExecutionId"), part)) for part in PARTS
+            uploaded(part, s3("PreprocessedBucket", get("Execution.PipelineExecutionId"), part)) for part in PARTS
         ],
-        longest_s=6 * _HOUR_S,
+        longest_s=6 * HOUR_S,
     )
 
 
-def _train(hyperparameters: Mapping[str, str], *, with_weights: bool) -> dict[str, Any]:
-    channels = [_channel(part, _output_of("Preprocess", part)) for part in ("train", "validation")]
+def _train(hyperparameters: Mapping[str, str], *, with_weights: bool, is_spot: bool) -> dict[str, Any]:
+    channels = [channel(part, output_of("Preprocess", part)) for part in ("train", "validation")]
     if with_weights:
-        channels.append(_channel("weights", _get("Parameters.WeightsUri")))
+        channels.append(channel("weights", get("Parameters.WeightsUri")))
+    stopping: dict[str, Any] = {"MaxRuntimeInSeconds": _LONGEST_TRAINING_S}
+    if is_spot:
+        stopping["MaxWaitTimeInSeconds"] = get("Parameters.TrainingMaxWaitSeconds")
     return {
         "Name": "Train",
         "Type": "Training",
         "Arguments": {
             "AlgorithmSpecification": {
-                "TrainingImage": _get("Parameters.TrainingImageUri"),
+                "TrainingImage": get("Parameters.TrainingImageUri"),
                 "TrainingInputMode": "File",
                 "ContainerEntrypoint": ["python3", "-m", "radloop.training.train"],
                 "MetricDefinitions": [
@@ -156,40 +201,42 @@ def _train(hyperparameters: Mapping[str, str], *, with_weights: bool) -> dict[st
                     {"Name": "train:loss", "Regex": '"train_loss": ([0-9.]+)'},
                 ],
             },
-            "HyperParameters": {name: _get(f"Parameters.{name}") for name in hyperparameters},
+            "HyperParameters": {name: get(f"Parameters.{name}") for name in hyperparameters},
             "InputDataConfig": channels,
-            "OutputDataConfig": {"S3OutputPath": _models(), "KmsKeyId": _get("Parameters.KmsKeyId")},
+            "OutputDataConfig": {"S3OutputPath": _models(), "KmsKeyId": get("Parameters.KmsKeyId")},
             "CheckpointConfig": {
-                "S3Uri": _s3("ArtifactBucket", "checkpoints", _get("Execution.PipelineExecutionId")),
-                "LocalPath": f"{_ML}/checkpoints",
+                "S3Uri": s3("ArtifactBucket", "checkpoints", get("Execution.PipelineExecutionId")),
+                "LocalPath": f"{ML}/checkpoints",
             },
             "ResourceConfig": {
-                "InstanceType": _get("Parameters.TrainingInstanceType"),
-                "InstanceCount": _get("Parameters.TrainingInstanceCount"),
+                "InstanceType": get("Parameters.TrainingInstanceType"),
+                "InstanceCount": get("Parameters.TrainingInstanceCount"),
                 "VolumeSizeInGB": 100,
-                "VolumeKmsKeyId": _get("Parameters.KmsKeyId"),
+                "VolumeKmsKeyId": get("Parameters.KmsKeyId"),
             },
-            "StoppingCondition": {"MaxRuntimeInSeconds": 24 * _HOUR_S},
+            "StoppingCondition": stopping,
+            **({"EnableManagedSpotTraining": True} if is_spot else {}),
+            "ProfilerConfig": {"DisableProfiler": True},
             "EnableNetworkIsolation": True,
             "EnableInterContainerTrafficEncryption": True,
-            "RoleArn": _get("Parameters.RoleArn"),
+            "RoleArn": get("Parameters.RoleArn"),
         },
     }
 
 
 def _evaluate(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
-    threads = ["--threads", _get("Parameters.threads")] if "threads" in hyperparameters else []
-    step = _processing(
+    threads = ["--threads", get("Parameters.threads")] if "threads" in hyperparameters else []
+    step = processing(
         "Evaluate",
         module="radloop.training.evaluate",
-        arguments=["--accuracy-threshold", _text(_get("Parameters.AccuracyThreshold")), *threads],
+        arguments=["--accuracy-threshold", text(get("Parameters.AccuracyThreshold")), *threads],
         inputs=[
-            _input("model", _get("Steps.Train.ModelArtifacts.S3ModelArtifacts"), f"{_ML}/processing/model"),
-            *(_input(part, _output_of("Preprocess", part), f"{_ML}/processing/{part}") for part in EVALUATED),
-            _input("context", _get("Parameters.ContextUri"), f"{_ML}/processing/context"),
+            mounted("model", get("Steps.Train.ModelArtifacts.S3ModelArtifacts"), f"{ML}/processing/model"),
+            *(mounted(part, output_of("Preprocess", part), f"{ML}/processing/{part}") for part in EVALUATED),
+            mounted("context", get("Parameters.ContextUri"), f"{ML}/processing/context"),
         ],
-        outputs=[_output("evaluation", _models())],
-        longest_s=2 * _HOUR_S,
+        outputs=[uploaded("evaluation", _models())],
+        longest_s=2 * HOUR_S,
     )
     report = {"PropertyFileName": "EvaluationReport", "OutputName": "evaluation", "FilePath": "evaluation.json"}
     return {**step, "PropertyFiles": [report]}
@@ -198,7 +245,7 @@ def _evaluate(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
 def _gate(*, if_approved: dict[str, Any], otherwise: dict[str, Any]) -> dict[str, Any]:
     approved = {
         "Std:JsonGet": {
-            "PropertyFile": _get("Steps.Evaluate.PropertyFiles.EvaluationReport"),
+            "PropertyFile": get("Steps.Evaluate.PropertyFiles.EvaluationReport"),
             "Path": "gate.approved",
         }
     }
@@ -214,126 +261,47 @@ def _gate(*, if_approved: dict[str, Any], otherwise: dict[str, Any]) -> dict[str
 
 
 def _register() -> dict[str, Any]:
-    report = _join("/", _output_of("Evaluate", "evaluation"), "evaluation.json")
+    report = join("/", output_of("Evaluate", "evaluation"), "evaluation.json")
     return {
         "Name": "Register",
         "Type": "RegisterModel",
         "Arguments": {
-            "ModelPackageGroupName": _get("Parameters.ModelPackageGroup"),
+            "ModelPackageGroupName": get("Parameters.ModelPackageGroup"),
             "ModelApprovalStatus": "PendingManualApproval",
             "ModelMetrics": {"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": report}}},
             "InferenceSpecification": {
                 "Containers": [
                     {
-                        "Image": _get("Parameters.InferenceImageUri"),
-                        "ModelDataUrl": _get("Steps.Train.ModelArtifacts.S3ModelArtifacts"),
+                        "Image": get("Parameters.InferenceImageUri"),
+                        "ModelDataUrl": get("Steps.Train.ModelArtifacts.S3ModelArtifacts"),
                     }
                 ],
-                "SupportedContentTypes": ["application/dicom", "application/json"],
+                "SupportedContentTypes": ["application/dicom", "application/x-npy"],
                 "SupportedResponseMIMETypes": ["application/json"],
-                "SupportedRealtimeInferenceInstanceTypes": ["ml.m5.large", "ml.m5.xlarge"],
+                "SupportedRealtimeInferenceInstanceTypes": [
+                    "ml.m5.large",
+                    "ml.m5.xlarge",
+                    "ml.c5.large",
+                    "ml.c5.xlarge",
+                ],
                 "SupportedTransformInstanceTypes": ["ml.m5.xlarge"],
             },
             "CustomerMetadataProperties": {
-                "snapshot": _get("Parameters.Snapshot"),
-                "policy": _get("Parameters.Policy"),
-                "champion": _get("Parameters.Champion"),
-                "code_version": _get("Parameters.CodeVersion"),
-                "execution": _get("Execution.PipelineExecutionId"),
+                "snapshot": get("Parameters.Snapshot"),
+                "policy": get("Parameters.Policy"),
+                "champion": get("Parameters.Champion"),
+                "code_version": get("Parameters.CodeVersion"),
+                "execution": get("Execution.PipelineExecutionId"),
             },
         },
     }
 
 
 def _refuse() -> dict[str, Any]:
-    message = _join(" ", "gate-refused: the gate refused the model of execution", _get("Execution.PipelineExecutionId"))
+    message = join(" ", "gate-refused: the gate refused the model of execution", get("Execution.PipelineExecutionId"))
     return {"Name": "Refuse", "Type": "Fail", "Arguments": {"ErrorMessage": message}}
-
-
-def _processing(
-    name: str,
-    *,
-    module: str,
-    arguments: Sequence[Any],
-    inputs: Sequence[dict[str, Any]],
-    outputs: Sequence[dict[str, Any]],
-    longest_s: int,
-) -> dict[str, Any]:
-    return {
-        "Name": name,
-        "Type": "Processing",
-        "Arguments": {
-            "AppSpecification": {
-                "ImageUri": _get("Parameters.ProcessingImageUri"),
-                "ContainerEntrypoint": ["python3", "-m", module],
-                "ContainerArguments": list(arguments),
-            },
-            "ProcessingInputs": list(inputs),
-            "ProcessingOutputConfig": {"Outputs": list(outputs), "KmsKeyId": _get("Parameters.KmsKeyId")},
-            "ProcessingResources": {
-                "ClusterConfig": {
-                    "InstanceType": _get("Parameters.ProcessingInstanceType"),
-                    "InstanceCount": _get("Parameters.ProcessingInstanceCount"),
-                    "VolumeSizeInGB": 100,
-                    "VolumeKmsKeyId": _get("Parameters.KmsKeyId"),
-                }
-            },
-            "StoppingCondition": {"MaxRuntimeInSeconds": longest_s},
-            "NetworkConfig": {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True},
-            "RoleArn": _get("Parameters.RoleArn"),
-        },
-    }
-
-
-def _input(name: str, uri: Any, path: str) -> dict[str, Any]:
-    return {
-        "InputName": name,
-        "AppManaged": False,
-        "S3Input": {
-            "S3Uri": uri,
-            "LocalPath": path,
-            "S3DataType": "S3Prefix",
-            "S3InputMode": "File",
-            "S3DataDistributionType": "FullyReplicated",
-            "S3CompressionType": "None",
-        },
-    }
-
-
-def _output(name: str, uri: Any) -> dict[str, Any]:
-    return {
-        "OutputName": name,
-        "AppManaged": False,
-        "S3Output": {"S3Uri": uri, "LocalPath": f"{_ML}/processing/{name}", "S3UploadMode": "EndOfJob"},
-    }
-
-
-def _channel(name: str, uri: Any) -> dict[str, Any]:
-    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
-    return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
-
-
-def _output_of(step: str, output: str) -> dict[str, str]:
-    return _get(f"Steps.{step}.ProcessingOutputConfig.Outputs['{output}'].S3Output.S3Uri")
 
 
 def _models() -> dict[str, Any]:
     """Where the artifact and the evaluation of an execution lie."""
-    return _s3("ArtifactBucket", "models", _get("Execution.PipelineExecutionId"))
-
-
-def _s3(bucket: str, *parts: Any) -> dict[str, Any]:
-    return _join("/", "s3:/", _get(f"Parameters.{bucket}"), *parts)
-
-
-def _text(value: Any) -> dict[str, Any]:
-    """A number as the string that SageMaker wants there; the SDK writes it as a join of one."""
-    return _join("", value)
-
-
-def _join(on: str, *values: Any) -> dict[str, Any]:
-    return {"Std:Join": {"On": on, "Values": list(values)}}
-
-
-def _get(expression: str) -> dict[str, str]:
-    return {"Get": expression}
+    return s3("ArtifactBucket", "models", get("Execution.PipelineExecutionId"))

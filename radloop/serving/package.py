@@ -18,12 +18,14 @@ def unpack(model_tar: bytes | Path, wanted: frozenset[str]) -> dict[str, bytes]:
     """Those of the `wanted` files that `model.tar.gz` holds.
 
     Args:
-        model_tar: The archive, as bytes or as a file.
+        model_tar: The archive, as bytes or as a file, or the folder that it was unpacked into.
         wanted: Names inside it; others are skipped, for the weights of a next training are as large as the network.
 
     Raises:
         Corrupt: It is no readable archive.
     """
+    if isinstance(model_tar, Path) and model_tar.is_dir():
+        return {name: (model_tar / name).read_bytes() for name in wanted if (model_tar / name).is_file()}
     data = model_tar if isinstance(model_tar, bytes) else model_tar.read_bytes()
     files = {}
     try:

@@ -71,7 +71,7 @@ class Predictor:
     """A loaded model version. Safe to use from several threads.
 
     Args:
-        model_tar: `model.tar.gz`, as bytes or as a file.
+        model_tar: `model.tar.gz`, as bytes or as a file, or the folder that it was unpacked into.
         threads: For ONNX Runtime. Pinned, for its own choice takes every core from the doors beside it.
 
     Raises:
@@ -91,7 +91,7 @@ class Predictor:
             self.spec = TileSpec.from_json(json.loads(files[SPEC]))
             self.threshold = float(json.loads(files[THRESHOLD])["threshold"])
             self.temperature = float(json.loads(files[CALIBRATION])["temperature"]) if CALIBRATION in files else None
-            self.weights_sha256 = _weights_of(files)
+            self.weights_sha256 = weights_of(files)
             self._session: Any = onnxruntime.InferenceSession(
                 files[NETWORK], options, providers=["CPUExecutionProvider"]
             )
@@ -152,7 +152,7 @@ def _saliency(told: dict[str, Any], planes: int, tiles: int, extent: Extent) -> 
     )
 
 
-def _weights_of(files: dict[str, bytes]) -> str:
+def weights_of(files: dict[str, bytes]) -> str:
     """SHA-256 of the network as its training wrote it down; "" where the package does not tell."""
     lineage = json.loads(files.get(LINEAGE, b"{}"))
     return str(lineage.get("files_sha256", {}).get(NETWORK, ""))

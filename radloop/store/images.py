@@ -46,9 +46,24 @@ _T = TypeVar("_T")
 
 
 class ImageStore:
-    """The image sets of one installation; on `shelf` it keeps frames that were asked for in another form."""
+    """The image sets of one installation.
 
-    def __init__(self, blobs: Blobs, records: Records, keys: Keys, clock: Clock, shelf: Shelf | None = None) -> None:
+    Args:
+        blobs, records, keys, clock: The ports.
+        shelf: Where frames are kept that were asked for in another form; None to keep none.
+        contents: Reads instances whose bytes lie elsewhere than in our own packs.
+    """
+
+    def __init__(
+        self,
+        blobs: Blobs,
+        records: Records,
+        keys: Keys,
+        clock: Clock,
+        shelf: Shelf | None = None,
+        *,
+        contents: Contents | None = None,
+    ) -> None:
         self._blobs = blobs
         self._records = records
         self._keys = keys
@@ -56,7 +71,7 @@ class ImageStore:
         self._landings = Landings(blobs, records, keys, clock)
         self._foldings = Foldings(blobs, records, keys, clock)
         self.studies = Studies(records, clock)
-        self._contents = Contents(blobs, records)
+        self._contents = Contents(blobs, records) if contents is None else contents
         self._made = MadeFrames(shelf)
         self._opened = OpenedImageSets(records, keys, Reader(blobs, self._made))
 

@@ -9,16 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
-import orjson
-
 from radloop.core.errors import Conflict, InvalidInput, NotFound, OutOfScope, Unavailable
-from radloop.core.events import ImageQuarantined
 from radloop.core.identity import Principal, derived_id, new_id
-from radloop.core.images import ImageSet, Notice, State, Storage
+from radloop.core.images import ImageSet, State, Storage
 from radloop.core.ports import (
     Adjust,
     AuditEntry,
@@ -37,12 +33,13 @@ from radloop.core.tables import (
     DEFAULT_DATASTORE,
     IMAGE_SETS,
     INSTANCES,
-    QUARANTINE,
     SERIES,
     image_set_of,
     put_image_set,
 )
 from radloop.dicom.parse import Instance, parse
+from radloop.store.aside import Aside
+from radloop.store.growing import grown, newest_shown, replaced_by
 from radloop.store.instances import StoredInstance, instance_of, put_instance, supersede
 from radloop.store.packs import GrowingPack, OpenPacks, PackWriter, is_pack_named, name_again, put_pack
 from radloop.store.recent import Recent, Standing
@@ -52,7 +49,6 @@ _TRIES = 20
 _PAUSE_S = 0.002  # more with every try, so that those who try at the same time come apart
 _LONGEST_PAUSE_S = 0.02
 _STRIPES = 64
-_NOTICES_KEPT = 20
 _TOGETHER_BYTES = 64 << 20
 _ASKED_AT_ONCE = 500
 _WORTH_A_THREAD = 128 << 10
@@ -157,6 +153,7 @@ class Landings:
         self._records = records
         self._keys = keys
         self._clock = clock
+        self._aside = Aside(blobs, records, keys, clock)
         self._studies = Studies(records, clock)
         self._stripes = [threading.Lock() for _ in range(_STRIPES)]
         self._waiting: dict[tuple[str, str], list[_Waiting]] = {}  # by series and principal
@@ -175,7 +172,7 @@ class Landings:
                 parsed = parse(upload.data)
                 _require_in_scope(parsed, by)
             except InvalidInput as error:
-                landings[place] = self._quarantine(upload.data, digests[place](), error, by)
+                landings[place] = self._aside.put(upload.data, digests[place](), error, by=by)
                 continue
             arrival = _Arrival(place, upload.data, digests[place](), parsed)
             series.setdefault(_series_key(datastore, parsed), []).append(arrival)
@@ -316,8 +313,8 @@ class Landings:
             return landings, standing
         if held.packed is None:
             held.packed = self._packed(image_set, fresh)
-        stored = _newest_shown([held.packed.instances[identity] for identity in fresh])
-        replaced = _replaced(stored, older)
+        stored = newest_shown([held.packed.instances[identity] for identity in fresh])
+        replaced = replaced_by(stored, older)
         grown, writes = self._writes(key, image_set, stored, replaced, expected=standing.revision)
         self._record(grown, held.packed.pack, writes, [AuditEntry(by.id, "land", image_set.id)] * callers)
         for identity in {new for _, new in replaced} | _doubled(stored):
@@ -374,11 +371,11 @@ class Landings:
     ) -> tuple[ImageSet, list[Put | Adjust | Delete]]:
         """What records instances in an image set at revision `expected`, 0 where it is opened, and what it becomes."""
         hidden = [old for old, _ in replaced] + [one for one in stored if one.superseded_by is not None]
-        grown = _grown(image_set, stored, hidden, replace_open=not expected, at=self._clock())
-        more = grown.instances - image_set.instances
+        now_there = grown(image_set, stored, hidden, replace_open=not expected, at=self._clock())
+        more = now_there.instances - image_set.instances
         writes: list[Put | Adjust | Delete] = [
-            put_image_set(grown, expected=expected),  # first, for that is where others get in between
-            self._studies.grown(grown, new=not expected, instances=more),
+            put_image_set(now_there, expected=expected),  # first, for that is where others get in between
+            self._studies.grown(now_there, new=not expected, instances=more),
             *(put_instance(instance, expected=0) for instance in stored),
             *(supersede(old, by=new) for old, new in replaced),
         ]
@@ -388,7 +385,7 @@ class Landings:
                 claims.append(primary_key(image_set.datastore, image_set.study_uid, image_set.series_uid))
             named = {"image_set": image_set.id}
             writes += [Put(SERIES, claim, named, named, expected=0) for claim in claims]
-        return grown, writes
+        return now_there, writes
 
     def _sort_out(self, standing: Standing, arrivals: list[_Arrival], *, again: bool) -> _Sorted:
         """Tell duplicates, here or within the batch itself, from what is new.
@@ -462,39 +459,6 @@ class Landings:
             is_primary=is_primary,
         )
 
-    def _quarantine(self, data: bytes, digest: str, error: InvalidInput, by: Principal) -> Landing:
-        """Put a file aside, sealed, with its reason beside it in clear. The same file again is the same entry."""
-        identity = derived_id("quarantine", digest)
-        landing = Landing(outcome="quarantined", reason=error.code, sentence=str(error), quarantine_id=identity)
-        with self._records.alone():  # the same file may come twice at once, and its bytes and key belong together
-            if self._records.get(QUARANTINE, identity) is None:
-                self._put_aside(identity, data, digest, error, by)
-        return landing
-
-    def _put_aside(self, identity: str, data: bytes, digest: str, error: InvalidInput, by: Principal) -> None:
-        now = self._clock()
-        wrapped = self._keys.create()
-        reason = {
-            "code": error.code,
-            "sentence": str(error),
-            "quarantine_id": identity,
-            "size_bytes": len(data),
-            "sha256": digest,
-            "time": now.isoformat(),
-        }
-        folder = f"training-data/quarantine/{identity}"
-        self._blobs.put(f"{folder}/file.sealed", self._keys.cipher(wrapped).seal(data, identity.encode()))
-        self._blobs.put(f"{folder}/reason.json", orjson.dumps(reason, option=orjson.OPT_INDENT_2))
-        record = Put(
-            QUARANTINE,
-            identity,
-            {**reason, "wrapped_key": wrapped.hex()},
-            {"reason": error.code, "digest": digest},
-        )
-        event = ImageQuarantined(quarantine_id=identity, reason=error.code).told(at=now)
-        audit = AuditEntry(by.id, "quarantine", identity)
-        self._records.commit(Change(writes=[record], events=[event], audit=[audit]))
-
 
 def _require_in_scope(parsed: Instance, by: Principal) -> None:
     """Whoever may not know of a patient can neither add to that patient's images nor learn that a file is known.
@@ -558,50 +522,4 @@ def _landed(identity: str, image_set: str, arrival: _Arrival, pack: PackWriter) 
         is_lossy=parsed.lossy,
         notices=parsed.warnings,
         original=pack.add("original", arrival.data),
-    )
-
-
-def _newest_shown(stored: list[StoredInstance]) -> list[StoredInstance]:
-    """Of objects that came together under one SOP instance UID, the last is shown and the others stand behind it."""
-    last = {instance.sop_uid: instance.id for instance in stored}
-    return [
-        instance if last[instance.sop_uid] == instance.id else replace(instance, superseded_by=last[instance.sop_uid])
-        for instance in stored
-    ]
-
-
-def _replaced(stored: list[StoredInstance], older: list[StoredInstance]) -> list[tuple[StoredInstance, str]]:
-    """Instances that came earlier under a SOP instance UID that now comes with other bytes, and what hides them."""
-    shown = {new.sop_uid: new.id for new in stored if new.superseded_by is None}
-    return [(old, shown[old.sop_uid]) for old in older if old.sop_uid in shown]
-
-
-def _grown(
-    image_set: ImageSet, new: list[StoredInstance], old: list[StoredInstance], *, replace_open: bool, at: datetime
-) -> ImageSet:
-    """The image set with instances added; one that was closed opens again under its next version."""
-    notices = list(image_set.notices)
-    for instance in new:
-        notices += [notice for notice in instance.notices if notice not in notices]
-    if old:
-        notice = Notice(
-            "sop-uid-reused", "An instance came again with other content; both are kept, the newer one is shown"
-        )
-        notices += [] if notice in notices else [notice]
-    reopened = image_set.is_closed and not replace_open
-    if reopened and image_set.state is State.VERIFIED:
-        notice = Notice("changed-since-verified", "Instances arrived after the image set was verified")
-        notices += [] if notice in notices else [notice]
-    return replace(
-        image_set,
-        version=image_set.version + (1 if reopened else 0),
-        is_closed=False,
-        instances=image_set.instances + len(new) - len(old),
-        frames=image_set.frames + sum(i.frame_count for i in new) - sum(i.frame_count for i in old),
-        landed=image_set.landed + len(new) - sum(i.storage is Storage.LANDED for i in old),
-        kept=image_set.kept - sum(i.storage is Storage.KEPT for i in old),
-        original_bytes=image_set.original_bytes + sum(i.size_bytes for i in new),
-        stored_bytes=image_set.stored_bytes + sum(i.stored_bytes for i in new),
-        notices=tuple(notices[:_NOTICES_KEPT]),
-        updated_at=at,
     )

@@ -59,6 +59,7 @@ _LINEAGE: Final = (
     "pretrained_sha256",
     "best_epoch",
     "epochs_run",
+    "weights_sha256",
 )
 
 

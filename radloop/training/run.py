@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from radloop.dicom.tiles import CHANNELS, Bag
 from radloop.training.bags import Part, groups
+from radloop.training.busy import busy_percent
 from radloop.training.checkpoints import Checkpoints, Progress
 from radloop.training.distributed import Team, share_batchnorm
 from radloop.training.ema import WeightAverage
@@ -348,6 +349,7 @@ class Run:
             best_epoch=self.progress.best_epoch,
             seconds=round(seconds[-1], 2),
             cpu_seconds=round(cpu_seconds, 2),
+            **busy_percent(cpu_seconds, seconds[-1], self.team.here),
             seconds_left=round(self._left(seconds), 1),
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from argon2 import PasswordHasher
 
 from radloop.api.app import create_app, operation_names
-from radloop.api.doors import Doors
+from radloop.api.doors import Doors, Monitoring
 from radloop.core.identity import OWNER
 from radloop.core.platform import Platform
 from radloop.core.ports import ModelVersion, Upload
@@ -26,14 +26,16 @@ from radloop.local.buckets import FileBuckets
 from radloop.local.bus import SqliteBus
 from radloop.local.database import Database
 from radloop.local.jobs import SqliteJobs
-from radloop.local.models import RecordModels
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.plans import FilePlans
 from radloop.local.records import SqliteRecords
 from radloop.local.shared import SharedNotes
 from radloop.local.shelf import FileShelf
+from radloop.monitoring.alarms import load_alarms
+from radloop.monitoring.dashboards import load_dashboards
 from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.pipeline.pipeline_builder import definition
+from radloop.registry.models import RecordModels
 from radloop.registry.signatures import PrivateKey
 from radloop.security.access import RolePolicy, load_roles
 from radloop.security.identities import Identities
@@ -148,6 +150,10 @@ def open_installation(folder: Path) -> Iterator[Installation]:
             identities=identities,
             is_open=True,
             links=Links(keys.derive(PURPOSE)),
+            monitoring=Monitoring(
+                load_alarms((CONTRACTS / "alarms.json").read_text()),
+                load_dashboards((CONTRACTS / "dashboards.json").read_text()),
+            ),
         )
         yield Installation(doors, database)
     finally:

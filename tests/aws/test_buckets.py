@@ -11,7 +11,7 @@ import pytest
 from radloop.aws.buckets import S3Buckets
 from radloop.core.errors import Denied, InvalidInput, NotFound, TooLarge, Unavailable
 from radloop.core.ports import Buckets
-from tests.aws.server import s3_client
+from tests.aws.emulators import client
 from tests.contracts.buckets import MOST, BucketsContract
 
 
@@ -21,13 +21,13 @@ class TestS3Buckets(BucketsContract):
         return S3Buckets(s3)
 
     def test_a_list_longer_than_one_answer_is_whole(self, s3: str, name: str) -> None:
-        client, keys = s3_client(s3), [f"k{number:04d}" for number in range(1005)]
+        server, keys = client(s3, "s3"), [f"k{number:04d}" for number in range(1005)]
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda key: client.put_object(Bucket=name, Key=key, Body=b""), keys))
+            list(pool.map(lambda key: server.put_object(Bucket=name, Key=key, Body=b""), keys))
         assert list(S3Buckets(s3).open(name).keys()) == keys
 
     def test_an_archived_object_is_told_from_one_that_is_closed_to_us(self, s3: str, name: str) -> None:
-        s3_client(s3).put_object(Bucket=name, Key="cold", Body=b"x", StorageClass="GLACIER")
+        client(s3, "s3").put_object(Bucket=name, Key="cold", Body=b"x", StorageClass="GLACIER")
         with pytest.raises(InvalidInput, match="archived"):
             S3Buckets(s3).open(name).get("cold", MOST)
 
@@ -171,7 +171,7 @@ def test_without_credentials_nothing_is_allowed(s3: str, monkeypatch: pytest.Mon
 
 
 def test_a_server_that_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("radloop.aws.buckets._TRIES", 1)
+    monkeypatch.setattr("radloop.aws.clients.TRIES", 1)
     with pytest.raises(Unavailable, match="cannot be reached"):
         list(S3Buckets("http://127.0.0.1:9").open("scans").keys())
 

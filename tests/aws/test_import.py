@@ -15,7 +15,7 @@ from radloop.core.tables import DEFAULT_DATASTORE, IMAGE_SETS
 from radloop.functions import dicom_import
 from radloop.store.imports import COMPLETED, FAILED, Import, Imports
 from radloop.wiring import Installation, open_local
-from tests.aws.server import s3_client
+from tests.aws.emulators import client
 from tests.store.house import phantom
 
 
@@ -43,7 +43,7 @@ def done(installation: Installation, source: str, target: str) -> Import:
 
 def read(s3: str, place: str) -> bytes:
     bucket, _, key = place.partition("/")
-    data: bytes = s3_client(s3).get_object(Bucket=bucket, Key=key)["Body"].read()
+    data: bytes = client(s3, "s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     return data
 
 
@@ -54,7 +54,7 @@ def summary(s3: str, job: Import) -> dict[str, Any]:
 
 def put(s3: str, name: str, files: dict[str, bytes]) -> None:
     for key, data in files.items():
-        s3_client(s3).put_object(Bucket=name, Key=key, Body=data)
+        client(s3, "s3").put_object(Bucket=name, Key=key, Body=data)
 
 
 def test_files_of_s3_become_image_sets_and_the_report_lies_beside_them(
@@ -90,7 +90,7 @@ def test_input_and_output_may_lie_on_both_sides(installation: Installation, s3: 
 
 def test_an_object_that_cannot_be_read_stands_in_the_report(installation: Installation, s3: str, name: str) -> None:
     put(s3, name, {"in/a.dcm": phantom()[0], "in/c.dcm": phantom()[1]})
-    s3_client(s3).put_object(Bucket=name, Key="in/b.dcm", Body=phantom()[2], StorageClass="GLACIER")
+    client(s3, "s3").put_object(Bucket=name, Key="in/b.dcm", Body=phantom()[2], StorageClass="GLACIER")
     job = done(installation, f"s3://{name}/in/", f"s3://{name}/out/")
     assert dict(job.counts) == {"scanned": 3, "imported": 2, "refused": 1}
     (line,) = map(json.loads, read(s3, f"{job.target}/FAILURE/failure.ndjson").splitlines())

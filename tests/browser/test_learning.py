@@ -14,7 +14,7 @@ from radloop.core.ports import Change
 from radloop.core.tables import DEFAULT_DATASTORE
 from radloop.dicom.phantom import phantom_study
 from radloop.local.home import Home
-from radloop.local.journal import Journal, opening
+from radloop.pipeline.journal import Journal, opening
 from radloop.wiring import open_local
 from tests.browser.conftest import PASSWORD, Guarded, register, serving
 from tests.browser.test_accessibility import AXE, DESKTOP, PHONE, TARGET_PX, TARGETS, faults

@@ -1,5 +1,7 @@
 """What every Records must do. Subclass it and provide the `records` and `bus` fixtures."""
 
+import random
+import string
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -241,6 +243,44 @@ class RecordsContract:
         assert row is not None
         assert (row.columns["instances"], row.columns["series"], row.columns["is_open"]) == (40, -19, 1)
         assert (row.revision, row.document) == (21, {"name": "kept"})
+
+    def test_who_pages_on_while_others_write_misses_nothing(self, records: Records) -> None:
+        def write(name: str) -> None:
+            for n in range(6):
+                records.commit(Change(writes=[put(f"{name}{n}")]))
+
+        threads = [threading.Thread(target=write, args=(name,)) for name in "abc"]
+        for thread in threads:
+            thread.start()
+        seen, after = [], 0
+        while len(seen) < 18:
+            page = records.find(QUARANTINE, after=after, limit=4)
+            seen += [row.key for row in page]
+            after = page[-1].order if page else after
+            if not page and not any(thread.is_alive() for thread in threads):
+                break
+        seen += [row.key for row in records.find(QUARANTINE, after=after)]
+        assert sorted(seen) == sorted(f"{name}{n}" for name in "abc" for n in range(6))
+
+    def test_a_document_may_be_long_and_is_read_as_it_was_last_written(self, records: Records) -> None:
+        long = "".join(random.Random(1).choices(string.ascii_letters, k=1_200_000))
+        for text in (long, "short", long[::-1], long[: len(long) // 2]):
+            records.commit(Change(writes=[Put(QUARANTINE, "a", {"text": text}, {"reason": "r"})]))
+            assert records.get(QUARANTINE, "a").document == {"text": text}
+            assert [row.document["text"] for row in records.find(QUARANTINE, {"reason": "r"})] == [text]
+        records.commit(Change(writes=[Delete(QUARANTINE, "a")]))
+        assert records.get(QUARANTINE, "a") is None
+
+    def test_one_change_may_write_a_record_several_times(self, records: Records) -> None:
+        records.commit(Change(writes=[put("a", 1), put("a", 2, reason="s"), Delete(QUARANTINE, "b"), put("b", 3)]))
+        assert (records.get(QUARANTINE, "a").revision, records.get(QUARANTINE, "b").revision) == (2, 1)
+        first = records.get(QUARANTINE, "a").order
+        records.commit(Change(writes=[Delete(QUARANTINE, "a"), put("a", 4, expected=0)]))
+        again = records.get(QUARANTINE, "a")
+        assert (again.revision, again.document) == (1, {"value": 4})
+        assert again.order > first
+        assert [row.key for row in records.find(QUARANTINE)] == ["b", "a"]
+        assert records.find(QUARANTINE, {"reason": "s"}) == []
 
     def test_what_is_not_there_cannot_be_adjusted_and_nothing_else_happens(self, records: Records) -> None:
         with pytest.raises(NotFound):

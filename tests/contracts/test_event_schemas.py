@@ -73,7 +73,10 @@ def as_sent(happening: Happening) -> dict[str, Any]:
 
 
 def test_there_is_one_schema_an_event_and_none_without() -> None:
-    assert {path.stem for path in FOLDER.glob("*.json")} == {kind.__name__ for kind in CATALOGUE} | {"rules"}
+    assert {path.stem for path in FOLDER.glob("*.json")} == {kind.__name__ for kind in CATALOGUE} | {
+        "rules",
+        "aws-rules",
+    }
 
 
 def test_there_is_an_example_of_every_event() -> None:

@@ -20,6 +20,7 @@ from pynetdicom import AE, build_role
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
+from radloop.core.contracts import contracts
 from radloop.core.platform import Platform
 from radloop.core.tables import IMAGE_SETS
 from radloop.dicom.header import data_set_start
@@ -29,7 +30,7 @@ from radloop.dimse.peers import Peer, Peers
 from radloop.dimse.server import Server
 from radloop.monitoring.associations import AssociationMeter
 from radloop.monitoring.metrics import load_metrics
-from radloop.wiring import Installation, contracts, open_local
+from radloop.wiring import Installation, open_local
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 VERIFICATION = "1.2.840.10008.1.1"

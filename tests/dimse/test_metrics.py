@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from radloop.core.contracts import contracts
 from radloop.dicom.parse import parse
 from radloop.monitoring.associations import ASSOCIATIONS, BYTES, OPERATIONS, REFUSED, AssociationMeter
 from radloop.monitoring.metrics import COUNTED_IN, load_metrics
-from radloop.wiring import contracts
 from tests.dimse.door import (
     CT,
     EXPLICIT,
@@ -123,14 +123,14 @@ COUNT = """
 import json, sys
 from radloop.monitoring.associations import AssociationMeter
 from radloop.monitoring.metrics import Meter, load_metrics
-from radloop.wiring import contracts
+from radloop.core.contracts import contracts
 catalogue = load_metrics((contracts() / "metrics.json").read_text())
 if sys.argv[1] == "count":
     meter = AssociationMeter(catalogue)
     meter.operation("C-STORE", "success")
     meter.received(1000)
 else:
-    samples = [sample for family in Meter(catalogue, []).families() for sample in family.samples]
+    samples = [sample for family in Meter(catalogue, []).counted()[0] for sample in family.samples]
     print(json.dumps([[sample.name, *sample.labels.values(), sample.value] for sample in samples]))
 """
 

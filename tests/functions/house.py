@@ -23,8 +23,8 @@ from radloop.local.buckets import FileBuckets
 from radloop.local.bus import SqliteBus
 from radloop.local.database import Database
 from radloop.local.jobs import SqliteJobs
-from radloop.local.models import RecordModels
 from radloop.local.records import SqliteRecords
+from radloop.registry.models import RecordModels
 from radloop.security.access import RolePolicy
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"

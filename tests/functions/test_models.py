@@ -133,8 +133,8 @@ def test_every_rules_target_exists_and_every_function_is_some_rules_target(house
 
 def test_events_wake_functions_through_the_real_bus(house: House) -> None:
     event = evaluated(house, evaluation(approved=True))
+    from radloop.core.events import event_of
     from radloop.core.ports import Change
-    from radloop.local.bus import event_of
 
     house.platform.records.commit(Change(events=[event]))
     house.platform.models.register(execution=RUN, artifact="m", metrics={}, lineage={})
@@ -144,5 +144,5 @@ def test_events_wake_functions_through_the_real_bus(house: House) -> None:
             FUNCTIONS[claim.job.kind](event_of(claim.job.payload), house.platform)
             house.platform.jobs.done(claim)
             woken.append(claim.job.kind)
-    assert woken == ["model_evaluation", "model_registry", "error_logging"]
+    assert woken == ["model_evaluation", "model_registry", "error_logging", "notification"]
     assert house.platform.models.get(1).held[0].code == "plan-missing"

@@ -252,21 +252,23 @@ def _verdict(vector: dict[str, Any]) -> str:
 RULES = load_rules([(CONTRACTS / "events" / "rules.json").read_text()], Settings(retrain_delay_s=12))
 
 
-@pytest.mark.parametrize(
-    ("happening", "rules"),
-    [
-        (ImageVerified("i", 2, "present", None, "high", "r"), {"ImageVerified", "PredictionJudged"}),
-        (PipelineStepEnded("e", "Evaluate", "Processing", "Succeeded"), {"TrainingComplete"}),
-        (PipelineStepEnded("e", "Evaluate", "Processing", "Failed"), set()),
-        (PipelineStepEnded("e", "Train", "Training", "Succeeded"), set()),
-        (PipelineEnded("e", "Failed", "x"), {"PipelineFailure", "RetrainAgain"}),
-        (PipelineEnded("e", "Succeeded", ""), {"RetrainAgain"}),
-        (AlarmStateChanged("a", "ALARM", "c"), {"MetricViolation"}),
-        (AlarmStateChanged("drift-scores", "ALARM", "c"), {"MetricViolation", "DriftAlarm"}),
-        (AlarmStateChanged("drift-scores", "OK", "c"), set()),
-        (AlarmStateChanged("a", "OK", "c"), set()),
-    ],
-)
+HAPPENINGS = [
+    (ImageVerified("i", 2, "present", None, "high", "r"), {"ImageVerified", "PredictionJudged"}),
+    (PipelineStepEnded("e", "Evaluate", "Processing", "Succeeded"), {"TrainingComplete"}),
+    (PipelineStepEnded("e", "Evaluate", "Processing", "Failed"), set()),
+    (PipelineStepEnded("e", "Train", "Training", "Succeeded"), set()),
+    (PipelineEnded("e", "Failed", "x"), {"PipelineFailure", "RetrainAgain", "Notification"}),
+    (PipelineEnded("e", "Succeeded", ""), {"RetrainAgain"}),
+    (AlarmStateChanged("a", "ALARM", "c"), {"MetricViolation", "Notification"}),
+    (AlarmStateChanged("drift-scores", "ALARM", "c"), {"MetricViolation", "DriftAlarm", "Notification"}),
+    (AlarmStateChanged("drift-scores", "OK", "c"), {"Notification"}),
+    (AlarmStateChanged("a", "OK", "c"), {"Notification"}),
+    (AlarmStateChanged("dead-letter-notify", "ALARM", "c"), {"MetricViolation"}),
+]
+"""Events of ours, each with the rules it meets."""
+
+
+@pytest.mark.parametrize(("happening", "rules"), HAPPENINGS)
 def test_which_rules_an_event_of_ours_meets(happening: Any, rules: set[str]) -> None:
     assert {rule.name for rule in targets(happening.told(at=NOW).as_json(), RULES)} == rules
 

@@ -21,11 +21,11 @@ from radloop.core.ports import Change, Put
 from radloop.core.tables import STEPS, TABLES
 from radloop.local.blobs import FileBlobs
 from radloop.local.database import Database
-from radloop.local.models import RecordModels
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.processes import die_with_parent
 from radloop.local.records import SqliteRecords
 from radloop.pipeline.pipeline_builder import RECIPE, definition
+from radloop.registry.models import RecordModels
 from radloop.training import policy
 
 ID = "one"

@@ -15,10 +15,10 @@ from radloop.core.tables import TABLES
 from radloop.local.blobs import FileBlobs
 from radloop.local.bus import SqliteBus
 from radloop.local.database import Database
-from radloop.local.models import RecordModels
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.records import SqliteRecords
 from radloop.pipeline.pipeline_builder import definition
+from radloop.registry.models import RecordModels
 
 FAKE_STEP = Path(__file__).with_name("fake_step.py")
 PARAMETERS = {

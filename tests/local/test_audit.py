@@ -10,15 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from radloop.core.errors import Unavailable
-from radloop.core.identity import OWNER, Principal
-from radloop.core.ports import AuditEntry, Change
+from radloop.core.errors import RadloopError, Unavailable
+from radloop.core.identity import OWNER
+from radloop.core.ports import Audit, AuditEntry, Change
 from radloop.core.tables import TABLES
 from radloop.local.audit import SqliteAudit
 from radloop.local.database import Database
 from radloop.local.records import SqliteRecords
-
-READER = Principal("reader-1", frozenset({"reader"}))
+from tests.contracts.audit import READER, AuditContract, told
 
 
 def now() -> datetime:
@@ -39,13 +38,10 @@ def audit(database: Database) -> Iterator[SqliteAudit]:
     opened.close()
 
 
-def told(audit: SqliteAudit) -> list[tuple[str, str, int]]:
-    return [(each.action, each.subject, each.count) for each in reversed(audit.entries())]
-
-
-def test_the_first_reading_is_durable_before_the_answer(audit: SqliteAudit) -> None:
-    audit.read(READER, "a")
-    assert told(audit) == [("read", "a", 1)]
+class TestSqliteAudit(AuditContract):
+    @pytest.fixture
+    def audit(self, audit: SqliteAudit) -> Audit:
+        return audit
 
 
 def test_further_readings_are_counted_and_durable_within_a_second(audit: SqliteAudit) -> None:
@@ -59,33 +55,43 @@ def test_further_readings_are_counted_and_durable_within_a_second(audit: SqliteA
     assert set(told(audit)[2:]) == {("read", "a", 4), ("search", "", 3)}
 
 
-def test_what_was_counted_last_is_written_when_the_audit_closes(database: Database) -> None:
-    audit = SqliteAudit(database, SqliteRecords(database, now), now)
-    audit.count(READER, "search")
-    audit.close()
-    assert told(audit) == [("search", "", 1)]
+def refuse_entries(database: Database) -> None:
+    """From now on the audit takes no entry, while everything else can be written."""
+    stop = "CREATE TRIGGER stop BEFORE INSERT ON audit BEGIN SELECT RAISE(FAIL, 'stopped'); END"
+    database.write(lambda connection: connection.execute(stop).fetchall())
 
 
 def test_nothing_more_may_be_read_once_counts_cannot_be_written(
-    audit: SqliteAudit, monkeypatch: pytest.MonkeyPatch
+    audit: SqliteAudit, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("radloop.local.audit._PATIENCE_S", 0.0)
+    monkeypatch.setattr("radloop.security.counting.PATIENCE_S", 0.05)
+    waiting: list[float | None] = []
+    audit.tell_waiting(waiting.append)
     audit.read(READER, "a")
-    audit._failing_since = time.monotonic() - 1
+    refuse_entries(database)
+    with pytest.raises(RadloopError):
+        audit.read(OWNER, "a")  # a first reading is noted before the answer
+    audit.read(READER, "a")  # a further one is counted, and waits
+    time.sleep(0.1)
     with pytest.raises(Unavailable):
         audit.read(READER, "a")
+    assert [since is not None for since in waiting] == [True]
+    time.sleep(0.6)  # the flusher has tried once, and goes on trying
+    database.write(lambda connection: connection.execute("DROP TRIGGER stop").fetchall())
+    time.sleep(0.6)
+    audit.read(READER, "a")
+    assert waiting[1] is None
+    assert told(audit)[1] == ("read", "a", 1)
 
 
-def test_entries_are_found_by_who_what_and_on_what(audit: SqliteAudit) -> None:
-    for entry in (
-        AuditEntry("x", "read", "a"),
-        AuditEntry("y", "read", "b"),
-        AuditEntry("x", "verify", "b", "refused"),
-    ):
-        audit.record(entry)
-    assert [each.seq for each in audit.entries(where={"principal": "x"})] == [3, 1]
-    assert [each.outcome for each in audit.entries(where={"subject": "b", "action": "verify"})] == ["refused"]
-    assert [each.seq for each in audit.entries(before=3, limit=1)] == [2]
+def test_a_flusher_that_is_gone_is_noticed(audit: SqliteAudit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radloop.security.counting.PATIENCE_S", 0.05)
+    audit.read(READER, "a")
+    audit._closed.set()  # it ends, and nobody writes down what is counted
+    audit.read(READER, "a")
+    time.sleep(0.1)
+    with pytest.raises(Unavailable):
+        audit.read(READER, "a")
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

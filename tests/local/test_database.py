@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -110,3 +111,27 @@ def test_an_index_of_another_layout_is_refused_with_what_to_do(tmp_path: Path) -
 def test_a_statement_is_not_planned_anew_for_each_new_value(database: Database) -> None:
     for connection in (database.read(), database.read()):
         assert connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, -1) == 1
+
+
+def test_a_commit_that_waited_long_for_others_is_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radloop.local.database._LONG_S", 0.1)
+    told: list[bool] = []
+    path = Path(str(database._path))
+    other = Database(path, bytes.fromhex(database._key), TABLES)
+    other.tell_when_busy(lambda: told.append(True))
+    other.write(lambda connection: connection.execute("SELECT 1").fetchall())
+    assert told == []
+    held, is_held = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with database.alone():
+            is_held.set()
+            held.wait(0.3)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    is_held.wait()
+    other.write(lambda connection: connection.execute("SELECT 1").fetchall())
+    holder.join()
+    assert told == [True]
+    other.close()

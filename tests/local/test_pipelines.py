@@ -22,7 +22,7 @@ from radloop.core.errors import InvalidInput, NotFound, Unavailable
 from radloop.core.ports import Change, Execution, Pipelines, Records, Row
 from radloop.core.tables import STEPS
 from radloop.local.jobs import SqliteJobs
-from radloop.local.journal import Journal
+from radloop.pipeline.journal import Journal
 from tests.contracts.pipelines import PipelinesContract
 from tests.local import pipeline_home
 from tests.local.pipeline_home import PARAMETERS, PipelineHome

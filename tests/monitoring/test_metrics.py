@@ -1,6 +1,7 @@
 """What is measured is in the contract, right, and tells nothing of a patient."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -15,7 +16,9 @@ from radloop.core.images import State, Storage
 from radloop.core.ports import Change, Job, ModelVersion, Put, StepRun
 from radloop.core.predictions import Observation, put_observation
 from radloop.core.settings import Settings
-from radloop.core.tables import DRIFT, EXECUTIONS, INSTANCES, QUARANTINE
+from radloop.core.tables import ALARMS, DRIFT, EXECUTIONS, INSTANCES, QUARANTINE
+from radloop.functions.catalogue import FUNCTIONS
+from radloop.monitoring.alarms import load_alarms
 from radloop.monitoring.associations import AssociationMeter
 from radloop.monitoring.metrics import EXECUTION_STATES, LANES, Meter, Sample, collect, exposition, load_metrics
 from tests.functions.house import CONTRACTS, House
@@ -26,7 +29,9 @@ PATIENTS = ["Doe^Jane", "DOE", "Jane", "PHANTOM-0001", "123456", "A1", "1.2.840.
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    built = House.build(tmp_path, Settings())
+    built = House.build(
+        tmp_path, Settings(storage_budget_gigabytes=10.0, compute_dollars_per_hour=1.5, compute_price_source="a test")
+    )
     yield built
     built.database.close()
 
@@ -48,7 +53,7 @@ def busy(house: House) -> House:
     house.engine.end(
         "e1",
         ended_at=(start + timedelta(minutes=9)).isoformat(),
-        progress={"event": "epoch", "epoch": 3, "seconds": 12.5},
+        progress={"event": "epoch", "epoch": 3, "seconds": 12.5, "cpu_percent": 87.5, "gpu_percent": 40.0},
         steps=(
             StepRun(
                 "Preprocess", "Processing", "Succeeded", start.isoformat(), (start + timedelta(seconds=40)).isoformat()
@@ -76,8 +81,13 @@ def busy(house: House) -> House:
     answered(house, 2, "champion", probabilities=[0.2, 0.9, 0.4])
     answered(house, 1, "shadow", probabilities=[0.1, 0.8, 0.6], refused=[None, None, "out-of-distribution"])
     looks = [{"monitor": "embedding", "chance": 1e-3}, {"monitor": "labels", "chance": 0.5}]
-    watched = {"alarms": {"drift-inputs": {"is_on": True}}, "examinations": [{"looks": looks}]}
-    house.platform.records.commit(Change(writes=[Put(DRIFT, "v2", watched)]))
+    watched = {
+        "alarms": {"drift-inputs": {"is_on": True}},
+        "examinations": [{"looks": looks, "level": 1e-6}],
+        "labelled": [[str(number), number % 10 != 0, 0.9] for number in range(100)],
+    }
+    on = Put(ALARMS, "audit-lag", {"is_on": True})
+    house.platform.records.commit(Change(writes=[Put(DRIFT, "v2", watched), on]))
     return house
 
 
@@ -187,6 +197,9 @@ def test_labels_know_every_word_of_the_house() -> None:
     assert words("radloop_executions", "state") == set(EXECUTION_STATES)
     assert words("radloop_events_told_total", "type") == {kind.__name__ for kind in CATALOGUE} | {"other"}
     assert words("radloop_quarantined_files", "reason") == ours | {"other"}
+    assert words("radloop_function_runs_total", "function") >= {*FUNCTIONS, "other"}
+    alarms = load_alarms((CONTRACTS / "alarms.json").read_text())
+    assert words("radloop_alarm", "alarm") == {alarm.name for alarm in alarms}
 
 
 def test_every_row_says_what_it_is() -> None:
@@ -250,6 +263,103 @@ def test_durations_are_those_of_the_runs(house: House) -> None:
     assert values(samples, "radloop_executions")[("Succeeded",)] == 1
 
 
+def test_what_later_steps_tell_does_not_hide_what_an_epoch_took(house: House) -> None:
+    house.engine.start("e1", {})
+    history = [{"epoch": 1, "seconds": 9.0, "cpu_percent": 50.0}, {"epoch": 2, "seconds": 8.0, "cpu_percent": 61.5}]
+    house.engine.end("e1", progress={"step": "Evaluate", "history": history})
+    samples = collect(house.platform)
+    assert values(samples, "radloop_training_seconds_per_epoch") == {(): 8}
+    assert values(samples, "radloop_training_cpu_percent") == {(): 61.5}
+    assert values(samples, "radloop_training_gpu_percent") == {}  # no series where there is none
+
+
+def run_of(house: House, name: str, *, seconds: int, state: str = "Succeeded") -> None:
+    """A run of an hour whose step Train took so long."""
+    begun = house.clock()
+    house.engine.start(name, {})
+    train = StepRun("Train", "Training", state, begun.isoformat(), (begun + timedelta(seconds=seconds)).isoformat())
+    house.clock.wait(3600)
+    house.engine.end(name, steps=(train, StepRun("Gate", "Condition", "Succeeded")), state=state)
+
+
+def test_a_training_costs_its_seconds_times_the_price(house: House) -> None:
+    run_of(house, "e1", seconds=1200)
+    assert values(collect(house.platform), "radloop_training_cost_dollars") == {(): pytest.approx(0.5)}
+
+
+def test_a_failed_training_is_told_until_one_succeeds(house: House) -> None:
+    found = []
+    for name, state in (("e1", "Succeeded"), ("e2", "Failed"), ("e3", "Succeeded")):
+        run_of(house, name, seconds=60, state=state)
+        found += values(collect(house.platform), "radloop_training_failed").values()
+    assert found == [0, 1, 0]
+
+
+def test_runs_of_the_last_day_are_counted(house: House) -> None:
+    for number in range(3):
+        run_of(house, f"e{number}", seconds=60)
+    assert values(collect(house.platform), "radloop_executions_last_day") == {(): 3}
+    house.clock.wait(22.5 * 3600)
+    assert values(collect(house.platform), "radloop_executions_last_day") == {(): 1}
+
+
+def test_time_to_deployment_is_from_registration_to_the_first_service(house: House) -> None:
+    for number, hours in ((1, 2), (2, 4)):
+        house.platform.models.register(execution=f"e{number}", artifact="x", metrics={}, lineage={})
+        house.clock.wait(hours * 3600)
+        house.platform.models.decide(number, approved=True, by="chief")
+    house.platform.models.roll_back(by="chief", reason="drift")  # the first serves again, which is no deployment
+    assert values(collect(house.platform), "radloop_deployment_hours_mean") == {(): pytest.approx(3)}
+
+
+def test_the_drift_score_is_the_nearest_monitor_per_limit_and_shift_raises_it(house: House) -> None:
+    samples = collect(busy(house).platform)
+    assert values(samples, "radloop_drift_score") == {(): pytest.approx(0.5)}
+    looks = [{"monitor": "embedding", "chance": 1e-12}]
+    row = house.platform.records.get(DRIFT, "v2")
+    assert row is not None
+    seen = [*row.document["examinations"], {"looks": looks, "level": 1e-6}]
+    house.platform.records.commit(Change(writes=[Put(DRIFT, "v2", {**row.document, "examinations": seen})]))
+    assert values(collect(house.platform), "radloop_drift_score") == {(): pytest.approx(2)}
+
+
+def test_accuracy_on_what_was_read_has_an_interval_and_waits_for_25(house: House) -> None:
+    found = values(collect(busy(house).platform), "radloop_champion_accuracy")
+    assert found["value",] == pytest.approx(0.9)
+    assert found["low",] == pytest.approx(0.8256, abs=1e-3)
+    assert found["high",] == pytest.approx(0.9448, abs=1e-3)
+
+
+def test_the_budget_is_held_against_what_is_stored(house: House) -> None:
+    assert values(collect(busy(house).platform), "radloop_storage_budget_percent") == {(): pytest.approx(11, abs=0.01)}
+
+
+def test_open_streams_are_told_while_they_are_open(house: House, meter: Meter) -> None:
+    for _ in range(5):
+        meter.stream_began()
+    assert exposed(meter, house)["radloop_streams_open"] == [({}, 5)]
+    for _ in range(5):
+        meter.stream_ended()
+    assert exposed(meter, house)["radloop_streams_open"] == [({}, 0)]
+
+
+def test_runs_of_functions_and_what_the_store_did_not_do_are_counted(house: House, meter: Meter) -> None:
+    meter.work.ran("image_ingestion", is_ok=True)
+    meter.work.ran("image_ingestion", is_ok=False)
+    meter.work.ran("Doe^Jane", is_ok=False)
+    meter.work.store_failed()
+    meter.work.database_busy()
+    meter.work.audit_waits(time.time() - 1000)
+    found = exposed(meter, house)
+    runs = {(labels["function"], labels["outcome"]): value for labels, value in found["radloop_function_runs_total"]}
+    assert runs == {("image_ingestion", "ok"): 1, ("image_ingestion", "failed"): 1, ("other", "failed"): 1}
+    assert found["radloop_datastore_errors_total"] == [({}, 1)]
+    assert found["radloop_database_busy_total"] == [({}, 1)]
+    assert found["radloop_audit_lag_seconds"][0][1] == pytest.approx(1000, abs=2)
+    meter.work.audit_waits(None)
+    assert exposed(meter, house)["radloop_audit_lag_seconds"] == [({}, 0)]
+
+
 def test_jobs_and_dead_letters_are_told_by_lane(house: House) -> None:
     samples = collect(busy(house).platform)
     assert values(samples, "radloop_jobs_waiting")[("fold",)] == 1
@@ -264,12 +374,15 @@ def test_jobs_and_dead_letters_are_told_by_lane(house: House) -> None:
         ("fold",): 1,
         ("predict",): 0,
         ("pipeline",): 0,
+        ("notify",): 0,
     }
 
 
 def test_an_empty_house_has_no_ratio_rather_than_a_wrong_one(house: House) -> None:
     names = {sample.name for sample in collect(house.platform)}
-    assert not {name for name in names if name.endswith("_percent") or "mean" in name or "seconds" in name}
+    told = {name for name in names if name.endswith("_percent") or "mean" in name or "seconds" in name}
+    assert told == {"radloop_storage_budget_percent"}  # of a budget that is there, nothing is used
+    assert not names & {"radloop_champion_accuracy", "radloop_drift_score", "radloop_training_cost_dollars"}
 
 
 def test_events_are_counted_once_however_often_one_asks(house: House, meter: Meter) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -11,7 +12,10 @@ import pytest
 from botocore.model import Shape
 from botocore.validate import ParamValidator
 
-from radloop.pipeline.expressions import Scope, parameters_of, resolve
+from radloop.core.errors import InvalidInput
+from radloop.pipeline.__main__ import main, write
+from radloop.pipeline.drift_builder import drift_definition
+from radloop.pipeline.expressions import Scope, holds, parameters_of, resolve
 from radloop.pipeline.pipeline_builder import RECIPE, definition
 from radloop.training.recipes import recipe_for
 
@@ -152,6 +156,61 @@ def test_another_recipe_may_be_the_default_and_reaches_every_step() -> None:
     preprocess = found["Preprocess"]["AppSpecification"]["ContainerArguments"]
     assert preprocess[preprocess.index("--image-size") + 1] == "64"
     assert found["Evaluate"]["AppSpecification"]["ContainerArguments"][-2:] == ["--threads", "2"]
+
+
+def test_managed_spot_waits_longer_than_it_may_run_and_keeps_checkpoints(service: Any) -> None:
+    built = definition(is_spot=True)
+    train = {**resolved(built, {**GIVEN, "TrainingInstanceCount": 3})["Train"], "TrainingJobName": "job"}
+    shape = service.operation_model("CreateTrainingJob").input_shape
+    assert ParamValidator().validate(train, shape).generate_report() == ""
+    assert list(faults(train, shape)) == []
+    assert train["EnableManagedSpotTraining"] is True
+    stopping = train["StoppingCondition"]
+    assert stopping["MaxWaitTimeInSeconds"] > stopping["MaxRuntimeInSeconds"]
+    assert train["CheckpointConfig"]["LocalPath"] == "/opt/ml/checkpoints"
+    assert train["ResourceConfig"]["InstanceCount"] == 3
+    on_demand = resolved(definition())["Train"]
+    assert "EnableManagedSpotTraining" not in on_demand
+    assert "MaxWaitTimeInSeconds" not in on_demand["StoppingCondition"], "SageMaker refuses it without spot"
+
+
+def test_where_the_runner_has_an_id_of_its_own_ours_names_all_that_is_kept() -> None:
+    built = definition(is_named_by_us=True)
+    assert "Execution.PipelineExecutionId" not in json.dumps(built["Steps"])
+    ours, plain = json.dumps(built["Steps"]), json.dumps(definition()["Steps"])
+    assert ours.replace("Parameters.ExecutionId", "Execution.PipelineExecutionId") == plain
+    given = {**GIVEN, "ExecutionId": "one"}
+    assert resolved(built, given)["Register"] == resolved(definition())["Register"]
+    with pytest.raises(InvalidInput):
+        parameters_of(built, GIVEN)
+
+
+def test_the_definitions_that_terraform_reads_are_written_and_always_the_same(tmp_path: Path) -> None:
+    first = {path.name: path.read_bytes() for path in write(tmp_path / "a")}
+    again = {path.name: path.read_bytes() for path in write(tmp_path / "b")}
+    assert first == again
+    assert set(first) == {"pipeline.json", "pipeline-spot.json", "drift.json"}
+    assert json.loads(first["pipeline.json"]) == definition(is_named_by_us=True)
+    assert json.loads(first["pipeline-spot.json"]) == definition(is_named_by_us=True, is_spot=True)
+    assert main([str(tmp_path / "c"), "--with-weights"]) == 0
+    assert json.loads((tmp_path / "c" / "pipeline.json").read_text()) == definition(
+        is_named_by_us=True, with_weights=True
+    )
+
+
+def test_the_drift_job_is_a_request_of_sagemaker_and_fails_the_execution_where_it_finds_something(service: Any) -> None:
+    built = drift_definition()
+    given = {"ModelUri": "s3://m/model.tar.gz", "CapturedUri": "s3://m/captured", "RoleArn": ROLE}
+    scope = Scope(parameters=parameters_of(built, given), execution={"PipelineExecutionId": "one"})
+    request = {**resolve(built["Steps"][0]["Arguments"], scope), "ProcessingJobName": "job"}
+    shape = service.operation_model("CreateProcessingJob").input_shape
+    assert ParamValidator().validate(request, shape).generate_report() == ""
+    assert list(faults(request, shape)) == []
+    quiet = built["Steps"][1]["Arguments"]
+    for alarm in (True, False):
+        told = Scope(parameters={}, report=lambda step, name, alarm=alarm: {"alarm": alarm})
+        assert all(holds(condition, told) for condition in quiet["Conditions"]) is not alarm
+    assert [step["Type"] for step in quiet["ElseSteps"]] == ["Fail"]
 
 
 def test_one_place_decides() -> None:

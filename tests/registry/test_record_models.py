@@ -13,7 +13,6 @@ from radloop.core.tables import LEDGER, TABLES
 from radloop.local.audit import SqliteAudit
 from radloop.local.bus import SqliteBus
 from radloop.local.database import Database
-from radloop.local.models import RecordModels
 from radloop.local.records import SqliteRecords
 from radloop.registry.ledger import (
     AliasMoved,
@@ -30,6 +29,7 @@ from radloop.registry.ledger import (
     head_of,
     versions_of,
 )
+from radloop.registry.models import RecordModels
 from tests.contracts.models import ModelsContract, register, serve, version_of
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)

@@ -234,6 +234,10 @@ function open(route: Route, signal: AbortSignal): void {
       document.title = "Drift – radloop";
       lazily(import("./drift.js"), signal, ({ showDrift }) => showDrift(main, signal));
       break;
+    case "dashboards":
+      document.title = "Dashboards – radloop";
+      lazily(import("./dashboards.js"), signal, ({ showDashboards }) => showDashboards(main, may, signal));
+      break;
     case "audit":
       document.title = "Audit – radloop";
       lazily(import("./audit.js"), signal, ({ showAudit }) => showAudit(main, may, signal));

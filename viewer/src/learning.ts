@@ -452,6 +452,69 @@ export function getDrift(signal: AbortSignal): Promise<Drift | null> {
   return orNull(getJson<Drift>("/drift", signal));
 }
 
+// --- alarms and dashboards -----------------------------------------------------------------------------------
+
+export interface Alarm {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string;
+  readonly severity: "critical" | "warning";
+  /** Null while nobody has looked yet. */
+  readonly state: "OK" | "ALARM" | null;
+  readonly since: string | null;
+  readonly value: number | null;
+  readonly statistic: string;
+  readonly comparison: ">" | "<";
+  readonly threshold: number;
+  readonly unit: string;
+}
+
+export interface Series {
+  /** What tells this line from the others; empty for the only one. */
+  readonly name: string;
+  /** One for each of the times; null where nothing is known. */
+  readonly points: readonly (number | null)[];
+}
+
+export interface Widget {
+  readonly id: string;
+  readonly title: string;
+  readonly unit: string;
+  readonly metric: string;
+  readonly series: readonly Series[];
+}
+
+export interface Dashboards {
+  readonly step_s: number;
+  /** Seconds since 1970. */
+  readonly times: readonly number[];
+  readonly dashboards: readonly {
+    readonly id: string;
+    readonly title: string;
+    readonly widgets: readonly Widget[];
+  }[];
+}
+
+/** Whether one of those who are told of alarms took a message. */
+export interface Tried {
+  readonly place: number;
+  readonly service: string;
+  readonly sent: boolean;
+  readonly error: string | null;
+}
+
+export function listAlarms(signal: AbortSignal): Promise<readonly Alarm[] | null> {
+  return itemsOf(getJson("/alarms", signal));
+}
+
+export function getDashboards(hours: number, signal: AbortSignal): Promise<Dashboards | null> {
+  return orNull(getJson<Dashboards>(`/dashboards?hours=${hours}`, signal));
+}
+
+export async function testNotifications(signal: AbortSignal): Promise<readonly Tried[]> {
+  return (await postJson<{ items: readonly Tried[] }>("/alarms/test", undefined, signal)).items;
+}
+
 // --- what an older server lacks, or a role may not see -------------------------------------------------------
 
 /** Null where there is no such route, or it is not for this person. */

@@ -32,6 +32,8 @@ export function showLoop(root: HTMLElement, may: May, signal: AbortSignal): void
       "div",
       { class: "page" },
       el("h1", { tabindex: -1 }, "Retraining"),
+      may("metrics.read") &&
+        el("p", {}, el("a", { href: "#/dashboards", class: "button" }, "Dashboards and alarms")),
       trouble,
       state,
       el("h2", {}, "Training runs"),

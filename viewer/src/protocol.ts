@@ -312,6 +312,8 @@ export type Action =
   | "credential.manage"
   | "quarantine.read"
   | "quarantine.manage"
+  | "metrics.read"
+  | "alarm.test"
   | "job.read"
   | "job.replay";
 

@@ -8,6 +8,7 @@ export type PageName =
   | "loop"
   | "models"
   | "drift"
+  | "dashboards"
   | "audit"
   | "admin";
 
@@ -41,6 +42,13 @@ export const PAGES: readonly PageLink[] = [
   { name: "loop", href: "#/loop", label: "Retraining", needs: "model.read" },
   { name: "models", href: "#/models", label: "Models", needs: "model.read" },
   { name: "drift", href: "#/drift", label: "Drift", needs: "model.read", isWithin: true },
+  {
+    name: "dashboards",
+    href: "#/dashboards",
+    label: "Dashboards",
+    needs: "metrics.read",
+    isWithin: true,
+  },
   { name: "audit", href: "#/audit", label: "Audit", needs: "audit.read" },
   { name: "admin", href: "#/admin", label: "Admin", needs: "credential.manage" },
 ];

@@ -1,0 +1,191 @@
+# One customer-managed key a domain. A key opens for the roles named here and for nobody else: not for the root
+# user, not for another account, and those who administer a key cannot use it on data.
+
+locals {
+  account = "arn:aws:iam::${var.account_id}:root"
+
+  # What each domain seals, and which services of AWS may use its key by themselves, under which condition.
+  own_account = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+  domains = {
+    training = { purpose = "Images and labels the models learn from", services = {} }
+    models   = { purpose = "Model artifacts and container images", services = {} }
+    tables   = { purpose = "The table of records", services = {} }
+    secrets  = { purpose = "Secrets", services = {} }
+    imaging = {
+      purpose = "Image sets, originals and streaming packs"
+      services = {
+        "cloudfront.amazonaws.com" = {
+          ArnLike = { "aws:SourceArn" = "arn:aws:cloudfront::${var.account_id}:distribution/*" }
+        }
+      }
+    }
+    messages = {
+      purpose = "Events, queues and notifications"
+      services = {
+        "events.amazonaws.com"     = local.own_account
+        "sns.amazonaws.com"        = local.own_account
+        "cloudwatch.amazonaws.com" = local.own_account
+        "budgets.amazonaws.com"    = local.own_account
+      }
+    }
+    logs = {
+      purpose = "Operational logs"
+      services = {
+        "delivery.logs.amazonaws.com" = local.own_account
+        "logs.${var.region}.amazonaws.com" = {
+          ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:${var.region}:${var.account_id}:log-group:*" }
+        }
+      }
+    }
+    audit = {
+      purpose = "The audit trail"
+      services = {
+        "cloudtrail.amazonaws.com" = {
+          ArnLike = { "aws:SourceArn" = "arn:aws:cloudtrail:${var.region}:${var.account_id}:trail/${var.name}" }
+        }
+      }
+    }
+  }
+
+  data_actions = [
+    "kms:Decrypt",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+  ]
+
+  administration = {
+    Sid       = "Administrators"
+    Effect    = "Allow"
+    Principal = { AWS = var.administrators }
+    Action = [
+      "kms:CancelKeyDeletion",
+      "kms:CreateAlias",
+      "kms:DeleteAlias",
+      "kms:DescribeKey",
+      "kms:DisableKey",
+      "kms:EnableKey",
+      "kms:EnableKeyRotation",
+      "kms:GetKeyPolicy",
+      "kms:GetKeyRotationStatus",
+      "kms:ListGrants",
+      "kms:ListKeyPolicies",
+      "kms:ListResourceTags",
+      "kms:PutKeyPolicy",
+      "kms:RetireGrant",
+      "kms:RevokeGrant",
+      "kms:RotateKeyOnDemand",
+      "kms:ScheduleKeyDeletion",
+      "kms:TagResource",
+      "kms:UntagResource",
+      "kms:UpdateAlias",
+      "kms:UpdateKeyDescription",
+    ]
+    Resource = "*"
+  }
+
+  # A service that keeps data for us (a data store, a repository, a volume) receives a grant when it is made.
+  grants = {
+    Sid       = "GrantsForServicesOnly"
+    Effect    = "Allow"
+    Action    = ["kms:CreateGrant"]
+    Resource  = "*"
+    Condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } }
+  }
+
+  # Some services prove a key with the rights of whoever makes the table, the data store, the function, the schedule.
+  makers = {
+    tables   = ["dynamodb"]
+    imaging  = ["medical-imaging"]
+    messages = ["events", "scheduler"]
+    secrets  = ["lambda", "secretsmanager"]
+  }
+
+  never = [
+    {
+      Sid       = "NeverRoot"
+      Effect    = "Deny"
+      Principal = { AWS = "*" }
+      Action    = local.data_actions
+      Resource  = "*"
+      Condition = { ArnEquals = { "aws:PrincipalArn" = local.account } }
+    },
+    {
+      Sid       = "NeverAnotherAccount"
+      Effect    = "Deny"
+      Principal = { AWS = "*" }
+      Action    = concat(local.data_actions, ["kms:CreateGrant"])
+      Resource  = "*"
+      Condition = {
+        StringNotEquals = { "aws:PrincipalAccount" = var.account_id }
+        Bool            = { "aws:PrincipalIsAWSService" = "false" }
+      }
+    },
+  ]
+
+  policies = {
+    for domain, what in local.domains : domain => {
+      Version = "2012-10-17"
+      Statement = concat(
+        [local.administration],
+        [merge(local.grants, { Principal = { AWS = sort(distinct(concat(var.administrators, lookup(var.users, domain, [])))) } })],
+        [
+          for users in [lookup(var.users, domain, [])] : {
+            Sid       = "Users"
+            Effect    = "Allow"
+            Principal = { AWS = users }
+            Action    = concat(local.data_actions, ["kms:DescribeKey"])
+            Resource  = "*"
+          } if length(users) > 0
+        ],
+        [
+          for services in [lookup(local.makers, domain, [])] : {
+            Sid       = "MadeByAdministrators"
+            Effect    = "Allow"
+            Principal = { AWS = var.administrators }
+            Action    = local.data_actions
+            Resource  = "*"
+            Condition = { StringEquals = { "kms:ViaService" = [for service in services : "${service}.${var.region}.amazonaws.com"] } }
+          } if length(services) > 0
+        ],
+        [
+          for service, condition in what.services : {
+            Sid       = replace(title(replace(service, "/[.-]/", " ")), " ", "")
+            Effect    = "Allow"
+            Principal = { Service = service }
+            Action    = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+            Resource  = "*"
+            Condition = condition
+          }
+        ],
+        local.never,
+      )
+    }
+  }
+}
+
+resource "aws_kms_key" "this" {
+  for_each = local.domains
+
+  description             = "${var.name}: ${each.value.purpose}"
+  enable_key_rotation     = true
+  rotation_period_in_days = 365
+  deletion_window_in_days = 30
+  multi_region            = false # a key that leaves the region lets data leave it
+}
+
+resource "aws_kms_alias" "this" {
+  for_each = local.domains
+
+  name          = "alias/${var.name}-${each.key}"
+  target_key_id = aws_kms_key.this[each.key].key_id
+}
+
+resource "aws_kms_key_policy" "this" {
+  for_each = local.domains
+
+  key_id = aws_kms_key.this[each.key].key_id
+  policy = jsonencode(local.policies[each.key])
+}

@@ -1,0 +1,243 @@
+mock_provider "aws" {
+  source          = "../../mocks"
+  override_during = plan
+}
+
+variables {
+  name        = "radloop-test"
+  region      = "us-east-1"
+  account_id  = "123456789012"
+  definitions = "./tests/definitions"
+  bucket_names = { for prefix in ["training-data", "preprocessed-data", "model-artifacts", "logs"] :
+    prefix => "radloop-${prefix}-test-123456789012"
+  }
+  key_arns = { for domain in ["training", "models", "messages", "logs"] :
+    domain => "arn:aws:kms:us-east-1:123456789012:key/${domain}"
+  }
+  package_group         = "radloop-test"
+  image_uris            = { pipeline = "123456789012.dkr.ecr.us-east-1.amazonaws.com/radloop-test-pipeline:1", inference = "123456789012.dkr.ecr.us-east-1.amazonaws.com/radloop-test-inference:1" }
+  repository_arns       = ["arn:aws:ecr:us-east-1:123456789012:repository/radloop-test-pipeline"]
+  endpoint_name         = "radloop-test"
+  undelivered_queue_arn = "arn:aws:sqs:us-east-1:123456789012:radloop-test-undelivered-dead"
+  subnet_ids            = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+  security_group_ids    = ["sg-0123456789abcdef0"]
+  log_days              = 7
+}
+
+run "the_definition_has_the_names_of_this_account" {
+  command = plan
+
+  assert {
+    condition = {
+      for parameter in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Parameters : parameter.Name => parameter.DefaultValue
+      if contains(["RoleArn", "KmsKeyId", "ArtifactBucket", "TrainingInstanceType"], parameter.Name)
+      } == {
+      RoleArn              = "arn:aws:iam::123456789012:role/radloop-test-sagemaker"
+      KmsKeyId             = "arn:aws:kms:us-east-1:123456789012:key/models"
+      ArtifactBucket       = "radloop-model-artifacts-test-123456789012"
+      TrainingInstanceType = "ml.g5.xlarge"
+    }
+    error_message = "A parameter has not the name that this account gives it."
+  }
+
+  assert {
+    condition = alltrue([
+      for parameter in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Parameters :
+      !can(parameter.DefaultValue) if contains(["ExecutionId", "DatasetUri"], parameter.Name)
+    ])
+    error_message = "What every execution must say got a default."
+  }
+
+  assert {
+    condition     = [for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps : step.Name] == ["Preprocess", "Train", "Gate"]
+    error_message = "Steps were lost or changed places."
+  }
+}
+
+run "every_job_runs_in_the_private_subnets_without_a_network_of_its_own" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps :
+      step.Arguments.NetworkConfig.VpcConfig == { SecurityGroupIds = ["sg-0123456789abcdef0"], Subnets = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"] } &&
+      step.Arguments.NetworkConfig.EnableNetworkIsolation
+      if step.Type == "Processing"
+    ])
+    error_message = "Preprocessing runs outside our network."
+  }
+
+  assert {
+    condition = alltrue([
+      for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps :
+      step.Arguments.VpcConfig.Subnets == ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"] && step.Arguments.EnableNetworkIsolation
+      if step.Type == "Training"
+    ])
+    error_message = "Training runs outside our network."
+  }
+}
+
+run "spot_is_a_setting" {
+  command = plan
+
+  variables {
+    is_spot = false
+  }
+
+  assert {
+    condition     = [for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps : step.Arguments.EnableManagedSpotTraining if step.Type == "Training"] == [false]
+    error_message = "Training takes spot instances although it was told not to."
+  }
+}
+
+run "training_takes_spot_instances_unless_told_otherwise" {
+  command = plan
+
+  assert {
+    condition     = [for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps : step.Arguments.EnableManagedSpotTraining if step.Type == "Training"] == [true]
+    error_message = "Training pays the full price by default."
+  }
+}
+
+run "jobs_read_what_was_verified_and_never_the_rest" {
+  command = plan
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_role_policy.job.policy).Statement : [
+        for resource in statement.Resource : resource if startswith(resource, "arn:aws:s3:::radloop-training-data-test-123456789012/")
+      ] if statement.Effect == "Allow"
+      ])) == toset([for path in ["verified/*", "snapshots/*", "contexts/*", "weights/*"] :
+      "arn:aws:s3:::radloop-training-data-test-123456789012/${path}"
+    ])
+    error_message = "Jobs may read something else of the bucket training-data than what was verified."
+  }
+
+  assert {
+    condition = alltrue([
+      for path in ["radloop-training-data-test-123456789012/upload/*", "radloop-training-data-test-123456789012/quarantine/*", "radloop-logs-test-123456789012/*"] : anytrue([
+        for statement in jsondecode(aws_iam_role_policy.job.policy).Statement :
+        statement.Effect == "Deny" && contains(statement.Action, "s3:GetObject") && contains(statement.Resource, "arn:aws:s3:::${path}")
+      ])
+    ])
+    error_message = "Uploads, quarantine or logs are not forbidden to jobs."
+  }
+
+  assert {
+    condition     = !anytrue(flatten([for statement in jsondecode(aws_iam_role_policy.job.policy).Statement : [for action in statement.Action : startswith(action, "sagemaker:") || strcontains(action, "*")]]))
+    error_message = "A job may start jobs, or has an action with a wildcard."
+  }
+}
+
+run "what_starts_jobs_sees_no_image" {
+  command = plan
+
+  assert {
+    condition = alltrue(flatten([
+      for statement in jsondecode(aws_iam_role_policy.pipeline.policy).Statement : [
+        for resource in statement.Resource : !strcontains(resource, "training-data") && !strcontains(resource, "preprocessed-data") && !strcontains(resource, "/training")
+      ]
+    ]))
+    error_message = "The role of the pipeline reads images or opens the key that seals them."
+  }
+
+  assert {
+    condition = [
+      for statement in jsondecode(aws_iam_role_policy.pipeline.policy).Statement : [statement.Resource, statement.Condition.StringEquals["iam:PassedToService"]]
+      if contains(statement.Action, "iam:PassRole")
+    ] == [[["arn:aws:iam::123456789012:role/radloop-test-sagemaker"], ["sagemaker.amazonaws.com"]]]
+    error_message = "It hands on another role than that of its jobs, or to another service."
+  }
+}
+
+run "without_an_endpoint_there_is_no_drift_job" {
+  command = plan
+
+  assert {
+    condition     = length(aws_sagemaker_pipeline.drift) == 0 && length(aws_scheduler_schedule.drift) == 0 && output.schedule_role_arn == null
+    error_message = "A drift job is started for an endpoint that does not exist."
+  }
+}
+
+run "the_drift_job_of_an_endpoint_is_started_on_time" {
+  command = plan
+
+  variables {
+    drift = { schedule = "rate(1 day)", instance_type = "ml.m5.large" }
+  }
+
+  assert {
+    condition     = aws_scheduler_schedule.drift[0].schedule_expression == "rate(1 day)" && endswith(aws_scheduler_schedule.drift[0].target[0].dead_letter_config[0].arn, ":radloop-test-undelivered-dead")
+    error_message = "The drift job is started at another time, or lost where it cannot be started."
+  }
+
+  assert {
+    condition     = flatten([for statement in jsondecode(aws_iam_role_policy.schedule[0].policy).Statement : statement.Resource if contains(statement.Action, "sagemaker:StartPipelineExecution")]) == ["arn:aws:sagemaker:us-east-1:123456789012:pipeline/radloop-test-drift"]
+    error_message = "The schedule may start another pipeline."
+  }
+
+  assert {
+    condition     = [for step in jsondecode(aws_sagemaker_pipeline.drift[0].pipeline_definition).Steps : step.Arguments.NetworkConfig.VpcConfig.Subnets] == [["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]]
+    error_message = "The drift job runs outside our network."
+  }
+}
+
+run "the_drift_job_reads_what_the_endpoint_answered" {
+  command = plan
+
+  variables {
+    drift = { schedule = "rate(1 day)", instance_type = "ml.m5.large" }
+  }
+
+  assert {
+    condition = {
+      for parameter in flatten([for each in aws_scheduler_schedule.drift[0].target[0].sagemaker_pipeline_parameters : tolist(each.pipeline_parameter)]) : parameter.name => parameter.value
+      } == {
+      ModelUri    = "s3://radloop-model-artifacts-test-123456789012/serving"
+      CapturedUri = "s3://radloop-model-artifacts-test-123456789012/captured/radloop-test/champion"
+    }
+    error_message = "The drift job is told of another model or of other answers."
+  }
+}
+
+run "logs_of_jobs_are_sealed_and_end" {
+  command = plan
+
+  assert {
+    condition = (
+      toset([for group in values(aws_cloudwatch_log_group.this) : group.name]) == toset(["/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs"]) &&
+      alltrue([for group in values(aws_cloudwatch_log_group.this) : group.retention_in_days == 7 && group.kms_key_id == var.key_arns["logs"]])
+    )
+    error_message = "Logs of jobs have other groups, another term or another key."
+  }
+}
+
+run "machines_that_aws_no_longer_offers_are_refused" {
+  command = plan
+
+  variables {
+    training = { instance_type = "ml.p3.2xlarge", instance_count = 1 }
+  }
+
+  expect_failures = [var.training]
+}
+
+run "a_threshold_that_guessing_passes_is_refused" {
+  command = plan
+
+  variables {
+    accuracy_threshold = 0.5
+  }
+
+  expect_failures = [var.accuracy_threshold]
+}
+
+run "a_renamed_parameter_is_noticed" {
+  command = plan
+
+  variables {
+    definitions = "./tests/definitions/renamed"
+  }
+
+  expect_failures = [aws_sagemaker_pipeline.this]
+}

@@ -1,0 +1,29 @@
+# For patients.
+
+module "platform" {
+  source    = "../../platform"
+  providers = { aws = aws, aws.us_east_1 = aws.us_east_1, aws.replica = aws.replica }
+
+  environment    = "prod"
+  audit_lock     = { mode = "COMPLIANCE", days = 2557 } # nobody can shorten it: seven years
+  archive_lock   = { mode = "GOVERNANCE", days = 2557 }
+  endpoint_zones = 2
+
+  account_id           = var.account_id
+  region               = var.region
+  replica_region       = var.replica_region
+  administrators       = var.administrators
+  image_tag            = var.image_tag
+  callback_urls        = var.callback_urls
+  saml_providers       = var.saml_providers
+  account_wide         = var.account_wide
+  budget_usd           = var.budget_usd
+  budget_emails        = var.budget_emails
+  storage_budget_bytes = var.storage_budget_bytes
+  subscribers          = var.subscribers
+  site                 = var.site
+  api_domain           = var.api_domain
+  has_endpoint         = var.has_endpoint
+  drift                = var.drift
+  settings             = var.settings
+}

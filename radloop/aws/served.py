@@ -1,0 +1,83 @@
+"""Image sets of HealthImaging as the doors want them: the same store, which finds its bytes elsewhere."""
+
+from collections.abc import Callable
+
+from radloop.aws.assembly import original_of
+from radloop.aws.images import HealthImagingImages
+from radloop.core.identity import Principal
+from radloop.core.ports import Blobs, Cipher, Clock, Keys, Landing, Records, Upload
+from radloop.core.tables import DEFAULT_DATASTORE
+from radloop.store.contents import Contents
+from radloop.store.images import ImageStore
+from radloop.store.instances import StoredInstance
+from radloop.store.studies import Study
+
+Frames = Callable[[str, str, int], bytes | None]
+"""A frame by image set, SOP instance UID and number, as an HTJ2K codestream; None where HealthImaging keeps another."""
+
+
+class HealthImagingContents(Contents):
+    """Reads instances: frames from HealthImaging, whole files from the archive of originals.
+
+    Args:
+        blobs, records: The ports.
+        frames: Asks HealthImaging.
+    """
+
+    def __init__(self, blobs: Blobs, records: Records, frames: Frames) -> None:
+        super().__init__(blobs, records)
+        self._archive = blobs
+        self._frames = frames
+
+    def codestream(self, cipher: Cipher, instance: StoredInstance, number: int) -> bytes:
+        """See `Contents.codestream`."""
+        found = self._frames(instance.image_set, instance.sop_uid, number)
+        return super().codestream(cipher, instance, number) if found is None else found
+
+    def preview(self, cipher: Cipher, instance: StoredInstance, number: int) -> bytes | None:  # noqa: ARG002 — the port's
+        """See `Contents.preview`; HealthImaging has none, and the packs that have are read from the edge."""
+        return None
+
+    def file(self, cipher: Cipher, instance: StoredInstance) -> bytes:  # noqa: ARG002 — the bucket itself unseals
+        """See `Contents.file`."""
+        return self._archive.get(original_of(instance.id))
+
+    def header(self, cipher: Cipher, instance: StoredInstance) -> bytes:
+        """See `Contents.header`."""
+        return self.file(cipher, instance)
+
+
+class HealthImagingStore(ImageStore):
+    """The store of one HealthImaging data store, with everything that doors ask of one.
+
+    Args:
+        blobs, records, keys, clock: The ports.
+        images: What takes files in and knows what became of them.
+        frames: Asks HealthImaging for a frame.
+    """
+
+    def __init__(
+        self,
+        blobs: Blobs,
+        records: Records,
+        keys: Keys,
+        clock: Clock,
+        *,
+        images: HealthImagingImages,
+        frames: Frames,
+    ) -> None:
+        super().__init__(blobs, records, keys, clock, contents=HealthImagingContents(blobs, records, frames))
+        self._arriving = images
+
+    def land(self, uploads: list[Upload], *, by: Principal, datastore: str = DEFAULT_DATASTORE) -> list[Landing]:
+        """See `HealthImagingImages.land`."""
+        return self._arriving.land(uploads, by=by, datastore=datastore)
+
+    def complete_study(self, key: str, *, by: Principal) -> Study:
+        """See `HealthImagingImages.complete_study`; the study as it stands before what is on its way is imported.
+
+        Raises:
+            NotFound: There is no such study, or nothing of it has been imported yet.
+        """
+        self._arriving.complete_study(key, by=by)
+        return self.studies.get(key)

@@ -1,0 +1,59 @@
+"""The way into quarantine: a file that cannot be accepted is put aside, sealed, with its reason in clear beside it."""
+
+import orjson
+
+from radloop.core.errors import InvalidInput
+from radloop.core.events import ImageQuarantined
+from radloop.core.identity import Principal, derived_id
+from radloop.core.ports import AuditEntry, Blobs, Change, Clock, Keys, Landing, Put, Records
+from radloop.core.tables import QUARANTINE
+
+
+class Aside:
+    """Where the files of one installation go that cannot be accepted; `store.quarantine` is the way out."""
+
+    def __init__(self, blobs: Blobs, records: Records, keys: Keys, clock: Clock) -> None:
+        self._blobs = blobs
+        self._records = records
+        self._keys = keys
+        self._clock = clock
+
+    def put(self, data: bytes, digest: str, error: InvalidInput, *, by: Principal) -> Landing:
+        """Put a file aside. The same file again is the same entry.
+
+        Args:
+            data: The whole file.
+            digest: Its SHA-256, hexadecimal.
+            error: Why it cannot be accepted.
+            by: Who sent it.
+        """
+        identity = derived_id("quarantine", digest)
+        landing = Landing(outcome="quarantined", reason=error.code, sentence=str(error), quarantine_id=identity)
+        with self._records.alone():  # the same file may come twice at once, and its bytes and key belong together
+            if self._records.get(QUARANTINE, identity) is None:
+                self._put(identity, data, digest, error, by)
+        return landing
+
+    def _put(self, identity: str, data: bytes, digest: str, error: InvalidInput, by: Principal) -> None:
+        now = self._clock()
+        wrapped = self._keys.create()
+        reason = {
+            "code": error.code,
+            "sentence": str(error),
+            "quarantine_id": identity,
+            "size_bytes": len(data),
+            "sha256": digest,
+            "time": now.isoformat(),
+        }
+        folder = f"training-data/quarantine/{identity}"
+        self._blobs.put(f"{folder}/file.sealed", self._keys.cipher(wrapped).seal(data, identity.encode()))
+        self._blobs.put(f"{folder}/reason.json", orjson.dumps(reason, option=orjson.OPT_INDENT_2))
+        record = Put(
+            QUARANTINE,
+            identity,
+            {**reason, "wrapped_key": wrapped.hex()},
+            {"reason": error.code, "digest": digest},
+        )
+        event = ImageQuarantined(quarantine_id=identity, reason=error.code).told(at=now)
+        audit = AuditEntry(by.id, "quarantine", identity)
+        self._records.commit(Change(writes=[record], events=[event], audit=[audit]))

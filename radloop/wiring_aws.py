@@ -1,0 +1,271 @@
+"""Where ports meet AWS."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radloop.aws.assembly import Assembly
+from radloop.aws.audit import DynamoAudit
+from radloop.aws.blobs import S3Blobs
+from radloop.aws.buckets import S3Buckets
+from radloop.aws.bus import EventBridgeBus
+from radloop.aws.clients import client
+from radloop.aws.endpoint import Endpoint, Hosting
+from radloop.aws.images import HealthImagingImages, Pixels
+from radloop.aws.jobs import SqsJobs
+from radloop.aws.keys import KmsKeys, kept_once
+from radloop.aws.meter import Emf, EmfWork
+from radloop.aws.models import ModelPackages
+from radloop.aws.pipelines import SageMakerPipelines
+from radloop.aws.records import DynamoRecords
+from radloop.aws.sagemaker import Places
+from radloop.aws.seals import Seals
+from radloop.core.contracts import contracts
+from radloop.core.errors import InvalidInput, NotFound
+from radloop.core.platform import Platform
+from radloop.core.settings import Settings
+from radloop.functions.rules import load_rules
+from radloop.local.home import read_settings
+from radloop.monitoring.catalogue import load_metrics
+from radloop.pipeline.pipeline_builder import definition
+from radloop.registry.models import RecordModels
+from radloop.security.access import RolePolicy, load_roles
+from radloop.training.recipes import recipe_for
+
+POLICY: Final = "training-data/radloop/policy.yaml"
+"""Where the gate's own policy lies, if there is one."""
+
+CAPTURED: Final = "s3://model-artifacts/captured"
+"""Where what the endpoint answers is kept for the drift job."""
+
+_SEALED: Final = "radloop/secret"
+_TRAINING: Final = "training-data"
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """Everything of one environment, wired."""
+
+    platform: Platform
+    images: HealthImagingImages
+    assembly: Assembly
+    pipelines: SageMakerPipelines
+    packages: ModelPackages
+    endpoint: Endpoint | None
+    audit: DynamoAudit
+    jobs: SqsJobs
+    keys: KmsKeys
+    emf: Emf
+    work: EmfWork
+
+
+def open_aws(environ: Mapping[str, str]) -> Cloud:
+    """An environment, by what Terraform tells its functions; nothing is asked of AWS yet.
+
+    Args:
+        environ: The variables that `contracts/functions.json` names; those that a function is not given are only
+            missed by what it does not do.
+
+    Raises:
+        InvalidInput: A variable that every function has is missing, or one cannot be read.
+    """
+    settings = _settings(environ)
+    buckets = _named(environ, "RADLOOP_BUCKETS")
+    datastore = _told(environ, "HEALTHIMAGING_DATASTORE_ID")
+    s3, sagemaker, imaging = client("s3"), client("sagemaker"), client("medical-imaging")
+    records = DynamoRecords(client("dynamodb"), _told(environ, "DYNAMODB_TRACKING_TABLE"), now)
+    blobs = S3Blobs(s3, buckets)
+    keyring = _named(environ, "RADLOOP_KEYS")
+    keys = _keys(s3, buckets, keyring)
+    jobs = SqsJobs(
+        records,
+        client("sqs"),
+        _named(environ, "RADLOOP_QUEUES"),
+        now,
+        max_tries=settings.max_tries,
+        backoff_s=settings.backoff_s,
+    )
+    rules = load_rules([(contracts() / "events" / "rules.json").read_text()], settings)
+    audit = DynamoAudit(records, Seals(s3, _told(environ, "RADLOOP_AUDIT_BUCKET"), now, key=keyring.get("audit", "")))
+    assembly = Assembly(
+        records,
+        now,
+        s3=s3,
+        imaging=imaging,
+        buckets=buckets,
+        datastore=datastore,
+        role_arn=environ.get("RADLOOP_IMPORT_ROLE_ARN", ""),
+        quiet_s=settings.study_quiet_s,
+    )
+    images = HealthImagingImages(
+        blobs,
+        records,
+        keys,
+        now,
+        imaging=imaging,
+        assembly=assembly,
+        datastore=datastore,
+        pixels=partial(_pixels, environ),
+    )
+    places = Places(buckets)
+    packages = ModelPackages(
+        sagemaker,
+        records,
+        environ.get("MODEL_PACKAGE_GROUP_NAME", ""),
+        environ.get("RADLOOP_INFERENCE_IMAGE", ""),
+        places,
+    )
+    has_packages = bool(packages.group)
+    models = RecordModels(records, now, is_mirrored=True, told=packages.tell if has_packages else None)
+    recipe = {**recipe_for(1, gpu=True), **settings.training}
+    pipelines = SageMakerPipelines(
+        sagemaker,
+        records=records,
+        blobs=blobs,
+        clock=now,
+        name=environ.get("SAGEMAKER_PIPELINE_NAME", ""),
+        definition=definition(hyperparameters=recipe, is_named_by_us=True),
+        places=places,
+        models=models,
+        packages=packages,
+        materialise=partial(_materialise, images),
+    )
+    platform = Platform(
+        blobs=blobs,
+        buckets=S3Buckets(),
+        records=records,
+        keys=keys,
+        bus=EventBridgeBus(records, client("events"), _told(environ, "RADLOOP_BUS"), rules, jobs),
+        jobs=jobs,
+        images=images,
+        policy=RolePolicy(load_roles((contracts() / "roles.json").read_text())),
+        audit=audit,
+        models=models,
+        pipelines=pipelines,
+        settings=settings,
+        clock=now,
+        recipe=lambda: dict(recipe),
+        gate_policy=partial(_text_of, blobs, POLICY),
+    )
+    catalogue = load_metrics((contracts() / "metrics.json").read_text())
+    emf = Emf(catalogue, now)
+    work = EmfWork(catalogue, emf)
+    audit.tell_waiting(work.audit_waits)
+    return Cloud(
+        platform,
+        images,
+        assembly,
+        pipelines,
+        packages,
+        _endpoint(environ, keyring, places),
+        audit,
+        jobs,
+        keys,
+        emf,
+        work,
+    )
+
+
+def now() -> datetime:
+    """The present moment in UTC."""
+    return datetime.now(UTC)
+
+
+def pixels_of(reader: Any) -> Pixels:
+    """Reads all frames of an image set.
+
+    Args:
+        reader: A `radloop.healthimaging.HealthImaging`, which proves them by their checksums.
+    """
+
+    def read(image_set: str) -> Mapping[str, Sequence[NDArray[Any]]]:
+        metadata = reader.metadata(image_set)
+        frames = iter(reader.to_numpy(metadata))
+        return {instance.sop_uid: [next(frames) for _ in instance.frames] for instance in metadata.instances}
+
+    return read
+
+
+def reader_of(environ: Mapping[str, str]) -> Any:
+    """The HealthImaging client of an environment."""
+    from radloop.healthimaging import HealthImaging  # noqa: PLC0415 — the codecs take 30 MB, which few functions need
+
+    is_plain = environ.get("AWS_DISABLE_HOST_PREFIX_INJECTION", "").lower() == "true"
+    endpoint = environ.get("AWS_ENDPOINT_URL_MEDICAL_IMAGING") or None
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    datastore = _told(environ, "HEALTHIMAGING_DATASTORE_ID")
+    return HealthImaging(datastore, endpoint=endpoint, region=region, runtime_host=not is_plain)
+
+
+def _pixels(environ: Mapping[str, str], image_set: str) -> Mapping[str, Sequence[NDArray[Any]]]:
+    return pixels_of(reader_of(environ))(image_set)
+
+
+def _materialise(images: HealthImagingImages, line: Mapping[str, Any], folder: Path) -> None:
+    path = folder / str(line["file"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, images.volume(str(line["image_set"])))
+
+
+def _keys(s3: Any, buckets: Mapping[str, str], keyring: Mapping[str, str]) -> KmsKeys:
+    keys: KmsKeys
+    secret: Callable[[], bytes] = lambda: kept_once(s3, buckets[_TRAINING], _SEALED, keys.create_secret)  # noqa: E731
+    keys = KmsKeys(client("kms"), keyring.get("training", ""), domain="training", secret=secret)
+    return keys
+
+
+def _endpoint(environ: Mapping[str, str], keyring: Mapping[str, str], places: Places) -> Endpoint | None:
+    """The endpoint, where Terraform was told to have one."""
+    name = environ.get("INFERENCE_ENDPOINT_NAME", "")
+    if not name:
+        return None
+    hosting = Hosting(
+        role=_told(environ, "SAGEMAKER_ROLE_ARN"),
+        image=_told(environ, "RADLOOP_INFERENCE_IMAGE"),
+        key=keyring.get("models", ""),
+        captured=CAPTURED,
+    )
+    return Endpoint(client("sagemaker"), client("sagemaker-runtime"), name=name, hosting=hosting, places=places)
+
+
+def _settings(environ: Mapping[str, str]) -> Settings:
+    """Those of RADLOOP_SETTINGS, and the gate's threshold, which the brief gives a variable of its own."""
+    values: dict[str, Any] = _json(environ, "RADLOOP_SETTINGS") if environ.get("RADLOOP_SETTINGS") else {}
+    if environ.get("ACCURACY_THRESHOLD"):
+        values = {**values, "accuracy_threshold": float(environ["ACCURACY_THRESHOLD"])}
+    return read_settings(values)
+
+
+def _told(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "")
+    if not value:
+        raise InvalidInput(f"the variable {name} is missing")
+    return value
+
+
+def _named(environ: Mapping[str, str], name: str) -> dict[str, str]:
+    return {str(key): str(value) for key, value in _json(environ, name).items()}
+
+
+def _json(environ: Mapping[str, str], name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(_told(environ, name))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidInput(f"the variable {name} is no JSON object")
+    return found
+
+
+def _text_of(blobs: S3Blobs, key: str) -> str:
+    try:
+        return blobs.get(key).decode()
+    except NotFound:
+        return ""

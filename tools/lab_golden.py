@@ -1,0 +1,371 @@
+# ruff: noqa: INP001 — part of programs that are run by themselves
+"""The golden path on a lab that is applied: studies in at the bucket, a model out at the registry, and an alarm.
+
+Nothing of ours is called here but what a person or a modality does: objects are put into the bucket, a reader verifies
+through the API's function, the gate's policy is laid down as an operator would. Everything between is done by the
+functions that were applied, woken by the rules and queues that were applied, and is watched from the records. What AWS
+itself would do, and no emulator does, is in `lab_shim`. A hop that is not reached in time is a failure that says so.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from lab_servers import Lab, LabFailed
+from lab_terraform import Applied
+
+from radloop.aws.clients import client
+from radloop.core.contracts import contracts
+from radloop.core.datasets import Split
+from radloop.core.identity import OWNER
+from radloop.core.tables import IMAGE_SETS
+from radloop.dicom.phantom import PhantomStudy, phantom_cohort
+from radloop.security.identities import Identities
+from radloop.training import policy
+from radloop.wiring_aws import POLICY, Cloud, open_aws
+
+PER_CLASS: Mapping[Split, int] = {Split.TRAIN: 3, Split.VALIDATION: 2, Split.TEST: 2}
+ALARM = "A8"
+_LOOKS_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One part of the way: what was reached, after how many seconds, and what was seen there."""
+
+    name: str
+    seconds: float
+    seen: str
+
+
+@dataclass(slots=True)
+class Walk:
+    """A walk over the applied stack.
+
+    Attributes:
+        functions: Variables of every applied function, by its name without the installation's.
+        patience_s: Seconds for which a hop is waited for.
+    """
+
+    applied: Applied
+    functions: Mapping[str, Mapping[str, str]]
+    cloud: Cloud
+    patience_s: float
+    truth: dict[str, PhantomStudy] = field(default_factory=dict)
+
+    @property
+    def bucket(self) -> str:
+        """Where objects are put."""
+        return str(self.applied.installation["buckets"]["training-data"])
+
+    def hops(self) -> Iterator[Hop]:
+        """Walk; a hop each.
+
+        Raises:
+            LabFailed: One was not reached.
+        """
+        for step in (
+            self.put,
+            self.imported,
+            self.announced,
+            self.verified,
+            self.started,
+            self.evaluated,
+            self.registered,
+            self.told,
+            self.alarmed,
+        ):
+            began = time.monotonic()
+            try:
+                seen = step()
+            except LabFailed as error:
+                raise LabFailed(f"golden path, {step.__name__}: {error}") from error
+            yield Hop(step.__name__, time.monotonic() - began, seen)
+
+    # The hops
+
+    def put(self) -> str:
+        """A policy for so few patients is laid down, and every slice of every study is put below upload/."""
+        self.cloud.platform.blobs.put(POLICY, json.dumps(lenient()).encode())
+        s3, count = client("s3"), 0
+        for study in phantom_cohort(per_class=PER_CLASS, slices=8, size=64):
+            self.truth[study.study_uid] = study
+            for number, data in enumerate(study.files):
+                s3.put_object(Bucket=self.bucket, Key=f"upload/{study.patient_id}/{number}.dcm", Body=data)
+                count += 1
+        return f"{count} objects of {len(self.truth)} studies"
+
+    def imported(self) -> str:
+        """Each study is one import job on HealthImaging, and its image set stands in the records."""
+        datastore = self.applied.installation["datastore_id"]
+
+        def jobs() -> list[Mapping[str, Any]]:
+            listed = client("medical-imaging").list_dicom_import_jobs(datastoreId=datastore, maxResults=50)
+            return list(listed["jobSummaries"])
+
+        rows = self._until(
+            lambda: self.cloud.platform.records.find(IMAGE_SETS),
+            lambda found: len(found) >= len(self.truth),
+            lambda found: (
+                f"{len(found)} of {len(self.truth)} image sets; import jobs {[j['jobStatus'] for j in jobs()]}"
+            ),
+        )
+        found = {row.columns["study_uid"] for row in rows}
+        if found != set(self.truth):
+            raise LabFailed("the image sets are of other studies than those that were put in")
+        if len(jobs()) != len(self.truth):
+            raise LabFailed(f"{len(jobs())} import jobs for {len(self.truth)} studies")
+        return f"{len(rows)} image sets by {len(jobs())} import jobs"
+
+    def announced(self) -> str:
+        """Each image set was announced once."""
+        told = self._events("ImageIngested", len(self.truth))
+        if len({each["image_set"] for each in told}) != len(told):
+            raise LabFailed("an image set was announced twice")
+        return f"{len(told)} times ImageIngested"
+
+    def verified(self) -> str:
+        """A reader verifies every image set through the API's function."""
+        ports = self.cloud.platform
+        identities = Identities(ports.records, ports.keys, ports.clock, roles=OWNER.roles)
+        token = identities.create_credential(roles=frozenset({"reader", "verifier"}), patients=None, by=OWNER).token
+        for row in ports.records.find(IMAGE_SETS):
+            study = self.truth[str(row.columns["study_uid"])]
+            standing = self._asked("GET", f"/api/v1/image-sets/{row.key}", token)
+            body = {
+                "version": standing["version"],
+                "finding": "present" if study.label else "absent",
+                "site": None,
+                "confidence": "high",
+                "note": "",
+                "seen": {"frame": 0, "quality": "lossless"},
+            }
+            self._asked("POST", f"/api/v1/image-sets/{row.key}/verification", token, body)
+        return f"{len(self._events('ImageVerified', len(self.truth)))} times ImageVerified"
+
+    def started(self) -> str:
+        """The verifications became one execution, which SageMaker was asked to start."""
+        self._events("PipelineTriggered", 1)
+        (execution,) = self._until(
+            lambda: self.cloud.platform.pipelines.executions(limit=1),
+            lambda found: bool(found) and any(step.state != "Waiting" for step in found[0].steps),
+            lambda found: f"no step has begun: {found}"[:500],
+        )
+        return f"execution {execution.id}"
+
+    def evaluated(self) -> str:
+        """Every step ran to its end, and the gate's verdict is known."""
+        (execution,) = self._until(
+            lambda: self.cloud.platform.pipelines.executions(limit=1),
+            lambda found: found[0].state != "Executing",
+            lambda found: f"still {[(step.name, step.state) for step in found[0].steps]}",
+        )
+        if execution.state != "Succeeded":
+            raise LabFailed(f"the execution {execution.state}: {execution.reason}")
+        self._events("ModelEvaluationPassed", 1)
+        return ", ".join(f"{step.name} {step.state}" for step in execution.steps)
+
+    def registered(self) -> str:
+        """The ledger has a version whose hashes are those of the package in S3, made of what was put in."""
+        model = self._until(
+            self.cloud.platform.models.champion,
+            lambda found: found is not None,
+            lambda _: f"no champion; versions {[(m.version, m.status) for m in self.cloud.platform.models.versions()]}",
+        )
+        blobs = self.cloud.platform.blobs
+        package = blobs.get(model.artifact)
+        weights = weights_of(package)
+        if model.lineage.get("weights_sha256") not in weights:
+            raise LabFailed(
+                f"the weights of the package are {weights}, the ledger's {model.lineage.get('weights_sha256')}"
+            )
+        manifest = blobs.get(f"training-data/snapshots/{model.lineage['snapshot']}/manifest.jsonl").decode()
+        used = {json.loads(line)["image_set"] for line in manifest.splitlines() if line}
+        known = {row.key for row in self.cloud.platform.records.find(IMAGE_SETS)}
+        if not used or not used <= known:
+            raise LabFailed("the data set names image sets that were not put in")
+        arn = self.cloud.packages.package_of(model.version)
+        if arn is None:
+            raise LabFailed("the version has no package in SageMaker")
+        told = client("sagemaker").describe_model_package(ModelPackageName=arn)
+        address = told["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+        if address != self.cloud.packages.places.uri(model.artifact):
+            raise LabFailed(f"SageMaker's package is of {address}")
+        self._until(
+            lambda: client("sagemaker").describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"],
+            lambda status: status == "Approved",
+            lambda status: f"the package is {status} in SageMaker",
+        )
+        return (
+            f"version {model.version}, weights {str(model.lineage['weights_sha256'])[:12]}, of {len(used)} image sets"
+        )
+
+    def told(self) -> str:
+        """The approval was announced."""
+        self._events("ModelApproved", 1)
+        counted: dict[str, int] = {}
+        for told in self.cloud.platform.bus.events(limit=1000):
+            counted[told.event.detail_type] = counted.get(told.event.detail_type, 0) + 1
+        return ", ".join(f"{count} {name}" for name, count in sorted(counted.items()))
+
+    def alarmed(self) -> str:
+        """An alarm that is provoked goes on, people are told by its topic, and the function writes it down."""
+        topic, queue = self.applied.installation["alerts_topic"], self._listening()
+        (contract,) = [each for each in _contract("alarms.json")["alarms"] if each["id"] == ALARM]
+        metric = {"MetricName": contract["aws"]["metric"], "Value": 10 * contract["aws"]["threshold"]}
+        watched = client("cloudwatch")
+        names = [
+            each["AlarmName"]
+            for each in watched.describe_alarms()["MetricAlarms"]
+            if each.get("MetricName") == contract["aws"]["metric"]
+        ]
+        if len(names) != 1:
+            raise LabFailed(f"{len(names)} alarms watch {contract['aws']['metric']}")
+
+        def state() -> str:
+            watched.put_metric_data(Namespace=contract["aws"]["namespace"], MetricData=[metric])
+            return str(watched.describe_alarms(AlarmNames=names)["MetricAlarms"][0]["StateValue"])
+
+        self._until(state, lambda found: found == "ALARM", lambda found: f"{names[0]} is {found}")
+        sqs = client("sqs")
+        self._until(
+            lambda: [m["Body"] for m in sqs.receive_message(QueueUrl=queue).get("Messages", ())],
+            lambda found: any(names[0] in body for body in found),
+            lambda _: f"{topic} told nobody",
+        )
+        self._until(
+            lambda: self._logged("error-logging", names[0]),
+            bool,
+            lambda _: "error-logging has not written it down",
+        )
+        return f"{names[0]} went on, the topic told it, error-logging wrote it down"
+
+    # What they need
+
+    def _until(self, look: Callable[[], Any], is_it: Callable[[Any], bool], missing: Callable[[Any], str]) -> Any:
+        until = time.monotonic() + self.patience_s
+        while True:
+            found = look()
+            if is_it(found):
+                return found
+            if time.monotonic() >= until:
+                raise LabFailed(f"not within {self.patience_s:.0f} s: {missing(found)}")
+            time.sleep(_LOOKS_EVERY_S)
+
+    def _events(self, kind: str, least: int) -> list[Mapping[str, Any]]:
+        """Details of all events of a kind, once there are so many."""
+
+        def look() -> list[Mapping[str, Any]]:
+            told = self.cloud.platform.bus.events(limit=1000)
+            return [each.event.detail for each in told if each.event.detail_type == kind]
+
+        found: list[Mapping[str, Any]] = self._until(
+            look, lambda found: len(found) >= least, lambda found: f"{len(found)} of {least} times {kind}"
+        )
+        return found
+
+    def _asked(self, method: str, path: str, token: str, body: Mapping[str, Any] | None = None) -> Any:
+        """What the API's function answers."""
+        host = urlsplit(self.applied.installation["api"]).hostname or ""
+        event = {
+            "version": "2.0",
+            "routeKey": "$default",
+            "rawPath": path,
+            "rawQueryString": "",
+            "headers": {
+                "host": host,
+                "x-forwarded-proto": "https",
+                "content-type": "application/json",
+                "authorization": f"Bearer {token}",
+            },
+            "requestContext": {
+                "accountId": "123456789012",
+                "apiId": "lab",
+                "domainName": host,
+                "http": {
+                    "method": method,
+                    "path": path,
+                    "protocol": "HTTP/1.1",
+                    "sourceIp": "192.0.2.1",
+                    "userAgent": "lab",
+                },
+                "requestId": "lab",
+                "routeKey": "$default",
+                "stage": "$default",
+                "timeEpoch": int(time.time() * 1000),
+            },
+            "body": base64.b64encode(json.dumps(body).encode()).decode() if body else None,
+            "isBase64Encoded": bool(body),
+        }
+        name = self.applied.installation["functions"]["api"]
+        told = client("lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
+        answer = json.loads(told["Payload"].read())
+        if answer.get("statusCode") != HTTPStatus.OK:
+            raise LabFailed(f"{method} {path.partition('?')[0]} answered {json.dumps(answer)[:500]}")
+        text = base64.b64decode(answer["body"]) if answer.get("isBase64Encoded") else answer["body"]
+        return json.loads(text)
+
+    def _listening(self) -> str:
+        """A queue that hears what people are told."""
+        sqs = client("sqs")
+        queue = str(sqs.create_queue(QueueName="lab-people")["QueueUrl"])
+        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        client("sns").subscribe(TopicArn=self.applied.installation["alerts_topic"], Protocol="sqs", Endpoint=arn)
+        return queue
+
+    def _logged(self, function: str, text: str) -> bool:
+        """Whether a function has written a line with `text`."""
+        group = f"/aws/lambda/{self.applied.installation['functions'][function]}"
+        found = client("logs").filter_log_events(logGroupName=group, limit=10_000)["events"]
+        return any(text in each["message"] for each in found)
+
+
+def walk_of(lab: Lab, applied: Applied, *, patience_s: float) -> Walk:
+    """A walk over what was applied; this process then sees what the functions see.
+
+    Raises:
+        LabFailed: A function is not there.
+    """
+    os.environ.update(lab.environment())
+    names = applied.installation["functions"]
+    told = {
+        name: client("lambda")
+        .get_function_configuration(FunctionName=called)
+        .get("Environment", {})
+        .get("Variables", {})
+        for name, called in names.items()
+    }
+    variables = {name: value for each in told.values() for name, value in each.items()}
+    return Walk(applied, told, open_aws({**os.environ, **variables}), patience_s)
+
+
+def lenient() -> dict[str, Any]:
+    """A gate policy for so few patients that they show nothing: every limit is off that can be."""
+    rules: dict[str, Any] = policy.default().to_json()
+    for limits in rules.values():
+        if isinstance(limits, dict):
+            limits.update(dict.fromkeys(limits))
+    rules["counts"] = {"positives": 1, "negatives": 1}
+    rules["accuracy"]["least"] = 0.0
+    rules["subgroups"] |= {"image_sets": 1000, "each_class": 1000}
+    return rules
+
+
+def weights_of(package: bytes) -> Sequence[str]:
+    """SHA-256 of every file in a model package, hexadecimal."""
+    with tarfile.open(fileobj=io.BytesIO(package)) as tar:
+        files = [tar.extractfile(each) for each in tar.getmembers() if each.isfile()]
+        return [hashlib.sha256(file.read()).hexdigest() for file in files if file is not None]
+
+
+def _contract(name: str) -> Any:
+    return json.loads((contracts() / name).read_text())
