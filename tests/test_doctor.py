@@ -52,8 +52,8 @@ def test_what_was_done_and_what_was_done_badly_is_seen(tmp_path: Path) -> None:
     states = {name: boxes[name]["state"] for name in ("D1.3", "D6.3", "D7.2", "D8.1", "D9.1", "D9.2")}
     assert set(states.values()) == {"ok"}, states
     home.chmod(0o755)
-    plain = next(path for path in (home / "objects" / "image-sets").rglob("*") if path.is_file()).with_name("plain")
-    plain.write_bytes(b"\0" * 128 + b"DICM")
+    pack = next(path for path in (home / "objects" / "image-sets").rglob("*") if path.is_file())
+    pack.write_bytes(b"\0" * 128 + b"DICM")
     _, boxes = doctor(home)
     assert boxes["D5.3"]["state"] == "failed"
     assert boxes["D1.3"]["state"] == "failed"

@@ -14,12 +14,15 @@ import json
 import os
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+import pydicom
+import torch
 from lab_servers import Lab, LabFailed
 from lab_terraform import Applied
 
@@ -31,6 +34,7 @@ from radloop.core.tables import IMAGE_SETS
 from radloop.dicom.phantom import PhantomStudy, phantom_cohort
 from radloop.security.identities import Identities
 from radloop.training import policy
+from radloop.training.network import weights_sha256
 from radloop.wiring_aws import POLICY, Cloud, open_aws
 
 PER_CLASS: Mapping[Split, int] = {Split.TRAIN: 3, Split.VALIDATION: 2, Split.TEST: 2}
@@ -181,33 +185,28 @@ class Walk:
             lambda found: found is not None,
             lambda _: f"no champion; versions {[(m.version, m.status) for m in self.cloud.platform.models.versions()]}",
         )
-        blobs = self.cloud.platform.blobs
-        package = blobs.get(model.artifact)
-        weights = weights_of(package)
-        if model.lineage.get("weights_sha256") not in weights:
-            raise LabFailed(
-                f"the weights of the package are {weights}, the ledger's {model.lineage.get('weights_sha256')}"
-            )
-        manifest = blobs.get(f"training-data/snapshots/{model.lineage['snapshot']}/manifest.jsonl").decode()
-        used = {json.loads(line)["image_set"] for line in manifest.splitlines() if line}
-        known = {row.key for row in self.cloud.platform.records.find(IMAGE_SETS)}
-        if not used or not used <= known:
-            raise LabFailed("the data set names image sets that were not put in")
+        package = self.cloud.platform.blobs.get(model.artifact)
+        weights, dataset = made_of(package)
+        told = {name: model.lineage.get(name) for name in ("model_sha256", "weights_sha256", "snapshot")}
+        found = {"model_sha256": hashlib.sha256(package).hexdigest(), "weights_sha256": weights, "snapshot": dataset}
+        if told != found:
+            raise LabFailed(f"the ledger tells {told}, the package is {found}")
+        used = self._data_set(dataset)
         arn = self.cloud.packages.package_of(model.version)
         if arn is None:
             raise LabFailed("the version has no package in SageMaker")
-        told = client("sagemaker").describe_model_package(ModelPackageName=arn)
-        address = told["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+        registered = client("sagemaker").describe_model_package(ModelPackageName=arn)
+        address = registered["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
         if address != self.cloud.packages.places.uri(model.artifact):
             raise LabFailed(f"SageMaker's package is of {address}")
+        if registered["CustomerMetadataProperties"].get("weights_sha256") != weights:
+            raise LabFailed("SageMaker's package tells of other weights")
         self._until(
             lambda: client("sagemaker").describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"],
             lambda status: status == "Approved",
             lambda status: f"the package is {status} in SageMaker",
         )
-        return (
-            f"version {model.version}, weights {str(model.lineage['weights_sha256'])[:12]}, of {len(used)} image sets"
-        )
+        return f"version {model.version}, weights {weights[:12]}, of {used} studies as they were put in"
 
     def told(self) -> str:
         """The approval was announced."""
@@ -230,6 +229,8 @@ class Walk:
         ]
         if len(names) != 1:
             raise LabFailed(f"{len(names)} alarms watch {contract['aws']['metric']}")
+        if watched.describe_alarms(AlarmNames=names)["MetricAlarms"][0]["StateValue"] == "ALARM":
+            raise LabFailed(f"{names[0]} is on before anything was provoked")
 
         def state() -> str:
             watched.put_metric_data(Namespace=contract["aws"]["namespace"], MetricData=[metric])
@@ -260,6 +261,25 @@ class Walk:
             if time.monotonic() >= until:
                 raise LabFailed(f"not within {self.patience_s:.0f} s: {missing(found)}")
             time.sleep(_LOOKS_EVERY_S)
+
+    def _data_set(self, sha256: str) -> int:
+        """How many studies a data set has; each with the finding and the pixels that were put in.
+
+        Raises:
+            LabFailed: It is another data set.
+        """
+        blobs, folder = self.cloud.platform.blobs, f"training-data/snapshots/{sha256}"
+        manifest = blobs.get(f"{folder}/manifest.jsonl")
+        if hashlib.sha256(manifest).hexdigest() != sha256:
+            raise LabFailed("the manifest is not the one that the model was trained on")
+        known = {row.key: str(row.columns["study_uid"]) for row in self.cloud.platform.records.find(IMAGE_SETS)}
+        lines = [json.loads(line) for line in manifest.decode().splitlines() if line]
+        for line in lines:
+            study = self.truth[known[line["image_set"]]]
+            pixels = np.load(io.BytesIO(blobs.get(f"{folder}/{line['file']}")))
+            if line["label"] != study.label or slices_of(pixels) != slices_of(drawn(study)):
+                raise LabFailed(f"image set {line['image_set']} is not as it was put in")
+        return len(lines)
 
     def _events(self, kind: str, least: int) -> list[Mapping[str, Any]]:
         """Details of all events of a kind, once there are so many."""
@@ -360,11 +380,26 @@ def lenient() -> dict[str, Any]:
     return rules
 
 
-def weights_of(package: bytes) -> Sequence[str]:
-    """SHA-256 of every file in a model package, hexadecimal."""
+def made_of(package: bytes) -> tuple[str, str]:
+    """SHA-256 of the weights in a model package, taken anew of every tensor, and of the data set it says it is of."""
     with tarfile.open(fileobj=io.BytesIO(package)) as tar:
-        files = [tar.extractfile(each) for each in tar.getmembers() if each.isfile()]
-        return [hashlib.sha256(file.read()).hexdigest() for file in files if file is not None]
+        files = {each.name: tar.extractfile(each) for each in tar.getmembers() if each.isfile()}
+        state, lineage = files.get("model.pt"), files.get("lineage.json")
+        if state is None or lineage is None:
+            raise LabFailed("the package has no weights or no lineage")
+        weights = weights_sha256(torch.load(io.BytesIO(state.read()), map_location="cpu", weights_only=True))
+        return weights, str(json.load(lineage)["dataset_sha256"])
+
+
+def slices_of(volume: Any) -> list[str]:
+    """SHA-256 of every slice, in no order: how slices are sorted is not what is asked here."""
+    return sorted(hashlib.sha256(np.ascontiguousarray(each, dtype=np.int16).tobytes()).hexdigest() for each in volume)
+
+
+def drawn(study: PhantomStudy) -> list[Any]:
+    """The slices of a study in Hounsfield units, as its files hold them."""
+    headers = [pydicom.dcmread(io.BytesIO(data)) for data in study.files]
+    return [one.pixel_array * float(one.RescaleSlope) + float(one.RescaleIntercept) for one in headers]
 
 
 def _contract(name: str) -> Any:
