@@ -56,12 +56,10 @@ class Walk:
     """A walk over the applied stack.
 
     Attributes:
-        functions: Variables of every applied function, by its name without the installation's.
         patience_s: Seconds for which a hop is waited for.
     """
 
     applied: Applied
-    functions: Mapping[str, Mapping[str, str]]
     cloud: Cloud
     patience_s: float
     truth: dict[str, PhantomStudy] = field(default_factory=dict)
@@ -365,7 +363,7 @@ def walk_of(lab: Lab, applied: Applied, *, patience_s: float) -> Walk:
         for name, called in names.items()
     }
     variables = {name: value for each in told.values() for name, value in each.items()}
-    return Walk(applied, told, open_aws({**os.environ, **variables}), patience_s)
+    return Walk(applied, open_aws({**os.environ, **variables}), patience_s)
 
 
 def lenient() -> dict[str, Any]:
