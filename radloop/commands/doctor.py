@@ -23,7 +23,8 @@ from radloop.terminal import print_facts, print_items
 def doctor(home: Path | None, server: str | None, is_aws: bool, name: str, as_json: bool) -> None:
     """Answer every box of the deployment checklist: ok, failed or not applicable, and why.
 
-    Nothing is changed, but that a home that has none gets its folders. Exit status 3 where a box failed.
+    Nothing is changed, but that a home that has none gets its folders; a server is asked to sign one link, which its
+    audit shows. Exit status 3 where a box failed.
     """
     found = _of_account(name) if is_aws else _of_home(home, server)
     states = Counter(answer.found.state for answer in found)

@@ -191,3 +191,8 @@ def test_without_a_mirror_the_registry_is_asked_and_its_answers_kept(
     environ = check_infra.environment(tmp_path)
     assert "TF_CLI_CONFIG_FILE" not in environ
     assert Path(environ["TF_PLUGIN_CACHE_DIR"]).is_dir()
+
+
+@pytest.mark.parametrize("name", ["variables.tf", "versions.tf", "outputs.tf"])
+def test_what_stacks_must_repeat_is_the_same_in_each(name: str) -> None:
+    assert len({(INFRA / "stacks" / stack / name).read_text() for stack in ("dev", "staging", "prod")}) == 1
