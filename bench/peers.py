@@ -166,6 +166,16 @@ def radloop(home: Path, *, has_tls: bool = False) -> Iterator[Peer]:
 
 
 @contextmanager
+def bare(folder: Path) -> Iterator[Peer]:
+    """The server of `bare.py`: the least that storing is."""
+    folder.mkdir(parents=True)
+    port = free_port()
+    with child([sys.executable, str(Path(__file__).with_name("bare.py")), str(folder), str(port)]) as process:
+        address = wait_for(lambda: f"127.0.0.1:{port}", process, "/")
+        yield Peer("bare", address, "", [process])
+
+
+@contextmanager
 def nginx(folder: Path, tls: tuple[Path, Path] | None = None) -> Iterator[Peer | None]:
     """nginx with one worker over the plain files in `folder/files`, over TLS too where a certificate is given."""
     program = shutil.which("nginx")
