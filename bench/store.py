@@ -3,14 +3,15 @@
     python bench/store.py
 
 Landing is held against writing the same bytes to one file and flushing it; folding against the bare codec, encoding
-and decoding the same frames once. Both limits run in the same processes, turn by turn with what they limit.
+and decoding the same frames once. Landing and its limit run in the same processes, folding and its limit in the same
+threads, turn by turn.
 """
 
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -29,7 +30,6 @@ from radloop.core.tables import TABLES
 from radloop.dicom.parse import parse
 from radloop.local.blobs import FileBlobs
 from radloop.local.database import Database
-from radloop.local.folders import folding_processes
 from radloop.local.keys import open_keyring
 from radloop.local.records import SqliteRecords
 from radloop.store.folding import pixels_of
@@ -120,25 +120,30 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def compare(study: Study, processes: int, root: Path, pool: Executor) -> list[Row]:
-    """Land and fold the study on so many processes; landing lands a study in each of them."""
+def compare(study: Study, number_of: int, root: Path, processes: Executor, threads: Executor) -> list[Row]:
+    """Land a study in each of so many processes; fold one in so many threads."""
     times: dict[str, list[float]] = {"land": [], "write": [], "fold": [], "code": []}
     for turn in range(REPETITIONS):
-        numbers = [10 * turn + number for number in range(processes)]
-        home = root / f"{processes}-{turn}"
+        numbers = [10 * turn + number for number in range(number_of)]
+        home = root / f"{number_of}-{turn}"
         with open_store(home) as store:
-            times["write"].append(together(write, home, numbers, pool)[1])
-            names, seconds = together(land, home, numbers, pool)
+            times["write"].append(together(write, home, numbers, processes)[1])
+            names, seconds = together(land, home, numbers, processes)
             times["land"].append(seconds)
             store.complete(names[0], by=OWNER)
-            times["fold"].append(timed(partial(store.fold, names[0], executor=pool)))
-            times["code"].append(timed(lambda: list(pool.map(code, study.files))))
+            times["fold"].append(timed(partial(store.fold, names[0], executor=threads)))
+            times["code"].append(timed(lambda: list(threads.map(code, study.files))))
     size = study.size_bytes / 1e6
-    on = f"{processes} process{'es' if processes > 1 else ''}"
     rates = {name: size / median(found) for name, found in times.items()}
     return [
-        Row(f"landing, {on}", processes * rates["land"], "MB/s", processes * rates["write"], "write + fsync, plain"),
-        Row(f"folding, {on}", rates["fold"], "MB/s", rates["code"], "bare codec: encode + decode"),
+        Row(
+            f"landing, {number_of} at once",
+            number_of * rates["land"],
+            "MB/s",
+            number_of * rates["write"],
+            "write + fsync, plain",
+        ),
+        Row(f"folding, {number_of} at once", rates["fold"], "MB/s", rates["code"], "bare codec: encode + decode"),
     ]
 
 
@@ -164,15 +169,16 @@ def main() -> None:
     study = chest_study()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="radloop-bench-") as folder:
-        for processes in (1, 2):
-            with folding_processes(processes) as pool:
-                list(pool.map(code, study.files[:8]))  # start the processes and load the codec
-                rows += compare(study, processes, Path(folder), pool)
+        for number_of in (1, 2):
+            with ProcessPoolExecutor(number_of) as processes, ThreadPoolExecutor(number_of) as threads:
+                list(processes.map(time.sleep, [READY_S / 2] * number_of))  # all of them, before there are threads
+                list(threads.map(code, study.files[:8]))  # load the codec
+                rows += compare(study, number_of, Path(folder), processes, threads)
         others = (
             real_study("ct-chest-siemens", "Siemens chest CT"),
             real_study("ct-ge-signed", "GE CT, signed"),
         )
-        with folding_processes(2) as pool:
+        with ThreadPoolExecutor(2) as pool:
             for number, each in enumerate((study, *others)):
                 if each is not None:
                     rows.append(kept_small(each, Path(folder) / f"size-{number}", pool))

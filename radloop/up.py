@@ -36,7 +36,6 @@ from radloop.associations import Entity, associate, entity_of
 from radloop.core.errors import InvalidInput, Unavailable
 from radloop.core.identity import OWNER
 from radloop.local.family import Family, Member
-from radloop.local.folders import Nursery
 from radloop.local.home import Home
 from radloop.local.keys import renew_token
 from radloop.local.processes import FOR_ONE, give_back_memory, keep_freed_memory
@@ -210,15 +209,14 @@ class _Doors:
 def work(root: Path) -> None:
     """The worker process."""
     log_to_stderr()
-    with Nursery.forked() as nursery:
-        keep_freed_memory(FOR_ONE)
-        give_back_memory()
-        with open_local(root) as installation:
-            installation.keep_logs()
-            worker = installation.worker(nursery)
-            signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-            installation.platform.jobs.release_abandoned()
-            worker.run()
+    keep_freed_memory(FOR_ONE)
+    give_back_memory()
+    with open_local(root) as installation:
+        installation.keep_logs()
+        worker = installation.worker()
+        signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+        installation.platform.jobs.release_abandoned()
+        worker.run()
 
 
 def _entity(home: Home, host: str, dimse: Dimse, *, is_open: bool) -> Entity:

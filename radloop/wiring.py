@@ -27,7 +27,6 @@ from radloop.local.blobs import FileBlobs
 from radloop.local.buckets import FileBuckets
 from radloop.local.bus import SqliteBus
 from radloop.local.database import Database
-from radloop.local.folders import Nursery
 from radloop.local.home import Home
 from radloop.local.jobs import SqliteJobs
 from radloop.local.keys import open_keyring
@@ -78,14 +77,13 @@ class Installation:
         """From now on keep the log lines of this process in the home, besides where they go already."""
         log_to_files(self.home.logs, self.log_cipher)
 
-    def worker(self, nursery: Nursery | None = None) -> Worker:
-        """The worker of this home; the caller holds its lock. Folding processes come from `nursery`."""
+    def worker(self) -> Worker:
+        """The worker of this home; the caller holds its lock."""
         return Worker(
             self.platform,
             self.images,
             self.pipelines,
             self.home.inbox,
-            nursery,
             mirror=self.home.mlflow,
             work=self.work,
             watch=self.watch(),

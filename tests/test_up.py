@@ -77,7 +77,7 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     home = tmp_path_factory.mktemp("up") / "home"
     home.mkdir()
-    (home / "settings.toml").write_text('fold_processes = 1\nhosts = ["radiology.example"]\n')
+    (home / "settings.toml").write_text('fold_threads = 1\nhosts = ["radiology.example"]\n')
     process, told = start(home, terminal=True)
     yield Up(json.loads((home / "server.json").read_text())["url"], home, told)
     stop(process)

@@ -25,7 +25,7 @@ SETTINGS = """
 retrain_delay_s = 0.2
 retrain_least_per_class = 2
 accuracy_threshold = 0.0
-fold_processes = 1
+fold_threads = 1
 
 [training]
 epochs = "1"

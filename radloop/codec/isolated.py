@@ -120,7 +120,7 @@ def unpack_isolated(segment: bytes, length: int) -> bytes:
 
 @cache
 def _pool() -> "_Pool":
-    """The children of this process; folding runs in processes that nobody could hand a pool to."""
+    """The children of this process, for all threads of it."""
     pool = _Pool()
     atexit.register(pool.close)
     return pool

@@ -19,7 +19,7 @@ class Settings:
         mlflow: Whether runs and versions are mirrored into MLflow, where that is installed.
         max_tries: How often a job is tried before it becomes a dead letter.
         backoff_s: Wait before the second try; doubles with each further one.
-        fold_processes: Processes that fold; 0 for one a core.
+        fold_threads: Threads that fold; 0 for one a core.
         door_processes: Processes that answer HTTP; 0 for one a core, at most four.
         study_quiet_s: Seconds without a new instance after which a study counts as complete.
         hosts: Names this server answers to besides those of the loopback and of `--listen`.
@@ -62,7 +62,7 @@ class Settings:
     mlflow: bool = True
     max_tries: int = 8
     backoff_s: float = 1.0
-    fold_processes: int = 0
+    fold_threads: int = 0
     door_processes: int = 0
     study_quiet_s: float = 60.0
     hosts: tuple[str, ...] = ()

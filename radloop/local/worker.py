@@ -1,9 +1,11 @@
 """The worker of a home: closes quiet image sets, empties the inbox, routes events, and does the jobs."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +21,6 @@ from radloop.functions.catalogue import FUNCTIONS
 from radloop.functions.consulting import Work, work_of
 from radloop.functions.image_ingestion import UPLOADED
 from radloop.local import mirror
-from radloop.local.folders import Folders, Nursery, folding_processes
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.processes import trim_memory
 from radloop.monitoring.logs import purge, tell
@@ -39,11 +40,10 @@ MIRROR_LANE = "mirror"
 """Worked on by a server only, as messages are: no command waits for MLflow or a mail server."""
 LANES = ("events", "land", "import", "fold", "ask", "predict", "pipeline")
 
-_WORTH_PROCESSES = 8
-"""Landed instances from which on starting folding processes costs less than it saves."""
+_WORTH_THREADS = 8
+"""Landed instances from which on threads that fold save more than it costs to start them."""
 _IDLE_S = 0.05
 _TICK_S = 0.5
-_REST_S = 2.0
 _SETTLED_S = 1.0
 _EXPIRY_EVERY_S = 60.0
 _SWEPT_EVERY_S = 3600.0
@@ -61,7 +61,6 @@ class Worker:
         images: The store.
         pipelines: What runs executions.
         inbox: The folder whose files are ingested.
-        nursery: Where folding processes come from; None launches one when there is much to fold.
         mirror: The folder of what MLflow shows; None where nothing is mirrored.
         work: Counts what functions and other jobs come to; None where nobody does.
         watch: Looks after the metrics while the worker runs; None where nobody does.
@@ -74,7 +73,6 @@ class Worker:
         images: ImageStore,
         pipelines: LocalPipelines,
         inbox: Path,
-        nursery: Nursery | None = None,
         *,
         mirror: Path | None = None,
         work: WorkMeter | None = None,
@@ -98,8 +96,6 @@ class Worker:
             Champion(platform.models, platform.blobs, rested=trim_memory),
             Champion(platform.models, platform.blobs, alias=SHADOW, rested=trim_memory),
         )
-        self._nursery = nursery
-        self._folders: Folders | None = None
         self._stop = threading.Event()
         self._expiry_due = 0.0
         self._sweep_due = time.monotonic() + _SWEPT_EVERY_S
@@ -136,7 +132,6 @@ class Worker:
             self._guarded(self.tick)
         for thread in threads:
             thread.join(timeout=1.0)
-        self._end_folders(wait=False)
 
     def stop(self) -> None:
         """End `run` soon; what is being done is taken up again at the next start."""
@@ -146,9 +141,6 @@ class Worker:
         """Look once at everything that comes by itself: inbox, quiet image sets, events."""
         self._empty_inbox()
         settings = self._platform.settings
-        folders = self._folders
-        if folders is not None:
-            folders.rest(_REST_S)
         self._images.complete_quiet(settings.quiet_s, by=SYSTEM)
         self._images.complete_quiet_studies(max(settings.study_quiet_s, settings.quiet_s), by=SYSTEM)
         self._platform.bus.route()
@@ -174,7 +166,6 @@ class Worker:
             self._platform.bus.route()
             worked = [lane for lane in lanes if self._once(lane)]
             if not worked:
-                self._end_folders(wait=True)
                 return
             for _ in worked:
                 if told is not None:
@@ -256,22 +247,11 @@ class Worker:
         if self._platform.records.get(TOMBSTONES, identity) is not None:
             return  # deleted meanwhile
         image_set = self._images.get(identity)
-        if image_set.landed < _WORTH_PROCESSES:
+        if image_set.landed < _WORTH_THREADS:
             self._metadata.measure(self._images.fold(image_set.id))
             return
-        if self._folders is None:
-            nursery = self._nursery if self._nursery is not None and self._nursery.is_alive else None
-            self._folders = folding_processes(self._platform.settings.fold_processes, nursery)
-        try:
-            self._metadata.measure(self._images.fold(image_set.id, executor=self._folders))
-        except RuntimeError:  # a folding process died: the next try gets fresh ones
-            self._end_folders(wait=False)
-            raise
-
-    def _end_folders(self, *, wait: bool) -> None:
-        folders, self._folders = self._folders, None
-        if folders is not None:
-            folders.shutdown(wait, cancel_futures=True)
+        with ThreadPoolExecutor(self._platform.settings.fold_threads or os.cpu_count(), "folder") as folders:
+            self._metadata.measure(self._images.fold(image_set.id, executor=folders))
 
     def _give_up(self, claim: Claim, cause: str) -> None:
         """Raise the alarm; an execution nobody will run again ends as failed, so that the next one can start."""

@@ -105,7 +105,7 @@ class Server:
 def server(tmp_path: Path) -> Iterator[Server]:
     home = tmp_path / "home"
     home.mkdir()
-    (home / "settings.toml").write_text("fold_processes = 1\nquiet_s = 3600\nstudy_quiet_s = 3600\n")
+    (home / "settings.toml").write_text("fold_threads = 1\nquiet_s = 3600\nstudy_quiet_s = 3600\n")
     started = Server(home)
     started.start()
     yield started

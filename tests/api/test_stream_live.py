@@ -25,7 +25,7 @@ STUDY = phantom_study(5, consolidated=True, slices=3, size=512)
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     home = tmp_path_factory.mktemp("streams") / "radloop-home"
     home.mkdir()
-    (home / "settings.toml").write_text("fold_processes = 1\ndoor_processes = 1\n")
+    (home / "settings.toml").write_text("fold_threads = 1\ndoor_processes = 1\n")
     process, told = start(home)
     found = re.search(r"https://[\d.:]+", told)
     assert found is not None

@@ -396,7 +396,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_the_first_session_of_the_readme_runs_as_it_stands_there(folder: Path) -> None:
     (folder / "my-home").mkdir()
-    (folder / "my-home/settings.toml").write_text("fold_processes = 1\n")  # the test's manners, not the session's
+    (folder / "my-home/settings.toml").write_text("fold_threads = 1\n")  # the test's manners, not the session's
     lines = [line for line in shell_lines((ROOT / "README.md").read_text()) if line.split()[1] in HARMLESS]
     assert [line.split()[1] for line in lines] == ["phantom", "ingest", "events", "executions", "models", "export"]
     for line in lines:

@@ -71,6 +71,6 @@ class ServingHome:
 
 @contextmanager
 def serving_home(folder: Path, settings: str = "") -> Iterator[ServingHome]:
-    (folder / "settings.toml").write_text(f"max_tries = 1\nfold_processes = 1\n{settings}")
+    (folder / "settings.toml").write_text(f"max_tries = 1\nfold_threads = 1\n{settings}")
     with open_local(folder) as installation:
         yield ServingHome(installation, installation.worker())

@@ -1,10 +1,16 @@
 """Processes that are there to be killed.
 
-python child.py land HOME FIRST lands phantoms from number FIRST on and prints every instance once it is acknowledged.
-python child.py work HOME is the worker of the home; its pipeline's steps only pretend, unless RADLOOP_KILL_REAL is set.
+`land HOME FIRST` lands phantoms from number FIRST on and prints every instance once it is acknowledged.
+`work HOME` is the worker of the home; its pipeline's steps only pretend, unless RADLOOP_KILL_REAL is set.
+
+python -m tests.kill.child SOCKET is the nursery that both come from: it has imported what they need, which takes longer
+than most of them live, and opens nothing. Each victim is a fork of it, with memory, files and locks of its own.
 """
 
+import json
 import os
+import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,9 +50,36 @@ def pretend(root: Path) -> Any:
     return lambda **options: pretending(definition(**options), root, environment)
 
 
+def nursery(asking: socket.socket) -> None:
+    """Fork a victim for each message `[arguments, environment]`, which brings its standard output; answers its pid."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
+    phantom()
+    while True:
+        words, (printing,), _, _ = socket.recv_fds(asking, 1 << 16, 1)
+        if not words:
+            return
+        pid = os.fork()
+        if pid == 0:
+            live(*json.loads(words), printing)
+        os.close(printing)
+        asking.sendall(f"{pid}\n".encode())
+
+
+def live(arguments: list[str], environment: dict[str, str], printing: int) -> None:
+    """Be a victim; it never returns."""
+    die_with_parent()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(printing, sys.stdout.fileno())
+    os.environ.update(environment)
+    try:
+        if arguments[0] == "land":
+            land(Path(arguments[1]), int(arguments[2]))
+        else:
+            work(Path(arguments[1]))
+    finally:
+        os._exit(1)
+
+
 if __name__ == "__main__":
     die_with_parent()
-    if sys.argv[1] == "land":
-        land(Path(sys.argv[2]), int(sys.argv[3]))
-    else:
-        work(Path(sys.argv[2]))
+    nursery(socket.socket(fileno=int(sys.argv[1])))

@@ -32,7 +32,7 @@ from tests.kill.test_kill import until
 from tests.processes import descendants
 
 KILLS = int(os.environ.get("RADLOOP_KILLS", "5"))
-SETTINGS = "quiet_s = 1.0\nfold_processes = 2\nbackoff_s = 0.05\nretrain_delay_s = 100000\n"
+SETTINGS = "quiet_s = 1.0\nfold_threads = 2\nbackoff_s = 0.05\nretrain_delay_s = 100000\n"
 STUDY = "1.2.826.0.1.77"
 SERIES = (f"{STUDY}.1", f"{STUDY}.2", f"{STUDY}.3", f"{STUDY}.3")
 BOUNDARY = "kill-9"

@@ -4,9 +4,11 @@ The seed is printed; RADLOOP_KILL_SEED repeats a run. RADLOOP_KILLS sets how man
 real training, unless told.
 """
 
+import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,7 +35,7 @@ from tests.store.house import of_patient, open_house, phantom
 
 KILLS = int(os.environ.get("RADLOOP_KILLS", "30"))
 SETTINGS = 'release = "automatic"\nmlflow = false\npredict_new = false\n'  # what is registered here is no model
-SETTINGS += "retrain_delay_s = 0\nretrain_least_per_class = 0\nfold_processes = 2\nbackoff_s = 0.05\n"
+SETTINGS += "retrain_delay_s = 0\nretrain_least_per_class = 0\nfold_threads = 2\nbackoff_s = 0.05\n"
 REAL_KILLS = int(os.environ.get("RADLOOP_KILLS", "5"))
 REAL_SETTINGS = """
 release = "automatic"
@@ -63,33 +65,63 @@ def dice() -> random.Random:
     return random.Random(seed)
 
 
+class Nursery:
+    """The process that victims are forked from."""
+
+    def __init__(self) -> None:
+        self.ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.kill.child", str(theirs.fileno())],
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                cwd=ROOT,
+            )
+
+    def bear(self, arguments: list[str], environment: dict[str, str], printing: int) -> int:
+        """Pid of a new victim, which prints into `printing`."""
+        socket.send_fds(self.ours, [json.dumps([arguments, environment]).encode()], [printing])
+        pid = self.ours.recv(32)
+        assert pid, "the nursery is gone"
+        return int(pid)
+
+    def close(self) -> None:
+        self.ours.close()
+        self.process.wait(timeout=60)
+
+
 class Victim:
     """A child that says it is ready and is killed later."""
 
+    nursery: ClassVar[Nursery | None] = None
     alive: ClassVar[set["Victim"]] = set()
 
     def __init__(self, *arguments: str, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.kill.child", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, **environment},
-        )
+        assert Victim.nursery is not None
+        read, write = os.pipe()
+        self.printed = os.fdopen(read)
+        self.pid = Victim.nursery.bear(list(arguments), environment, write)
+        os.close(write)
         Victim.alive.add(self)
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline().strip() == "ready"
+        assert self.printed.readline().strip() == "ready"
 
     def kill(self) -> list[str]:
         """Kill it; returns the whole lines it had printed."""
         Victim.alive.discard(self)
-        os.kill(self.process.pid, signal.SIGKILL)
-        assert self.process.stdout is not None
-        printed = self.process.stdout.read()
-        self.process.stdout.close()
-        self.process.wait()
+        assert is_alive(self.pid), "it died by itself"
+        os.kill(self.pid, signal.SIGKILL)
+        with self.printed:
+            printed = self.printed.read()
+        until(lambda: not is_alive(self.pid), 60)
         return printed.split("\n")[:-1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nursery() -> Iterator[None]:
+    Victim.nursery = Nursery()
+    yield
+    Victim.nursery.close()
+    Victim.nursery = None
 
 
 @pytest.fixture(autouse=True)

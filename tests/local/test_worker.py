@@ -15,7 +15,7 @@ from radloop.store.revisions import Revisions
 from radloop.wiring import Installation, open_local
 from tests.store.house import phantom
 
-SETTINGS = "quiet_s = 0.0\nmax_tries = 2\nbackoff_s = 0.01\nfold_processes = 1\n"
+SETTINGS = "quiet_s = 0.0\nmax_tries = 2\nbackoff_s = 0.01\nfold_threads = 1\n"
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Folding never costs a bit, and closing tells once."""
 
-import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ from radloop.core.errors import Corrupt, NotFound
 from radloop.core.identity import OWNER
 from radloop.core.images import Storage
 from radloop.core.tables import PACKS
-from radloop.local.folders import folding_processes
 from radloop.store import folding
 from radloop.store.folding import fold_file
 from tests.store.house import House, phantom
@@ -155,13 +154,12 @@ def test_bits_beyond_bits_stored_are_not_lost() -> None:
         assert rebuilt == bytes(file)
 
 
-def test_folding_on_several_processes_gives_the_same_and_they_are_others(house: House) -> None:
+def test_folding_in_several_threads_gives_the_same_in_the_same_order(house: House) -> None:
     files = phantom(1, slices=8)
     name = house.land_one_set(*files)
     house.images.complete(name, by=OWNER)
     told: list[int] = []
-    with folding_processes(2) as pool:
-        assert pool.submit(os.getpid).result() != os.getpid()
+    with ThreadPoolExecutor(2) as pool:
         house.images.fold(name, executor=pool, told=told.append)
     assert told == list(range(1, 9))
     assert sorted(house.images.export(i) for i in house.images.instances(name)) == sorted(files)

@@ -4,9 +4,9 @@ Whatever comes first, nothing is lost, what is odd is flagged, and the counts ar
 """
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,6 @@ from radloop.core.identity import OWNER
 from radloop.core.images import ImageSet
 from radloop.core.ports import Landing, Upload
 from radloop.core.tables import INSTANCES, STUDIES
-from radloop.local.folders import folding_processes
 from radloop.store.fsck import Inspection
 from radloop.store.instances import instance_of
 from tests.dicom.files import ct, written
@@ -138,9 +137,7 @@ def test_one_uid_twice_while_the_first_is_being_folded(house: House) -> None:
     files = [object_of(value, uid=f"{UID}.{value % 12}") for value in range(24)]
     name = house.land_one_set(*files[:12])
     house.images.complete(name, by=OWNER)
-    with folding_processes(2) as pool:
-        for started in [pool.submit(time.sleep, 0.5) for _ in range(2)]:
-            started.result()  # they die with the thread that started them, which is to be this one
+    with ThreadPoolExecutor(2) as pool:
         folder = threading.Thread(target=lambda: house.images.fold(name, executor=pool))
         folder.start()
         landings = at_once(sender(house, *files[12:18]), sender(house, *files[18:]))
