@@ -1,6 +1,6 @@
 """How the viewer feels on a phone far from the server, and how others feel there with the same scans.
 
-    python bench/viewer.py [ours] [cornerstone] [ohif]
+    python bench/viewer.py [ours] [static] [cornerstone] [ohif]
 
 Without names all parts run; `RUNS=1` for a quick look instead of the median of five. Chromium without a screen drives
 each viewer over a link of our own (`link.py`), with the size of a phone, with touch, without a GPU. Bytes and the
@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -22,95 +21,42 @@ from chromium import Memory, chromium, fresh_page, memory, missing, resident_mb,
 from link import Link, Piece, Shape
 from others import OtherViewer, cornerstone, ohif
 from peers import Peer, radloop
-from playwright.sync_api import Browser, Page
-from report import Row, tell
+from report import tell
+from static import static
+from steps import (
+    CUT_S,
+    FAR,
+    FAST,
+    FOLDED_S,
+    HEAP_SETTLES_S,
+    JUMPED_MS,
+    MANY_SLICES,
+    NEAR,
+    PER_SECOND,
+    PREVIEWED_S,
+    RUNS,
+    SECONDS,
+    SLICES,
+    SLOW,
+    SLOWER,
+    WAITED_MS,
+    Bench,
+    Felt,
+    Series,
+    first_image,
+    jumped,
+    loaded_app,
+    of,
+    opened,
+    port_of,
+    scrolled,
+)
 from studies import chest_study, long_series
 from tapped import PREVIEW, records, twice
 
 from radloop.client import Client, batches
 from radloop.core.ports import Upload
 from radloop.up import STATIC
-
-RUNS = int(os.environ.get("RUNS", "5"))
-SLOW = Shape("12 Mbit/s, 70 ms", 12e6, 0.070)
-FAST = Shape("30 Mbit/s, 50 ms", 30e6, 0.050)
-NEAR = Shape("near", 400e6, 0.002)
-SLICES, MANY_SLICES = 1907, 4000
-SECONDS, PER_SECOND = 6.0, 60
-FAR = 8  # slices: what is on the screen is no longer the neighbourhood that was asked for
-JUMPS = (0.12, 0.88, 0.30, 0.70)
-WAITED_MS = 30_000
-JUMPED_MS = 8_000
-PREVIEWED_S = 45.0
-CUT_S = 10.0
-HEAP_SETTLES_S = 12.0
-SLOWER = 4.0
-FOLDED_S = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One series in a server.
-
-    Attributes:
-        previews: Bytes of the preview of each slice.
-    """
-
-    id: str
-    study_uid: str
-    series_uid: str
-    previews: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Felt:
-    """One viewer on one link, as far as all viewers can be held against each other.
-
-    Attributes:
-        first_s: First image, cold page; `WAITED_MS` where none came.
-        first_mb: Bytes from the link until then.
-        itself: Percentage of the frames of the scroll in which the slice itself was on the screen.
-        far: The same of those with nothing, or a slice more than `FAR` off.
-        fps: Median.
-        jump_s: Median from a jump to full quality; `JUMPED_MS` where most did not get there.
-        arrived_mb: Bytes from the link until the end of the scroll.
-        heap_mb: JavaScript, buffers and WebAssembly at the end; None where the page does not answer.
-        resident_mb: Of the renderer process then.
-    """
-
-    first_s: float
-    first_mb: float
-    itself: float
-    far: float
-    fps: float
-    jump_s: float
-    arrived_mb: float
-    heap_mb: float | None
-    resident_mb: float
-
-
-@dataclass(slots=True)
-class Bench:
-    """What all parts share.
-
-    Attributes:
-        colds: Our first image of a cold page on each link, in seconds, and MB until then.
-        felt: Our own figures on each link.
-    """
-
-    browser: Browser
-    home: Path
-    series: Series
-    many: Series
-    rows: list[Row] = field(default_factory=list)
-    colds: dict[str, tuple[float, float]] = field(default_factory=dict)
-    felt: dict[str, Felt] = field(default_factory=dict)
-
-    def row(self, what: str, found: Sequence[float], unit: str, goal: float | None, told: str) -> None:
-        """Put the median of all runs beside a goal, or beside what another reached."""
-        self.rows.append(Row(what, median(found), unit, goal, told))
-        print("  ", self.rows[-1], flush=True)
-
 
 # Ours
 
@@ -365,53 +311,13 @@ def beside(bench: Bench, viewer: OtherViewer, shape: Shape, theirs: Felt) -> Non
 
 PARTS: dict[str, Callable[[Bench], None]] = {
     "ours": ours,
+    "static": static,
     "cornerstone": lambda bench: others(cornerstone, bench),
     "ohif": lambda bench: others(ohif, bench),
 }
 
 
 # What the parts need
-
-
-def loaded_app(page: Page, port: int, query: str = "") -> None:
-    """The worklist of the app, with everything that it loads by itself."""
-    page.goto(f"http://127.0.0.1:{port}/app/{query}", wait_until="networkidle")
-
-
-def opened(page: Page, id_: str) -> float:
-    """Open a series in a loaded app; milliseconds until its first image."""
-    found = page.evaluate("([id, limit]) => watch.open(id, limit)", [id_, WAITED_MS])
-    if found is None:
-        raise SystemExit("a series showed no image in half a minute")
-    return float(found)
-
-
-def first_image(page: Page, kind: str) -> float:
-    """Seconds from the address to the first image."""
-    found = page.evaluate("([kind, limit]) => watch.first(kind, limit)", [kind, WAITED_MS])
-    return WAITED_MS / 1000 if found is None else float(found) / 1000
-
-
-def scrolled(page: Page, kind: str, begin: int) -> dict[str, float]:
-    """What was on the screen in each frame of a scroll."""
-    how = {"from": begin, "seconds": SECONDS, "perSecond": PER_SECOND, "isFar": FAR}
-    found: dict[str, float] = page.evaluate("([kind, how]) => watch.scroll(kind, how)", [kind, how])
-    return found
-
-
-def jumped(page: Page, kind: str) -> list[float]:
-    """Seconds of each jump until the slice is there at full quality; the limit where it did not come."""
-    found = []
-    for share in JUMPS:
-        ms = page.evaluate("(how) => watch.jump(...how)", [kind, int(share * SLICES), JUMPED_MS])
-        found.append(JUMPED_MS / 1000 if ms is None else float(ms) / 1000)
-        page.wait_for_timeout(700)
-    return found
-
-
-def of(found: Sequence[dict[str, float]], name: str, *, share: bool = False) -> list[float]:
-    """One figure of every scroll, or its percentage of the frames."""
-    return [100 * each[name] / each["frames"] if share else each[name] for each in found]
 
 
 def wait_for_all(tap: list[Piece], series: Series) -> float:
@@ -437,11 +343,6 @@ def wait_for_all(tap: list[Piece], series: Series) -> float:
 def gzipped(files: Iterable[Path]) -> int:
     """Bytes of files as they travel: packed when the page is built."""
     return sum(file.with_name(f"{file.name}.gz").stat().st_size for file in files)
-
-
-def port_of(server: Peer) -> int:
-    """Of its HTTP door."""
-    return int(server.address.rpartition(":")[2])
 
 
 def taken_in(server: Peer, count: int, number: int) -> Series:
@@ -470,7 +371,8 @@ def main(parts: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="radloop-bench-") as folder:
         home = Path(folder, "home")
         with radloop(home) as server:
-            series, many = taken_in(server, SLICES, 1), taken_in(server, MANY_SLICES, 2)
+            series = taken_in(server, SLICES, 1)
+            many = taken_in(server, MANY_SLICES, 2) if "ours" in parts else series
         with radloop(home, has_tls=True):
             pass  # makes the certificates
         with chromium(home / "keys" / "server.pem") as browser:
@@ -485,7 +387,7 @@ def main(parts: Sequence[str]) -> None:
         f" parts: {', '.join(parts)};"
         f" {(time.monotonic() - begun) / 60:.0f} minutes"
     )
-    tell("viewer", told, bench.rows, load)
+    tell("viewer" if set(parts) == set(PARTS) else "-".join(["viewer", *parts]), told, bench.rows, load)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,18 @@
     return performance.now();
   }
 
+  /** The moment at which something of every slice is there; null after `limit` ms. */
+  async function all(limit) {
+    const until = performance.now() + limit;
+    const isLoading = () => /\d of \d+ loaded/.test(document.querySelector(".bottom-left")?.textContent ?? "");
+    for (let wasLoading = false; !wasLoading || isLoading(); ) {
+      wasLoading ||= isLoading();
+      if (performance.now() > until) return null;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return performance.now();
+  }
+
   /** Open `#/view/<id>` in the page, as a touch of its row would; the milliseconds until its first image. */
   async function open(id, limit) {
     const begun = performance.now();
@@ -148,5 +160,5 @@
     return performance.now() - begun;
   }
 
-  window.watch = { first, full, open, scroll, jump, long, viewers };
+  window.watch = { first, full, all, open, scroll, jump, long, viewers };
 })();
