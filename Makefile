@@ -10,7 +10,7 @@ DATA := $(abspath ../shared/data)
 export RADLOOP_TEST_DATA ?= $(DATA)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo serve test check format bench bench-gate bench-orthanc bench-viewer check-infra browser ohif peers lab clean
+.PHONY: help setup demo serve test check format bench bench-gate bench-orthanc bench-viewer check-infra containers browser ohif peers lab clean
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ check-infra: setup  ## infra/ without touching AWS: format, validity, tests with
 
 lab: setup  ## The development stack on emulators of AWS, from apply to a model at the registry; LAB_ARGS passes options on
 	$(BIN)/python tools/lab.py $(LAB_ARGS)
+
+containers: setup  ## The containers of SageMaker: build, walk the pipeline's steps in them, ask the endpoint; needs docker or podman; CONTAINERS_ARGS passes options on
+	$(BIN)/python tools/containers.py $(CONTAINERS_ARGS)
 
 format:  ## Put every file into shape
 	$(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""What can be said of the containers without a Docker engine; that they build and run on AWS was never tried."""
+"""What can be said of the containers without an engine; `make containers` builds them and walks through them."""
 
 import importlib.metadata
 import io
