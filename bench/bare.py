@@ -16,19 +16,23 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from radloop.local.processes import die_with_parent
+
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/dicom+json\r\nContent-Length: 2\r\n\r\n{}"
 _LONGEST = 8 << 20
 _END = b"\r\n\r\n"
 
 
 def main() -> None:
-    """Serve with one process a core, each of the two on the same port, until ended."""
+    """Serve with two processes on the same port, until ended."""
     folder, port = Path(sys.argv[1]), int(sys.argv[2])
     door = socket.socket()
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     door.bind(("127.0.0.1", port))
     door.listen(64)
-    os.fork()
+    parent = os.getpid()
+    if not os.fork():
+        die_with_parent(parent)
     number = 0
     while True:
         caller, _ = door.accept()
