@@ -33,8 +33,11 @@ def write_plan(
     new_patients: int = 10,
     reads_per_label: int = 1,
     roles: tuple[str, ...] = ROLES,
+    gpu: bool = False,
 ) -> Plan:
     """Write a plan for the home `root` that foresees its recipe, code and gate policy of today; nobody has signed it.
+
+    With `gpu` it foresees the recipe of a machine with a GPU, by which an environment on AWS trains.
 
     Raises:
         Conflict: The home has a plan.
@@ -52,7 +55,7 @@ def write_plan(
             "new_patients": str(new_patients),
             "reads_per_label": str(reads_per_label),
             "code_version": __version__,
-            "recipe": "\n".join(_recipe_lines(recipe_of(root))),
+            "recipe": "\n".join(_recipe_lines(recipe_of(root, gpu=gpu))),
             "policy_sha256": policy_sha256_of(root),
             "signatures": ", ".join(roles),
         }
@@ -87,9 +90,9 @@ def write_demo_plan(root: Path) -> None:
         plans.add(sign_plan(text, key, signer=signer, role=role, at=at))
 
 
-def recipe_of(root: Path) -> dict[str, str]:
-    """Hyperparameters that the home would train with on this machine, its settings applied."""
-    return {**recipe_for(os.cpu_count() or 1, gpu=False), **Home(root).settings().training}
+def recipe_of(root: Path, *, gpu: bool = False) -> dict[str, str]:
+    """Hyperparameters that the home would train with on this machine or on one with a GPU, its settings applied."""
+    return {**recipe_for(os.cpu_count() or 1, gpu=gpu), **Home(root).settings().training}
 
 
 def policy_sha256_of(root: Path) -> str:

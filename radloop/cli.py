@@ -18,6 +18,7 @@ _COMMANDS = {
     "import-images": "Turn labelled PNG and JPEG X-rays into DICOM.",
     "phantom": "Write phantom chest CT studies as DICOM.",
     "export": "Write image sets back as they came in.",
+    "packs": "Static packs of an image set, for any web server or CDN.",
     "verify": "Make a finding ground truth; where a project asks for several reads, add yours.",
     "reads": "Reads, agreement of readers, adjudication.",
     "provenance": "Who said what of an image set, as DICOM SR or FHIR.",

@@ -26,6 +26,7 @@ class Price:
         free: Units a month that are free of charge.
         is_verified: Whether it was read from AWS's own price list.
         service: Code of the service in that list, and `filters` what singles the product out.
+        usage: Type of use of the product without what names the region, such as `ReadRequestUnits`; empty for any.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Price:
     free: float
     service: str
     filters: Mapping[str, str]
+    usage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +259,7 @@ def load_prices(text: str | bytes) -> Prices:
                 free=float(one.get("free", 0)),
                 service=str(one["lookup"]["service"]),
                 filters={str(key): str(value) for key, value in one["lookup"]["filters"].items()},
+                usage=str(one["lookup"].get("usage", "")),
             )
             for one in document["prices"]
         ]

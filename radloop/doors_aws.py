@@ -1,42 +1,45 @@
 """The HTTP doors behind API Gateway: the same application, answered by Lambda.
 
 What cannot pass there is told by status and code instead of breaking off. Lambda takes and gives six megabytes, of
-which base64 leaves four and a half, within 29 seconds: larger files go into the bucket below `upload/`, larger answers
-come from the edge (`stream`). API Gateway hands over whole bodies, so nothing streams.
+which base64 leaves four and a half, within 29 seconds: larger files come in pieces (`api.resumable`) or into the bucket
+below `upload/`, larger answers come from the edge (`stream`). API Gateway hands over whole bodies, so nothing streams.
 """
 
 import json
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
-from functools import cache
-from threading import Lock
+from functools import cache, partial
 from typing import Any, Final
 
+from botocore.exceptions import BotoCoreError, ClientError
 from mangum import Mangum
 
 from radloop.api.app import create_app, operation_names
 from radloop.api.doors import Doors
-from radloop.aws.clients import client
+from radloop.aws.clients import client, translated
 from radloop.aws.identities import CognitoIdentities, CognitoPeople
 from radloop.aws.meter import EmfMeter
 from radloop.aws.notes import RecordNotes
-from radloop.aws.served import Frames, HealthImagingStore
+from radloop.aws.served import HealthImagingStore
 from radloop.aws.tokens import CognitoTokens
 from radloop.core.contracts import contracts
+from radloop.core.images import ImageSet
+from radloop.core.ports import Change
 from radloop.registry.signatures import PrivateKey
 from radloop.security.access import RolePolicy, load_roles
+from radloop.security.edge import Edge
 from radloop.security.identities import Identities
 from radloop.security.links import PURPOSE, Links
 from radloop.serving.champion import Champion
-from radloop.wiring_aws import Cloud, now, reader_of
+from radloop.streaming.standing import StandingLayers
+from radloop.wiring_aws import Cloud, frames_of, now, reader_of
 
 LONGEST_ANSWER: Final = 4_500_000
 """Bytes of a body that Lambda can still give back: six megabytes, a third of which base64 takes."""
 
-_HTJ2K: Final = "image/jphc"
-_REMEMBERED: Final = 8
+LONGEST_BODY: Final = 4 << 20
+"""Bytes of a request's body that Lambda is still handed: six megabytes with headers and claims, in base64."""
 
 _CLAIMS: ContextVar[Mapping[str, Any] | None] = ContextVar("claims", default=None)
 """What API Gateway's authorizer found in the token of the request that is being answered, once it had verified it."""
@@ -82,7 +85,7 @@ def _fitting(answer: Any) -> Any:
 def _doors(cloud: Cloud, environ: Mapping[str, str]) -> Doors:
     ports = cloud.platform
     images = HealthImagingStore(
-        ports.blobs, ports.records, ports.keys, ports.clock, images=cloud.images, frames=_frames(environ)
+        ports.blobs, ports.records, ports.keys, ports.clock, images=cloud.images, frames=frames_of(reader_of(environ))
     )
     return Doors(
         platform=replace(ports, signer=PrivateKey(cloud.keys.derive("evidence"))),
@@ -93,7 +96,32 @@ def _doors(cloud: Cloud, environ: Mapping[str, str]) -> Doors:
         identities=_identities(cloud, environ),
         links=Links(cloud.keys.derive(PURPOSE)),
         has_worker=True,
+        longest_body=LONGEST_BODY,
+        layers=StandingLayers(ports.blobs, _edge(environ), partial(_ask, cloud)),
     )
+
+
+def _edge(environ: Mapping[str, str]) -> Edge | None:
+    """What signs addresses of packs; None where no CloudFront gives them out."""
+    url, secret = environ.get("RADLOOP_STREAM_URL", ""), environ.get("RADLOOP_STREAM_SECRET", "")
+    if not (url and secret):
+        return None
+
+    def key() -> bytes:
+        try:
+            told = client("secretsmanager").get_secret_value(SecretId=secret)
+        except (BotoCoreError, ClientError) as error:
+            raise translated(error, "secretsmanager") from error
+        return str(told["SecretString"]).encode()
+
+    return Edge(url, environ.get("RADLOOP_STREAM_KEY_ID", ""), key)
+
+
+def _ask(cloud: Cloud, image_set: ImageSet) -> None:
+    """Have the layers of an image set written that came in before anybody wrote them."""
+    jobs = cloud.images.follow_up(image_set)
+    if jobs:
+        cloud.platform.records.commit(Change(jobs=jobs))
 
 
 def _identities(cloud: Cloud, environ: Mapping[str, str]) -> Identities:
@@ -110,30 +138,3 @@ def _identities(cloud: Cloud, environ: Mapping[str, str]) -> Identities:
         tokens=CognitoTokens(issuer, {audience}, now, vouched=lambda _: _CLAIMS.get()),
         people=CognitoPeople(client("cognito-idp"), issuer.rpartition("/")[2], now),
     )
-
-
-def _frames(environ: Mapping[str, str]) -> Frames:
-    """Asks HealthImaging for frames; the names of an image set's frames are remembered while it is read."""
-    reader = reader_of(environ)
-    names: OrderedDict[str, dict[tuple[str, int], str]] = OrderedDict()
-    guard = Lock()
-
-    def frame(image_set: str, sop_uid: str, number: int) -> bytes | None:
-        with guard:
-            known = names.get(image_set)
-        if known is None or (sop_uid, number) not in known:
-            metadata = reader.metadata(image_set)
-            known = {
-                (one.sop_uid, place): each.id for one in metadata.instances for place, each in enumerate(one.frames)
-            }
-            with guard:
-                names[image_set] = known
-                while len(names) > _REMEMBERED:
-                    names.popitem(last=False)
-        name = known.get((sop_uid, number))
-        if name is None:
-            return None
-        found = reader.frame(image_set, name)
-        return bytes(found.data) if found.content_type == _HTJ2K else None
-
-    return frame

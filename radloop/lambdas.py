@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache, partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -27,24 +27,40 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from radloop.aws.assembly import KIND as ASSEMBLE
 from radloop.aws.endpoint import publish
 from radloop.aws.jobs import marks_of
-from radloop.core.errors import InvalidInput, RadloopError, TooLarge, Unavailable
-from radloop.core.events import IMAGING, MLOPS, MONITORING, AlarmStateChanged, DicomUploaded, Event, event_of
+from radloop.aws.models import ByHand
+from radloop.core.errors import InvalidInput, RadloopError, Unavailable
+from radloop.core.events import IMAGING, MLOPS, MONITORING, AlarmStateChanged, Event, event_of
 from radloop.core.identity import SYSTEM
 from radloop.core.ports import Change, Claim, Delete, Put, Term
 from radloop.core.predictions import SHADOW
 from radloop.core.tables import DELIVERIES
+from radloop.functions import bulk_ingestion as bulk
 from radloop.functions.catalogue import FUNCTIONS
+from radloop.functions.draft_landing import drafts_of, give_up, land_draft
 from radloop.functions.error_logging import handle as write_down
 from radloop.functions.image_ingestion import take_in
+from radloop.functions.model_registry import take_over
 from radloop.monitoring.figures import collect
+from radloop.registry.ledger import APPROVED
 from radloop.registry.models import MIRROR
+from radloop.store.drafts import KIND as LAND
+from radloop.store.layers import KIND as LAY_DOWN
 from radloop.wiring_aws import Cloud, open_aws
+
+if TYPE_CHECKING:
+    from radloop.functions.layers import LayDown
 
 Told = Mapping[str, Any]
 """What AWS hands to a function, as it stands there."""
 
-LONGEST_UPLOAD = 96 << 20
-"""Bytes of the longest object that is taken in: it is held in memory, and twice while it is written."""
+LONGEST_BESIDE = 96 << 20
+"""Bytes of the longest object that is taken in beside others: it is held in memory, and twice while it is written."""
+
+LONGEST_UPLOAD = 896 << 20
+"""Bytes of the longest object or file that is taken in at all: bulk-ingestion holds what it refuses three times."""
+
+LANDING_S = 600.0
+"""Seconds after which another call goes on with the landing of an upload in pieces."""
 
 _OURS: Final = frozenset({IMAGING, MLOPS, MONITORING})
 _REMEMBERED: Final = timedelta(days=8)
@@ -68,6 +84,11 @@ def _cloud() -> Cloud:
 def image_ingestion(told: Told, context: Any) -> Any:
     """Objects of S3 are landed; what an import job made is taken up."""
     return _served("image_ingestion", told, context)
+
+
+def bulk_ingestion(told: Told, context: Any) -> Any:
+    """A long object is landed, or an upload in pieces that is complete; once an hour abandoned uploads go."""
+    return _served("bulk_ingestion", told, context)
 
 
 def study_assembly(told: Told, context: Any) -> Any:
@@ -98,6 +119,11 @@ def model_registry(told: Told, context: Any) -> Any:
 def error_logging(told: Told, context: Any) -> Any:
     """What went wrong is written down."""
     return _served("error_logging", told, context)
+
+
+def stream_layers(told: Told, context: Any) -> Any:
+    """What a viewer streams of a new version is laid down as files, for CloudFront."""
+    return _served("stream_layers", told, context)
 
 
 def prediction(told: Told, context: Any) -> Any:
@@ -179,7 +205,7 @@ def _messages(name: str, records: Sequence[Told], cloud: Cloud) -> Told:
         return {"batchItemFailures": [{"itemIdentifier": each} for each in again]}
     if name == "image_ingestion":
         try:
-            take_in([_key(body) for body in bodies], cloud.platform)
+            take_in(filter(None, [_short(body, cloud) for body in bodies]), cloud.platform)
         except Exception as error:  # noqa: BLE001 — whichever of them it was is found one by one
             _LOG.warning("a batch is taken in one by one: %s", _cause(error))
         else:
@@ -233,6 +259,14 @@ def _job(cloud: Cloud, claim: Claim) -> None:
         FUNCTIONS[kind](event_of(payload), cloud.platform)
     elif kind == ASSEMBLE:
         cloud.assembly.look(str(payload["study"]), int(payload["batch"]))
+    elif kind == bulk.KIND:
+        bulk.take_in_long(payload, cloud.platform, longest=LONGEST_UPLOAD)
+    elif kind == LAND:
+        until = time.monotonic() + LANDING_S
+        is_late = partial(_is_past, until)
+        land_draft(str(payload["draft"]), cloud.platform, longest=LONGEST_UPLOAD, is_late=is_late)
+    elif kind == LAY_DOWN:
+        _layers().run(payload)
     elif kind == "run_execution":
         cloud.pipelines.run(str(payload["execution"]))
     elif kind == MIRROR:
@@ -240,6 +274,14 @@ def _job(cloud: Cloud, claim: Claim) -> None:
         _served_by(cloud)
     else:
         _consulted()[kind](payload)
+
+
+@cache
+def _layers() -> "LayDown":
+    """What writes static layers."""
+    from radloop.layers_aws import work_of  # noqa: PLC0415 — with the codecs, which take 30 MB
+
+    return work_of(_cloud(), os.environ)
 
 
 @cache
@@ -259,6 +301,8 @@ def _given_up(cloud: Cloud, claim: Claim, cause: str) -> None:
     """Raise the alarm; an execution nobody will run again ends as failed, so that the next one can start."""
     if claim.job.kind == "run_execution":
         cloud.pipelines.give_up(str(claim.job.payload["execution"]), "dead-letter")
+    elif claim.job.kind == LAND:
+        give_up(str(claim.job.payload["draft"]), cloud.platform)
     alarm = AlarmStateChanged(alarm=f"dead-letter-{claim.job.kind}", state="ALARM", cause=f"{claim.job.id}: {cause}")
     cloud.platform.records.commit(Change(events=[alarm.told(at=cloud.platform.clock())]))
 
@@ -266,21 +310,20 @@ def _given_up(cloud: Cloud, claim: Claim, cause: str) -> None:
 # What AWS services tell
 
 
-def _key(told: Told) -> str:
-    """The blob key of an object that S3 tells of.
-
-    Raises:
-        TooLarge: It is longer than a function can take in.
-    """
+def _short(told: Told, cloud: Cloud) -> str | None:
+    """The blob key of an object that S3 tells of; None for a long one, for which a job is asked that takes it in."""
     found = told["detail"]["object"]
-    if int(found.get("size", 0)) > LONGEST_UPLOAD:
-        raise TooLarge(f"an object below upload/ may be {LONGEST_UPLOAD} bytes long")
-    return f"training-data/{found['key']}"
+    key, size_bytes = f"training-data/{found['key']}", int(found.get("size", 0))
+    if size_bytes <= LONGEST_BESIDE:
+        return key
+    bulk.ask(key, size_bytes, f"{found.get('etag', '')}-{found.get('sequencer', '')}", cloud.platform)
+    return None
 
 
 def _object_created(told: Told, cloud: Cloud) -> None:
-    event = DicomUploaded(key=_key(told)).told(at=cloud.platform.clock())
-    FUNCTIONS["image_ingestion"](event, cloud.platform)
+    key = _short(told, cloud)
+    if key is not None:
+        take_in([key], cloud.platform)
 
 
 def _import_ended(told: Told, cloud: Cloud) -> None:
@@ -293,7 +336,12 @@ def _execution_changed(told: Told, cloud: Cloud) -> None:
 
 def _reconcile(cloud: Cloud) -> None:
     if cloud.packages.group:
-        cloud.packages.reconcile(cloud.platform.models)
+        cloud.packages.reconcile(cloud.platform.models, partial(_taken_over, cloud))
+
+
+def _taken_over(cloud: Cloud, found: ByHand) -> None:
+    assert found.by is not None
+    take_over(found.version, cloud.platform, approved=found.status == APPROVED, by=found.by)
 
 
 def _served_by(cloud: Cloud) -> None:
@@ -356,11 +404,23 @@ def _look_after(cloud: Cloud) -> None:
         records.commit(Change([Delete(DELIVERIES, row.key)]))
 
 
+def _is_past(moment: float) -> bool:
+    return time.monotonic() > moment
+
+
+def _tidy(cloud: Cloud) -> None:
+    drafts_of(cloud.platform).sweep_expired()
+
+
 def _measure(cloud: Cloud) -> None:
     cloud.emf.tell(collect(cloud.platform))
 
 
-_SCHEDULED: Final[Mapping[str, Callable[[Cloud], None]]] = {"gauges": _measure, "outbox": _look_after}
+_SCHEDULED: Final[Mapping[str, Callable[[Cloud], None]]] = {
+    "bulk_ingestion": _tidy,
+    "gauges": _measure,
+    "outbox": _look_after,
+}
 
 
 # What is said of it

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -167,6 +168,7 @@ class Sender:
         self._told = told
         self._patience_s = patience_s
         self._part = _LEAST_PART
+        self._limit = _MOST_PART
         self.tally = Tally()
 
     def send(self, parcel: Parcel) -> str:
@@ -225,7 +227,7 @@ class Sender:
         return once
 
     def _patch(self, content: Content, place: str, offset: int) -> int:
-        length = min(self._part, content.length - offset)
+        length = min(self._part, self._limit, content.length - offset)
         self._part = max(_LEAST_PART, self._part // 2)  # unless this one arrives
         headers = {**_CHUNK, "Upload-Offset": str(offset), "Content-Length": str(length)}
         answer = self._ask("PATCH", place, headers=headers, content=self._counted(content.read(offset), length))
@@ -261,6 +263,7 @@ class Sender:
     def _ask(self, method: str, place: str, *, headers: Mapping[str, str] | None = None, content: Any = None) -> Any:
         answer = self._http.request(method, place, headers=headers, content=content, timeout=_TIMEOUT)
         if answer.is_success:
+            self._limit = _limit_of(answer.headers.get("Upload-Limit", "")) or self._limit
             return answer
         try:
             error = answer.json()["error"]
@@ -287,6 +290,16 @@ class Sender:
                 raise Unavailable(f"nothing got through for too long ({why}); run the command again to go on")
             time.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 — jitter
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+
+def _limit_of(header: str) -> int | None:
+    """Bytes that one request may bring at most, where the server says so.
+
+    >>> _limit_of("max-size=100, max-append-size=4194304")
+    4194304
+    """
+    found = re.search(r"(?:^|,)\s*max-append-size=(\d{1,18})(?:\s*[,;]|$)", header)
+    return max(int(found[1]), 1) if found else None
 
 
 def names_of(parcel: Parcel, reasons: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

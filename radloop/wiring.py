@@ -42,7 +42,7 @@ from radloop.monitoring.logs import log_to_files
 from radloop.monitoring.metrics import Meter, load_metrics
 from radloop.monitoring.watch import Watch
 from radloop.monitoring.work import WorkMeter, counted
-from radloop.pipeline.pipeline_builder import definition
+from radloop.pipeline.pipeline_builder import definition_of
 from radloop.registry.models import RecordModels
 from radloop.registry.signatures import PrivateKey
 from radloop.security.access import RolePolicy, load_roles
@@ -53,8 +53,6 @@ from radloop.serving.champion import Champion
 from radloop.store.images import ImageStore
 from radloop.training.policy import FILE as POLICY_FILE
 from radloop.training.recipes import recipe_for
-
-WEIGHTS = "s3://model-artifacts/weights/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +156,6 @@ def _text_of(path: Path) -> str:
         raise InvalidInput(f"{path.name} is not UTF-8") from None
 
 
-def _definition(recipe: Mapping[str, str]) -> dict[str, Any]:
-    """The pipeline for this recipe; pretrained weights are a file below the blob prefix of WEIGHTS."""
-    with_weights = recipe.get("pretrained", "none") != "none"
-    return definition(
-        hyperparameters=recipe, with_weights=with_weights, defaults={"WeightsUri": WEIGHTS} if with_weights else None
-    )
-
-
 def _beyond(settings: Settings) -> Callable[[], Buckets] | None:
     """What gives the buckets of S3, at the first call; None where the extra `aws` is not installed."""
     if find_spec("boto3") is None:
@@ -223,7 +213,7 @@ def open_local(root: Path) -> Iterator[Installation]:
             scratch=home.scratch,
             materialise=materialise,
             models=models,
-            definition=_definition(recipe),
+            definition=definition_of(recipe),
         )
         platform = Platform(
             blobs=blobs,

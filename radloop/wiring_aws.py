@@ -1,11 +1,13 @@
 """Where ports meet AWS."""
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -23,10 +25,13 @@ from radloop.aws.jobs import SqsJobs
 from radloop.aws.keys import KmsKeys, kept_once
 from radloop.aws.meter import Emf, EmfWork
 from radloop.aws.models import ModelPackages
+from radloop.aws.people import People
 from radloop.aws.pipelines import SageMakerPipelines
+from radloop.aws.plans import BlobPlans
 from radloop.aws.records import DynamoRecords
 from radloop.aws.sagemaker import Places
 from radloop.aws.seals import Seals
+from radloop.aws.served import Frames
 from radloop.core.contracts import contracts
 from radloop.core.errors import InvalidInput, NotFound
 from radloop.core.platform import Platform
@@ -34,9 +39,10 @@ from radloop.core.settings import Settings
 from radloop.functions.rules import load_rules
 from radloop.local.home import read_settings
 from radloop.monitoring.catalogue import load_metrics
-from radloop.pipeline.pipeline_builder import definition
+from radloop.pipeline.pipeline_builder import definition_of
 from radloop.registry.models import RecordModels
 from radloop.security.access import RolePolicy, load_roles
+from radloop.store.layers import LANE, STREAM, asked_for
 from radloop.training.recipes import recipe_for
 
 POLICY: Final = "training-data/radloop/policy.yaml"
@@ -45,6 +51,10 @@ POLICY: Final = "training-data/radloop/policy.yaml"
 CAPTURED: Final = "s3://model-artifacts/captured"
 """Where what the endpoint answers is kept for the drift job."""
 
+HTJ2K: Final = "image/jph"
+"""The media type of what HealthImaging keeps losslessly; what came lossy and as HTJ2K has another."""
+
+_REMEMBERED: Final = 8
 _SEALED: Final = "radloop/secret"
 _TRAINING: Final = "training-data"
 
@@ -81,13 +91,13 @@ def open_aws(environ: Mapping[str, str]) -> Cloud:
     datastore = _told(environ, "HEALTHIMAGING_DATASTORE_ID")
     s3, sagemaker, imaging = client("s3"), client("sagemaker"), client("medical-imaging")
     records = DynamoRecords(client("dynamodb"), _told(environ, "DYNAMODB_TRACKING_TABLE"), now)
-    blobs = S3Blobs(s3, buckets)
-    keyring = _named(environ, "RADLOOP_KEYS")
+    blobs = S3Blobs(s3, buckets, headers=_headers)
+    keyring, queues = _named(environ, "RADLOOP_KEYS"), _named(environ, "RADLOOP_QUEUES")
     keys = _keys(s3, buckets, keyring)
     jobs = SqsJobs(
         records,
         client("sqs"),
-        _named(environ, "RADLOOP_QUEUES"),
+        queues,
         now,
         max_tries=settings.max_tries,
         backoff_s=settings.backoff_s,
@@ -113,14 +123,17 @@ def open_aws(environ: Mapping[str, str]) -> Cloud:
         assembly=assembly,
         datastore=datastore,
         pixels=partial(_pixels, environ),
+        follow_up=lambda image_set: [asked_for(image_set)] if LANE in queues else [],
     )
     places = Places(buckets)
+    roles = load_roles((contracts() / "roles.json").read_text())
     packages = ModelPackages(
         sagemaker,
         records,
         environ.get("MODEL_PACKAGE_GROUP_NAME", ""),
         environ.get("RADLOOP_INFERENCE_IMAGE", ""),
         places,
+        People(blobs, roles).of_arn,
     )
     has_packages = bool(packages.group)
     models = RecordModels(records, now, is_mirrored=True, told=packages.tell if has_packages else None)
@@ -131,7 +144,7 @@ def open_aws(environ: Mapping[str, str]) -> Cloud:
         blobs=blobs,
         clock=now,
         name=environ.get("SAGEMAKER_PIPELINE_NAME", ""),
-        definition=definition(hyperparameters=recipe, is_named_by_us=True),
+        definition=definition_of(recipe, is_named_by_us=True),
         places=places,
         models=models,
         packages=packages,
@@ -145,13 +158,14 @@ def open_aws(environ: Mapping[str, str]) -> Cloud:
         bus=EventBridgeBus(records, client("events"), _told(environ, "RADLOOP_BUS"), rules, jobs),
         jobs=jobs,
         images=images,
-        policy=RolePolicy(load_roles((contracts() / "roles.json").read_text())),
+        policy=RolePolicy(roles),
         audit=audit,
         models=models,
         pipelines=pipelines,
         settings=settings,
         clock=now,
         recipe=lambda: dict(recipe),
+        plans=BlobPlans(blobs),
         gate_policy=partial(_text_of, blobs, POLICY),
     )
     catalogue = load_metrics((contracts() / "metrics.json").read_text())
@@ -191,6 +205,36 @@ def pixels_of(reader: Any) -> Pixels:
         return {instance.sop_uid: [next(frames) for _ in instance.frames] for instance in metadata.instances}
 
     return read
+
+
+def frames_of(reader: Any) -> Frames:
+    """Asks HealthImaging for frames; the names of an image set's frames are remembered while it is read.
+
+    Args:
+        reader: A `radloop.healthimaging.HealthImaging`.
+    """
+    names: OrderedDict[str, dict[tuple[str, int], str]] = OrderedDict()
+    guard = Lock()
+
+    def frame(image_set: str, sop_uid: str, number: int) -> bytes | None:
+        with guard:
+            known = names.get(image_set)
+        if known is None or (sop_uid, number) not in known:
+            metadata = reader.metadata(image_set)
+            known = {
+                (one.sop_uid, place): each.id for one in metadata.instances for place, each in enumerate(one.frames)
+            }
+            with guard:
+                names[image_set] = known
+                while len(names) > _REMEMBERED:
+                    names.popitem(last=False)
+        name = known.get((sop_uid, number))
+        if name is None:
+            return None
+        found = reader.frame(image_set, name)
+        return bytes(found.data) if found.content_type == HTJ2K else None
+
+    return frame
 
 
 def reader_of(environ: Mapping[str, str]) -> Any:
@@ -262,6 +306,14 @@ def _json(environ: Mapping[str, str], name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidInput(f"the variable {name} is no JSON object")
     return found
+
+
+def _headers(key: str) -> dict[str, str] | None:
+    """What S3 says to CloudFront with the files of static layers, which never change."""
+    if not key.startswith(f"{STREAM}packs/"):
+        return None
+    told = {"Cache-Control": "public, max-age=31536000, immutable", "Content-Type": "application/octet-stream"}
+    return {**told, "Content-Encoding": "gzip"} if key.endswith("/index") else told
 
 
 def _text_of(blobs: S3Blobs, key: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 from radloop import cli
 from radloop.change_plan import write_demo_plan
 from radloop.registry.plan import load
+from radloop.training.recipes import recipe_for
 from radloop.wiring import open_local
 from tests.functions.released import package_of
 
@@ -70,6 +71,19 @@ def test_a_plan_is_written_signed_by_two_and_then_valid(home: Path) -> None:
     plan = home / "pccp.yaml"
     plan.write_bytes(plan.read_bytes() + b"#\n")
     assert facts("pccp check --home h", 3)["state"] == "void"
+
+
+def test_a_plan_for_a_machine_with_a_gpu_foresees_its_recipe_and_not_this_ones(home: Path) -> None:
+    assert facts("pccp init --author u-ml-lead --gpu --home h")["to_sign"] == ["release-approver", "auditor"]
+    for signer, role in (("u-approver", "release-approver"), ("u-auditor", "auditor")):
+        assert facts(f"pccp keygen {signer} --role {role} --home h")["key"].startswith(str(home / "keys"))
+    assert [each["id"] for each in json.loads((home / "keys/signers.json").read_text())["signers"]] == [
+        "u-approver",
+        "u-auditor",
+    ]
+    plan = load((home / "pccp.yaml").read_bytes())
+    assert all(plan.recipe[name].admits(value) for name, value in recipe_for(1, gpu=True).items())
+    assert not plan.recipe["image_size"].admits(recipe_for(1, gpu=False)["image_size"])
 
 
 def test_what_the_home_would_do_outside_the_plan_is_told_before_it_does(home: Path) -> None:

@@ -5,11 +5,12 @@
     python tools/lab.py up           servers only, until `down`: MiniStack, moto, a radloop as HealthImaging, the shim
     python tools/lab.py apply        infra/stacks/dev onto them, held against infra/lab.json
     python tools/lab.py suites       the tests of the AWS side; one that is skipped is a failure
-    python tools/lab.py golden       studies into the bucket, a model out at the registry, an alarm that fires
+    python tools/lab.py golden       studies into the bucket, a model out at the registry, alarms that fire
     python tools/lab.py down         end what `up` started
 
-A table tells the minutes, what was run and what was skipped. MiniStack lies in an environment of its own,
-`<RADLOOP_LAB>/ministack` (by default `.lab`). RADLOOP_TF_MIRROR names a folder with Terraform's providers, where the
+A table tells the minutes, what was run and what was skipped; another tells what each function took of the memory it
+has, above which it is killed. MiniStack lies in an environment of its own, `<RADLOOP_LAB>/ministack` (by default
+`.lab`), where tools/lab_install.py puts it. RADLOOP_TF_MIRROR names a folder with Terraform's providers, where the
 network is not to be asked. docs/aws.md, section "The lab", says what is emulated, and what stands in for what.
 """
 
@@ -27,13 +28,30 @@ from xml.etree import ElementTree as ET
 
 import lab_servers
 from lab_golden import walk_of
-from lab_servers import REPOSITORY, Lab, LabFailed
+from lab_install import REPOSITORY
+from lab_memory import watching, workers
+from lab_servers import Lab, LabFailed
 from lab_terraform import Applied, apply
 
 PARTS = ("up", "apply", "suites", "golden", "down")
 _APPLIED = "applied.json"
 _SUITES = ("tests/aws",)
 _PATIENCE_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one function took.
+
+    Attributes:
+        limit_mb: What it has.
+        peak_mb: The most that was resident of one of its processes.
+        seconds: Of its calls in all where it was called alone, else of the longest.
+    """
+
+    limit_mb: int
+    peak_mb: float
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -46,6 +64,7 @@ class Part:
         named: Things that failed or differ as infra/lab.json says they may.
         notes: What was seen, for people.
         wrong: What is wrong, in words.
+        memory: What functions took, by function.
     """
 
     name: str
@@ -55,6 +74,7 @@ class Part:
     named: int = 0
     notes: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    memory: dict[str, Taken] = field(default_factory=dict)
 
     @property
     def is_ok(self) -> bool:
@@ -77,6 +97,42 @@ def table(parts: Sequence[Part]) -> str:
             f"{each.name:<8} {each.seconds / 60:7.1f} {each.run:6} {len(each.skipped):8} {each.named:6}  {verdict}"
         )
     return "\n".join(lines)
+
+
+def memory_table(parts: Sequence[Part]) -> str:
+    """What each function took, alone in a process (`suites`) and on the golden path, as lines for people.
+
+    >>> print(memory_table([Part("suites", memory={"api": Taken(1024, 180.2, 2.5)}), Part("golden")]))
+    function          limit  alone MB      s  golden MB longest s
+    api                1024       180    2.5          -         -
+    """
+    taken = {part.name: part.memory for part in parts}
+    alone, golden = taken.get("suites", {}), taken.get("golden", {})
+    lines = [f"{'function':<17} {'limit':>5} {'alone MB':>9} {'s':>6} {'golden MB':>10} {'longest s':>9}"]
+    for name in sorted({*alone, *golden}):
+        one, other = alone.get(name), golden.get(name)
+        limit = (one or other or Taken(0, 0, 0)).limit_mb
+        figures = [(9, "-" if one is None else f"{one.peak_mb:.0f}"), (6, "-" if one is None else f"{one.seconds:.1f}")]
+        figures += [(10, "-" if other is None else f"{other.peak_mb:.0f}")]
+        figures += [(9, "-" if other is None else f"{other.seconds:.1f}")]
+        lines.append(f"{name:<17} {limit:5} " + " ".join(f"{text:>{width}}" for width, text in figures))
+    return "\n".join(lines)
+
+
+def memory_of(report: str) -> dict[str, Taken]:
+    """What tests/aws/test_memory.py has recorded of each function in a JUnit report.
+
+    >>> memory_of('<testsuites><testsuite><testcase><properties><property name="memory api" value="1024 180 2.5"/>'
+    ...     '</properties></testcase></testsuite></testsuites>')
+    {'api': Taken(limit_mb=1024, peak_mb=180.0, seconds=2.5)}
+    """
+    found = {}
+    for each in ET.fromstring(report).iter("property"):  # noqa: S314 — pytest's own
+        kind, _, name = str(each.get("name")).partition(" ")
+        if kind == "memory":
+            limit, peak, seconds = str(each.get("value")).split()
+            found[name] = Taken(int(limit), float(peak), float(seconds))
+    return found
 
 
 def outcome_of(report: str) -> tuple[int, list[str], list[str]]:
@@ -132,16 +188,36 @@ def suites(part: Part) -> None:
     )
     if not report.exists():
         raise LabFailed(f"pytest wrote no report: {(done.stdout + done.stderr)[-2000:]}")
-    part.run, part.skipped, part.wrong = outcome_of(report.read_text())
+    told = report.read_text()
+    part.run, part.skipped, part.wrong = outcome_of(told)
+    part.memory = memory_of(told)
+    if not part.memory and not part.wrong:
+        part.wrong.append("no function's memory was measured")
 
 
 def golden(part: Part) -> None:
-    """Walk the golden path."""
+    """Walk the golden path; what the emulator runs of functions is killed above the memory these have."""
     lab = lab_servers.running()
-    walk = walk_of(lab, _read(lab), patience_s=_PATIENCE_S)
-    for hop in walk.hops():
-        part.run += 1
-        part.notes.append(f"{hop.name} after {hop.seconds:.0f} s: {hop.seen}")
+    told = _read(lab)
+    walk = walk_of(lab, told, patience_s=_PATIENCE_S)
+    ours = {called: name for name, called in told.installation["functions"].items()}
+    try:
+        with watching(lambda: workers(lab.mark)) as held:
+            for hop in walk.hops():
+                part.run += 1
+                part.notes.append(f"{hop.name} after {hop.seconds:.0f} s: {hop.seen}")
+    finally:
+        seen = {ours[called]: each for called, each in held.items()} | walk.held
+        part.wrong += [
+            f"{name} had {each.peak_mb:.0f} MB of {each.limit_mb}" for name, each in seen.items() if not each.is_within
+        ]
+        part.memory = {
+            name: Taken(each.limit_mb, round(each.peak_mb), max(each.seconds, walk.longest_s(name)))
+            for name, each in seen.items()
+        }
+    part.wrong += [
+        f"{name} was never woken, so its memory was held to nothing" for name in sorted(set(ours.values()) - set(seen))
+    ]
 
 
 def down(part: Part) -> None:
@@ -203,6 +279,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lab_servers.down()  # whatever came between
     if chosen.json is not None:
         chosen.json.write_text(json.dumps([{**asdict(each), "is_ok": each.is_ok} for each in parts], indent=1) + "\n")
+    if any(each.memory for each in parts):
+        print(memory_table(parts) + "\n")
     print(table(parts))
     return 0 if all(each.is_ok for each in parts) else 1
 

@@ -7,38 +7,42 @@ functions that were applied, woken by the rules and queues that were applied, an
 itself would do, and no emulator does, is in `lab_shim`. A hop that is not reached in time is a failure that says so.
 """
 
-import base64
 import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
+from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
-import pydicom
 import torch
+from lab_alarms import alarmed
+from lab_container import predicted
+from lab_gateway import Gateway, sent, turned_away
+from lab_layers import layered
+from lab_memory import Held
+from lab_people import Person
 from lab_servers import Lab, LabFailed
+from lab_studies import drawn, slices_of
 from lab_terraform import Applied
 
 from radloop.aws.clients import client
 from radloop.core.contracts import contracts
 from radloop.core.datasets import Split
-from radloop.core.identity import OWNER
+from radloop.core.events import AlarmStateChanged
+from radloop.core.ports import Change
 from radloop.core.tables import IMAGE_SETS
 from radloop.dicom.phantom import PhantomStudy, phantom_cohort
-from radloop.security.identities import Identities
 from radloop.training import policy
 from radloop.training.network import weights_sha256
 from radloop.wiring_aws import POLICY, Cloud, open_aws
 
 PER_CLASS: Mapping[Split, int] = {Split.TRAIN: 3, Split.VALIDATION: 2, Split.TEST: 2}
-ALARM = "A8"
 _LOOKS_EVERY_S = 1.0
 
 
@@ -56,13 +60,21 @@ class Walk:
     """A walk over the applied stack.
 
     Attributes:
+        gateway: Through which people and their programs call the API.
+        variables: Of the functions, by function.
         patience_s: Seconds for which a hop is waited for.
+        truth: What was put in, by StudyInstanceUID.
+        held: What the container's code took, which no emulator runs.
     """
 
     applied: Applied
     cloud: Cloud
+    gateway: Gateway
+    variables: Mapping[str, Mapping[str, str]]
     patience_s: float
     truth: dict[str, PhantomStudy] = field(default_factory=dict)
+    held: dict[str, Held] = field(default_factory=dict)
+    _people: dict[frozenset[str], Person] = field(default_factory=dict)
 
     @property
     def bucket(self) -> str:
@@ -79,19 +91,24 @@ class Walk:
             self.put,
             self.imported,
             self.announced,
+            partial(layered, self),
             self.verified,
             self.started,
             self.evaluated,
             self.registered,
             self.told,
-            self.alarmed,
+            partial(predicted, self),
+            partial(sent, self),
+            self.woken,
+            partial(alarmed, self),
         ):
             began = time.monotonic()
+            name = getattr(step, "func", step).__name__
             try:
                 seen = step()
             except LabFailed as error:
-                raise LabFailed(f"golden path, {step.__name__}: {error}") from error
-            yield Hop(step.__name__, time.monotonic() - began, seen)
+                raise LabFailed(f"golden path, {name}: {error}") from error
+            yield Hop(name, time.monotonic() - began, seen)
 
     # The hops
 
@@ -114,7 +131,7 @@ class Walk:
             listed = client("medical-imaging").list_dicom_import_jobs(datastoreId=datastore, maxResults=50)
             return list(listed["jobSummaries"])
 
-        rows = self._until(
+        rows = self.until(
             lambda: self.cloud.platform.records.find(IMAGE_SETS),
             lambda found: len(found) >= len(self.truth),
             lambda found: (
@@ -130,19 +147,19 @@ class Walk:
 
     def announced(self) -> str:
         """Each image set was announced once."""
-        told = self._events("ImageIngested", len(self.truth))
+        told = self.events("ImageIngested", len(self.truth))
         if len({each["image_set"] for each in told}) != len(told):
             raise LabFailed("an image set was announced twice")
         return f"{len(told)} times ImageIngested"
 
     def verified(self) -> str:
-        """A reader verifies every image set through the API's function."""
+        """A reader signs in and verifies every image set through the gateway, which lets in nobody else."""
         ports = self.cloud.platform
-        identities = Identities(ports.records, ports.keys, ports.clock, roles=OWNER.roles)
-        token = identities.create_credential(roles=frozenset({"reader", "verifier"}), patients=None, by=OWNER).token
+        reader = self.token("reader", "verifier")
+        strangers = turned_away(self, reader)
         for row in ports.records.find(IMAGE_SETS):
             study = self.truth[str(row.columns["study_uid"])]
-            standing = self._asked("GET", f"/api/v1/image-sets/{row.key}", token)
+            standing = self.gateway.ask("GET", f"/api/v1/image-sets/{row.key}", reader)
             body = {
                 "version": standing["version"],
                 "finding": "present" if study.label else "absent",
@@ -151,13 +168,14 @@ class Walk:
                 "note": "",
                 "seen": {"frame": 0, "quality": "lossless"},
             }
-            self._asked("POST", f"/api/v1/image-sets/{row.key}/verification", token, body)
-        return f"{len(self._events('ImageVerified', len(self.truth)))} times ImageVerified"
+            self.gateway.ask("POST", f"/api/v1/image-sets/{row.key}/verification", reader, body)
+        told = self.events("ImageVerified", len(self.truth))
+        return f"{len(told)} times ImageVerified, by password, second factor and gateway; turned away: {strangers}"
 
     def started(self) -> str:
         """The verifications became one execution, which SageMaker was asked to start."""
-        self._events("PipelineTriggered", 1)
-        (execution,) = self._until(
+        self.events("PipelineTriggered", 1)
+        (execution,) = self.until(
             lambda: self.cloud.platform.pipelines.executions(limit=1),
             lambda found: bool(found) and any(step.state != "Waiting" for step in found[0].steps),
             lambda found: f"no step has begun: {found}"[:500],
@@ -166,19 +184,19 @@ class Walk:
 
     def evaluated(self) -> str:
         """Every step ran to its end, and the gate's verdict is known."""
-        (execution,) = self._until(
+        (execution,) = self.until(
             lambda: self.cloud.platform.pipelines.executions(limit=1),
             lambda found: found[0].state != "Executing",
             lambda found: f"still {[(step.name, step.state) for step in found[0].steps]}",
         )
         if execution.state != "Succeeded":
             raise LabFailed(f"the execution {execution.state}: {execution.reason}")
-        self._events("ModelEvaluationPassed", 1)
+        self.events("ModelEvaluationPassed", 1)
         return ", ".join(f"{step.name} {step.state}" for step in execution.steps)
 
     def registered(self) -> str:
         """The ledger has a version whose hashes are those of the package in S3, made of what was put in."""
-        model = self._until(
+        model = self.until(
             self.cloud.platform.models.champion,
             lambda found: found is not None,
             lambda _: f"no champion; versions {[(m.version, m.status) for m in self.cloud.platform.models.versions()]}",
@@ -199,7 +217,7 @@ class Walk:
             raise LabFailed(f"SageMaker's package is of {address}")
         if registered["CustomerMetadataProperties"].get("weights_sha256") != weights:
             raise LabFailed("SageMaker's package tells of other weights")
-        self._until(
+        self.until(
             lambda: client("sagemaker").describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"],
             lambda status: status == "Approved",
             lambda status: f"the package is {status} in SageMaker",
@@ -208,49 +226,44 @@ class Walk:
 
     def told(self) -> str:
         """The approval was announced."""
-        self._events("ModelApproved", 1)
+        self.events("ModelApproved", 1)
         counted: dict[str, int] = {}
         for told in self.cloud.platform.bus.events(limit=1000):
             counted[told.event.detail_type] = counted.get(told.event.detail_type, 0) + 1
         return ", ".join(f"{count} {name}" for name, count in sorted(counted.items()))
 
-    def alarmed(self) -> str:
-        """An alarm that is provoked goes on, people are told by its topic, and the function writes it down."""
-        topic, queue = self.applied.installation["alerts_topic"], self._listening()
-        (contract,) = [each for each in _contract("alarms.json")["alarms"] if each["id"] == ALARM]
-        metric = {"MetricName": contract["aws"]["metric"], "Value": 10 * contract["aws"]["threshold"]}
-        watched = client("cloudwatch")
-        names = [
-            each["AlarmName"]
-            for each in watched.describe_alarms()["MetricAlarms"]
-            if each.get("MetricName") == contract["aws"]["metric"]
+    def woken(self) -> str:
+        """What nothing on the way wakes is woken as AWS would: by an alarm on the bus, by the clock."""
+        ports = self.cloud.platform
+        drifted = AlarmStateChanged(alarm="drift-inputs", state="ALARM", cause="").told(at=ports.clock())
+        ports.records.commit(Change(events=[drifted]))
+        ports.bus.route()
+        clock = {"id": "lab", "source": "aws.scheduler", "detail-type": "Scheduled Event", "detail": {}}
+        by_clock = [
+            each["name"]
+            for each in contract_of("functions.json")["functions"]
+            if any("schedule" in trigger for trigger in each["triggers"])
         ]
-        if len(names) != 1:
-            raise LabFailed(f"{len(names)} alarms watch {contract['aws']['metric']}")
-        if watched.describe_alarms(AlarmNames=names)["MetricAlarms"][0]["StateValue"] == "ALARM":
-            raise LabFailed(f"{names[0]} is on before anything was provoked")
-
-        def state() -> str:
-            watched.put_metric_data(Namespace=contract["aws"]["namespace"], MetricData=[metric])
-            return str(watched.describe_alarms(AlarmNames=names)["MetricAlarms"][0]["StateValue"])
-
-        self._until(state, lambda found: found == "ALARM", lambda found: f"{names[0]} is {found}")
-        sqs = client("sqs")
-        self._until(
-            lambda: [m["Body"] for m in sqs.receive_message(QueueUrl=queue).get("Messages", ())],
-            lambda found: any(names[0] in body for body in found),
-            lambda _: f"{topic} told nobody",
-        )
-        self._until(
-            lambda: self._logged("error-logging", names[0]),
-            bool,
-            lambda _: "error-logging has not written it down",
-        )
-        return f"{names[0]} went on, the topic told it, error-logging wrote it down"
+        for name in by_clock:
+            answer = client("lambda").invoke(
+                FunctionName=self.applied.installation["functions"][name], Payload=json.dumps(clock).encode()
+            )
+            if answer.get("FunctionError"):
+                raise LabFailed(f"{name} failed: {answer['Payload'].read()[:300]!r}")
+        for name in ("drift-retraining", "drift"):
+            self.until(
+                lambda name=name: self.logged(name, "done after"), bool, lambda _, name=name: f"{name} was not woken"
+            )
+        return f"drift, drift-retraining by the bus; {', '.join(by_clock)} by the clock"
 
     # What they need
 
-    def _until(self, look: Callable[[], Any], is_it: Callable[[Any], bool], missing: Callable[[Any], str]) -> Any:
+    def until(self, look: Callable[[], Any], is_it: Callable[[Any], bool], missing: Callable[[Any], str]) -> Any:
+        """Look until it is there; `missing` says what was seen instead.
+
+        Raises:
+            LabFailed: It did not come.
+        """
         until = time.monotonic() + self.patience_s
         while True:
             found = look()
@@ -279,72 +292,40 @@ class Walk:
                 raise LabFailed(f"image set {line['image_set']} is not as it was put in")
         return len(lines)
 
-    def _events(self, kind: str, least: int) -> list[Mapping[str, Any]]:
+    def events(self, kind: str, least: int) -> list[Mapping[str, Any]]:
         """Details of all events of a kind, once there are so many."""
 
         def look() -> list[Mapping[str, Any]]:
             told = self.cloud.platform.bus.events(limit=1000)
             return [each.event.detail for each in told if each.event.detail_type == kind]
 
-        found: list[Mapping[str, Any]] = self._until(
+        found: list[Mapping[str, Any]] = self.until(
             look, lambda found: len(found) >= least, lambda found: f"{len(found)} of {least} times {kind}"
         )
         return found
 
-    def _asked(self, method: str, path: str, token: str, body: Mapping[str, Any] | None = None) -> Any:
-        """What the API's function answers."""
-        host = urlsplit(self.applied.installation["api"]).hostname or ""
-        event = {
-            "version": "2.0",
-            "routeKey": "$default",
-            "rawPath": path,
-            "rawQueryString": "",
-            "headers": {
-                "host": host,
-                "x-forwarded-proto": "https",
-                "content-type": "application/json",
-                "authorization": f"Bearer {token}",
-            },
-            "requestContext": {
-                "accountId": "123456789012",
-                "apiId": "lab",
-                "domainName": host,
-                "http": {
-                    "method": method,
-                    "path": path,
-                    "protocol": "HTTP/1.1",
-                    "sourceIp": "192.0.2.1",
-                    "userAgent": "lab",
-                },
-                "requestId": "lab",
-                "routeKey": "$default",
-                "stage": "$default",
-                "timeEpoch": int(time.time() * 1000),
-            },
-            "body": base64.b64encode(json.dumps(body).encode()).decode() if body else None,
-            "isBase64Encoded": bool(body),
-        }
-        name = self.applied.installation["functions"]["api"]
-        told = client("lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
-        answer = json.loads(told["Payload"].read())
-        if answer.get("statusCode") != HTTPStatus.OK:
-            raise LabFailed(f"{method} {path.partition('?')[0]} answered {json.dumps(answer)[:500]}")
-        text = base64.b64decode(answer["body"]) if answer.get("isBase64Encoded") else answer["body"]
-        return json.loads(text)
+    def token(self, *groups: str) -> str:
+        """An access token of a person of these groups, who signs in anew."""
+        wanted = frozenset(groups)
+        if wanted not in self._people:
+            there = self.applied.installation
+            name = f"{'-'.join(sorted(groups))}@example.org"
+            self._people[wanted] = Person(there["user_pool_id"], there["client_id"], name, wanted)
+        return self._people[wanted].token()
 
-    def _listening(self) -> str:
-        """A queue that hears what people are told."""
-        sqs = client("sqs")
-        queue = str(sqs.create_queue(QueueName="lab-people")["QueueUrl"])
-        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        client("sns").subscribe(TopicArn=self.applied.installation["alerts_topic"], Protocol="sqs", Endpoint=arn)
-        return queue
-
-    def _logged(self, function: str, text: str) -> bool:
+    def logged(self, function: str, text: str) -> bool:
         """Whether a function has written a line with `text`."""
+        return any(text in line for line in self._lines(function))
+
+    def longest_s(self, function: str) -> float:
+        """Seconds of a function's longest call, as it says itself; 0 where it says nothing."""
+        found = (re.search(r"(?:done|failed: \S+) after (\d+) ms", line) for line in self._lines(function))
+        return max((int(each[1]) / 1000 for each in found if each), default=0.0)
+
+    def _lines(self, function: str) -> Iterator[str]:
         group = f"/aws/lambda/{self.applied.installation['functions'][function]}"
-        found = client("logs").filter_log_events(logGroupName=group, limit=10_000)["events"]
-        return any(text in each["message"] for each in found)
+        pages = client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
+        return (each["message"] for page in pages for each in page["events"])
 
 
 def walk_of(lab: Lab, applied: Applied, *, patience_s: float) -> Walk:
@@ -363,7 +344,10 @@ def walk_of(lab: Lab, applied: Applied, *, patience_s: float) -> Walk:
         for name, called in names.items()
     }
     variables = {name: value for each in told.values() for name, value in each.items()}
-    return Walk(applied, open_aws({**os.environ, **variables}), patience_s)
+    api = str(applied.installation["api"]).partition("://")[2].partition(".")[0]
+    endpoint = client("apigatewayv2").get_api(ApiId=api)["ApiEndpoint"]
+    gateway = Gateway(lab.ministack, endpoint)
+    return Walk(applied, open_aws({**os.environ, **variables}), gateway, told, patience_s)
 
 
 def lenient() -> dict[str, Any]:
@@ -389,16 +373,6 @@ def made_of(package: bytes) -> tuple[str, str]:
         return weights, str(json.load(lineage)["dataset_sha256"])
 
 
-def slices_of(volume: Any) -> list[str]:
-    """SHA-256 of every slice, in no order: how slices are sorted is not what is asked here."""
-    return sorted(hashlib.sha256(np.ascontiguousarray(each, dtype=np.int16).tobytes()).hexdigest() for each in volume)
-
-
-def drawn(study: PhantomStudy) -> list[Any]:
-    """The slices of a study in Hounsfield units, as its files hold them."""
-    headers = [pydicom.dcmread(io.BytesIO(data)) for data in study.files]
-    return [one.pixel_array * float(one.RescaleSlope) + float(one.RescaleIntercept) for one in headers]
-
-
-def _contract(name: str) -> Any:
+def contract_of(name: str) -> Any:
+    """A file of contracts/."""
     return json.loads((contracts() / name).read_text())

@@ -21,7 +21,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from lab_install import REPOSITORY, NotInstalled, install
+
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
 CREDENTIALS = {
@@ -66,6 +67,11 @@ class Lab:
     imaging: str
     shim: str
 
+    @property
+    def mark(self) -> str:
+        """What every process that comes of it has in its environment."""
+        return f"{_MARK}={self.folder}"
+
     def environment(self) -> dict[str, str]:
         """What a program needs in order to find all of it as AWS, and nothing else that is AWS."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RADLOOP_"))}
@@ -90,12 +96,10 @@ def up() -> Lab:
     """
     if _RUNNING.exists():
         raise LabFailed("a lab is up already: `python tools/lab.py down` ends it")
-    program = Path(os.environ.get("RADLOOP_LAB", REPOSITORY / ".lab")) / "ministack" / "bin" / "ministack"
-    if not program.exists():
-        raise LabFailed(
-            f"MiniStack is not in {program.parents[1]}: python -m venv there, then pip install ministack==1.5.33"
-        )
-    runtime = _runtime(program.with_name("python"))
+    try:
+        program = install()
+    except NotInstalled as error:
+        raise LabFailed(str(error)) from error
     folder = Path(tempfile.mkdtemp(prefix="radloop-lab-"))
     ports = dict(zip(("ministack", "moto", "imaging", "shim"), _free_ports(4), strict=True))
     at = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
@@ -117,7 +121,7 @@ def up() -> Lab:
                 "STATE_DIR": str(folder / "ministack"),
                 "TMPDIR": str(folder / "ministack"),
                 "OMP_NUM_THREADS": "1",
-                "PYTHONPATH": str(runtime),
+                "IOT_MTLS_ENABLED": "0",  # a port of its own, which nothing here asks
             },
             "/_ministack/health",
         ),
@@ -189,34 +193,9 @@ def down() -> int:
     return ended
 
 
-def _runtime(python: Path) -> Path:
-    """What Lambda's own Python has beside its standard library: boto3, of the very version of MiniStack's botocore.
-
-    Raises:
-        LabFailed: It is not there, and no package index in reach has it.
-    """
-    said = subprocess.run(  # noqa: S603 — words of ours
-        [str(python), "-c", "import botocore; print(botocore.__version__)"], capture_output=True, text=True, check=False
-    )
-    version = said.stdout.strip()
-    folder = python.parents[2] / f"runtime-{version}"
-    if folder.exists():
-        return folder
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    words = ("-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", "--target", str(partial))
-    done = subprocess.run(  # noqa: S603 — words of ours
-        [str(python), *words, f"boto3=={version}", f"botocore=={version}"], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise LabFailed(f"boto3 {version} cannot be had for the functions: {done.stderr[-1000:]}")
-    partial.rename(folder)
-    return folder
-
-
 def _ours(folder: Path) -> Iterator[int]:
     """Processes that came of the lab in `folder`, but this one."""
-    mark = f"{_MARK}={folder}".encode()
+    mark = Lab(folder, {}, "", "", "", "").mark.encode()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # gone meanwhile, or another user's
             if mark in (process / "environ").read_bytes().split(b"\0") and int(process.name) != os.getpid():

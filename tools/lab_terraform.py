@@ -22,7 +22,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from lab_servers import ACCOUNT, REGION, REPOSITORY, Lab, LabFailed
+from lab_install import REPOSITORY
+from lab_install import lab as tools
+from lab_servers import ACCOUNT, REGION, Lab, LabFailed
 
 NAMED = REPOSITORY / "infra" / "lab.json"
 SETTINGS: Mapping[str, Any] = {
@@ -217,7 +219,7 @@ def _package(out: Path) -> None:
     MiniStack gives a function to the Python it runs in itself, whatever runtime the function names. So the wheels are
     of that version; the files are otherwise those that Lambda gets, and nothing of this repository is on their path.
     """
-    lab = Path(os.environ.get("RADLOOP_LAB", REPOSITORY / ".lab"))
+    lab = tools()
     version = "import sys; print('%d.%d' % sys.version_info[:2])"
     python = _run([str(lab / "ministack" / "bin" / "python"), "-c", version], REPOSITORY, os.environ).strip()
     spec = importlib.util.spec_from_file_location("lambda_zip", REPOSITORY / "infra" / "build" / "lambda_zip.py")

@@ -12,7 +12,7 @@ _METHODS = "GET, HEAD, POST, OPTIONS"
 _REQUEST_HEADERS = "Accept, Authorization, Content-Type, If-None-Match, If-Range, Range"
 _EXPOSED = (
     "Accept-Ranges, Content-Location, Content-Range, ETag, Location, Retry-After, Warning, "
-    "X-Radloop-Quality, X-Radloop-Version, X-Total-Count"
+    "X-Radloop-Packs, X-Radloop-Quality, X-Radloop-Version, X-Total-Count"
 )
 _REMEMBERED_S = "600"
 

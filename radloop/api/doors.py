@@ -15,6 +15,7 @@ from radloop.security.links import Links
 from radloop.serving.champion import Champion
 from radloop.store.guarded import GuardedImages
 from radloop.store.images import ImageStore
+from radloop.streaming.standing import StandingLayers
 
 
 class Notes(Protocol):
@@ -54,6 +55,8 @@ class Doors:
         links: Signs links; None where there are none.
         has_worker: Whether a worker beside this process predicts, so that this one need not load a model.
         monitoring: What is watched; nothing where nobody watches.
+        layers: What viewers stream of image sets, written as files; None where nobody writes them.
+        longest_body: Bytes of a request's body that get here at most; None where nothing before us sets a limit.
     """
 
     platform: Platform
@@ -68,6 +71,8 @@ class Doors:
     links: Links | None = None
     has_worker: bool = False
     monitoring: Monitoring = Monitoring()
+    layers: StandingLayers | None = None
+    longest_body: int | None = None
 
     def images_of(self, principal: Principal) -> GuardedImages:
         """The image sets as `principal` may see them."""

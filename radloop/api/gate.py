@@ -23,6 +23,9 @@ OPERATION = "radloop.operation"
 
 FRAME_OPERATIONS = frozenset({"getFrame", "getPreview", "retrieveFrames", "healthimagingGetImageFrame"})
 
+FRAMES = "radloop.frames"
+"""Where the scope of a request tells how many frames an answer of several gave, for the metrics."""
+
 STREAM_OPERATIONS = frozenset({"getStreamFrames", "getStreamPack"})
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -118,8 +121,9 @@ class Gate:
         if meter is None or operation is None:
             return
         meter.answered(operation, sent)
-        if operation in FRAME_OPERATIONS:
-            meter.frame_retrieved(seconds)
+        frames = 1 if operation in FRAME_OPERATIONS else scope.get(FRAMES, 0)
+        if frames:
+            meter.frames_retrieved(seconds, frames)
 
 
 def objection(method: str, headers: Headers, hosts: frozenset[str], *, is_welcome: bool = False) -> str | None:

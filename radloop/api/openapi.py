@@ -103,6 +103,9 @@ _LINK = (
 )
 _ETAG = Header("ETag", "Stands for exactly these bytes.")
 _VERSION = Header("X-Radloop-Version", "The version of the image set.", {"type": "integer", "minimum": 1})
+_PACKS = Header(
+    "X-Radloop-Packs", "Where static packs lie, and the query that opens them; not everywhere, see docs/stream.md."
+)
 _TUS_TERMS = (
     Header("Tus-Version", "The versions of tus that are spoken."),
     Header("Tus-Extension", "Its extensions that are spoken."),
@@ -945,7 +948,7 @@ OPERATIONS: tuple[Operation, ...] = (
         stream.INDEX_TYPE,
         receive=stream.index,
         query=_LINK,
-        tells=(_ETAG, _VERSION),
+        tells=(_ETAG, _VERSION, _PACKS),
         refusals=(404,),
         action="image.read",
         prefix=stream.PREFIX,

@@ -1,6 +1,8 @@
 """Uploads that go on where a connection broke: tus 1.0.0 (https://tus.io/protocols/resumable-upload).
 
-Of its extensions: creation, creation-with-upload, checksum, expiration and termination.
+Of its extensions: creation, creation-with-upload, checksum, expiration and termination. Where something before us lets
+no long body through, `Upload-Limit: max-append-size=BYTES` tells how much of an upload one request may bring, as in
+draft-ietf-httpbis-resumable-upload; tus has no word for it.
 
 Bytes are flushed piece by piece while a request still runs, so that a broken one costs next to nothing; with a
 checksum, a request counts whole or not at all. Nobody holds a lock: of two that send at once, the one whose piece is
@@ -52,6 +54,7 @@ async def describe(request: Request, doors: Doors, principal: Principal) -> Resp
             "Tus-Extension": _EXTENSIONS,
             "Tus-Max-Size": str(drafts_of(doors.platform).longest),
             "Tus-Checksum-Algorithm": ",".join(_ALGORITHMS),
+            **_limit(doors),
         },
     )
 
@@ -74,13 +77,13 @@ async def create(request: Request, doors: Doors, principal: Principal) -> Respon
     if is_chunk:
         appending = drafts.appending(draft, 0)
         try:
-            draft = await _take(request, appending)
+            draft = await _take(request, appending, _piece_bytes(doors))
         except (InvalidInput, HTTPException, ClientDisconnect):  # whoever sent it has not learned its address
             with suppress(Conflict):
                 await run_in_threadpool(drafts.remove, appending.draft, by=principal)
             raise
     headers = {"Location": f"{request.url.path.rstrip('/')}/{draft.id}", "Upload-Offset": str(draft.offset)}
-    return Response(status_code=201, headers={**headers, **_expires(draft)})
+    return Response(status_code=201, headers={**headers, **_expires(draft), **_limit(doors)})
 
 
 async def status(request: Request, doors: Doors, principal: Principal) -> Response:
@@ -89,7 +92,7 @@ async def status(request: Request, doors: Doors, principal: Principal) -> Respon
     draft = await _draft(request, doors, principal)
     metadata = {"Upload-Metadata": draft.metadata} if draft.metadata else {}
     lengths = {"Upload-Offset": str(draft.offset), "Upload-Length": str(draft.length)}
-    return Response(headers={**lengths, **metadata, **_expires(draft)})
+    return Response(headers={**lengths, **metadata, **_expires(draft), **_limit(doors)})
 
 
 async def append(request: Request, doors: Doors, principal: Principal) -> Response:
@@ -108,7 +111,7 @@ async def append(request: Request, doors: Doors, principal: Principal) -> Respon
     draft = await _draft(request, doors, principal)
     drafts = drafts_of(doors.platform)
     appending = await run_in_threadpool(drafts.appending, draft, offset)
-    draft = await _take(request, appending)
+    draft = await _take(request, appending, _piece_bytes(doors))
     return Response(status_code=204, headers={"Upload-Offset": str(draft.offset), **_expires(draft)})
 
 
@@ -172,7 +175,7 @@ async def _draft(request: Request, doors: Doors, principal: Principal) -> Draft:
     return await run_in_threadpool(drafts_of(doors.platform).get, str(request.path_params["id"]), principal)
 
 
-async def _take(request: Request, appending: Appending) -> Draft:
+async def _take(request: Request, appending: Appending, piece_bytes: int) -> Draft:
     """Bring a body to the disk behind the offset.
 
     Without a checksum each piece counts as soon as it is flushed, and so does the rest when the connection breaks.
@@ -188,14 +191,14 @@ async def _take(request: Request, appending: Appending) -> Draft:
             held += part or b""
             checksum.update(part or b"")
             is_slow = part is None or time.monotonic() - flushed > _FLUSH_SLOW_S
-            while len(held) >= PIECE_BYTES or (held and is_slow and not checksum.is_wanted):
-                await _flush(appending, held, settle=not checksum.is_wanted)
+            while len(held) >= piece_bytes or (held and is_slow and not checksum.is_wanted):
+                await _flush(appending, held, piece_bytes, settle=not checksum.is_wanted)
                 flushed = time.monotonic()
     except (ClientDisconnect, HTTPException):
         if checksum.is_wanted:
             await run_in_threadpool(appending.discard)
         else:
-            await _flush(appending, held, settle=True)
+            await _flush(appending, held, piece_bytes, settle=True)
         raise
     except BaseException:
         await run_in_threadpool(appending.discard)
@@ -203,13 +206,13 @@ async def _take(request: Request, appending: Appending) -> Draft:
     if not checksum.is_right:
         await run_in_threadpool(appending.discard)
         raise ChecksumMismatch("the bytes are not those that the checksum was made of; nothing of them was kept")
-    await _flush(appending, held, settle=True)
+    await _flush(appending, held, piece_bytes, settle=True)
     return appending.draft
 
 
-async def _flush(appending: Appending, held: bytearray, *, settle: bool) -> None:
+async def _flush(appending: Appending, held: bytearray, piece_bytes: int, *, settle: bool) -> None:
     """Bring at most a piece from the beginning of `held` to the disk."""
-    piece = bytes(held[:PIECE_BYTES])
+    piece = bytes(held[:piece_bytes])
     del held[: len(piece)]
 
     def work() -> None:
@@ -313,6 +316,15 @@ def _metadata(header: str) -> str:
             raise InvalidInput("Upload-Metadata holds each key once, in ASCII")
         keys.add(key)
     return header
+
+
+def _piece_bytes(doors: Doors) -> int:
+    """A body that comes whole is one piece; of one that streams, a break should cost little."""
+    return doors.longest_body or PIECE_BYTES
+
+
+def _limit(doors: Doors) -> dict[str, str]:
+    return {} if doors.longest_body is None else {"Upload-Limit": f"max-append-size={doors.longest_body}"}
 
 
 def _expires(draft: Draft) -> dict[str, str]:

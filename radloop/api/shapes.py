@@ -1,9 +1,7 @@
 """What we hold, as the platform API tells it; the schemas stand in `api/schemas.py`."""
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from operator import mul
 from typing import Any
 
 from radloop.core.images import ImageSet, Seen, State, Truth
@@ -11,14 +9,12 @@ from radloop.core.platform import Platform
 from radloop.core.ports import Execution, Records, Told
 from radloop.core.reads import ReadingPolicy, project_of
 from radloop.core.tables import INSTANCES, study_key
-from radloop.dicom.image import FrameDescription, ImageDescription
 from radloop.reading.blinding import NOBODY, Eyes
-from radloop.security.sealing import OVERHEAD_BYTES
-from radloop.store.instances import StoredInstance, instance_of
+from radloop.store.instances import instance_of
 from radloop.store.opened import FrameAddress
+from radloop.streaming.frames import frame_of
 
 _LOOKED_AT = 8
-_SHORTEST, _SHEAR = 1e-3, 0.01
 
 
 def summary(image_set: ImageSet, records: Records, eyes: Eyes = NOBODY) -> dict[str, Any]:
@@ -62,18 +58,21 @@ def details(
 ) -> dict[str, Any]:
     """An image set as the viewer opens it."""
     listed = [frame_of(index, address) for index, address in enumerate(frames)]
-    return {**without_frames(image_set, frames, records, eyes), "frame_list": listed}
+    return {**without_frames(image_set, len(frames), records, eyes), "frame_list": listed}
 
 
-def without_frames(
-    image_set: ImageSet, frames: Sequence[FrameAddress], records: Records, eyes: Eyes = NOBODY
-) -> dict[str, Any]:
-    """The same without what is told of each frame."""
+def without_frames(image_set: ImageSet, count: int, records: Records, eyes: Eyes = NOBODY) -> dict[str, Any]:
+    """The same without what is told of each of its `count` frames."""
     return {
         **summary(image_set, records, eyes),
         "seen_slices": _seen_slices(image_set.truth),
-        "geometry": _geometry(image_set.geometry, frames),
+        "geometry": _geometry(image_set.geometry, count),
     }
+
+
+def for_good(image_set: ImageSet, count: int, records: Records) -> dict[str, Any]:
+    """The same as a file tells it that stays as it is: nothing that anybody found, and that some may not be told."""
+    return {**without_frames(image_set, count, records), "finding": None, "prediction": None, "seen_slices": None}
 
 
 def execution_of(execution: Execution, platform: Platform) -> dict[str, Any]:
@@ -212,7 +211,7 @@ def _seen_slices(truth: Truth | None) -> str | None:
     return None if coverage is None else coverage.slices
 
 
-def _geometry(geometry: Mapping[str, Any], frames: Sequence[FrameAddress]) -> dict[str, Any]:
+def _geometry(geometry: Mapping[str, Any], count: int) -> dict[str, Any]:
     """Geometry as far as closing has found it; everything is unknown before."""
     plane = geometry.get("plane", "unknown")
     return {
@@ -220,90 +219,10 @@ def _geometry(geometry: Mapping[str, Any], frames: Sequence[FrameAddress]) -> di
         "row_spacing_mm": geometry.get("row_spacing_mm"),
         "column_spacing_mm": geometry.get("column_spacing_mm"),
         "slice_spacing_mm": geometry.get("slice_spacing_mm"),
-        "gaps": [gap["after"] for gap in geometry.get("gaps", ()) if gap["after"] < len(frames)],
+        "gaps": [gap["after"] for gap in geometry.get("gaps", ()) if gap["after"] < count],
         "row_direction": geometry.get("row_direction"),
         "column_direction": geometry.get("column_direction"),
     }
-
-
-def frame_of(index: int, address: FrameAddress) -> dict[str, Any]:
-    """A frame as the viewer opens it."""
-    instance, number = address.instance, address.number
-    image = ImageDescription.from_plain(instance.image or {})
-    group = image.per_frame[number] if number < len(image.per_frame) else None
-    window = (group.window if group else None) or (image.window_center, image.window_width)
-    full, preview = sizes_of(address)
-    return {
-        "index": index,
-        "rows": image.rows,
-        "columns": image.columns,
-        "bits_stored": image.bits_stored,
-        "signed": image.signed,
-        "samples": image.samples,
-        "photometric": image.photometric,
-        "slope": _first(group.slope if group else None, image.slope, 1.0),
-        "intercept": _first(group.intercept if group else None, image.intercept, 0.0),
-        "window_center": window[0],
-        "window_width": window[1],
-        "voi_function": image.voi_function,
-        "lossless_bytes": full,
-        "preview_bytes": preview,
-        "quality": "lossy-as-received" if instance.is_lossy else "lossless",
-        "decodable": is_decodable(instance),
-        "position_mm": _position(image, number),
-        "orientation": _orientation(image, group),
-        "spacing_mm": _spacing(image, group),
-        "spacing_at_detector": image.spacing_at_detector,
-        "sides": None if image.sides is None else list(image.sides),
-        "palette": None if image.palette is None else dict(zip(("first", "colours"), image.palette, strict=True)),
-    }
-
-
-def is_decodable(instance: StoredInstance) -> bool:
-    """Whether frames can be shown: a codec takes them, and indices of a palette have one."""
-    image = instance.image or {}
-    is_painted = image.get("photometric") == "PALETTE COLOR"
-    return (bool(instance.frames) or instance.why_kept is None) and not (is_painted and image.get("palette") is None)
-
-
-def _position(image: ImageDescription, number: int) -> list[float] | None:
-    place = image.per_frame[number].position_mm if number < len(image.per_frame) else image.position_mm
-    return None if place is None else list(place)
-
-
-def _orientation(image: ImageDescription, group: FrameDescription | None) -> list[float] | None:
-    """Unit vectors along a row and along a column; None where they are no two perpendicular directions."""
-    told = (group.orientation if group else None) or image.orientation
-    if told is None:
-        return None
-    row, column = told[:3], told[3:]
-    lengths = math.hypot(*row), math.hypot(*column)
-    if not all(_SHORTEST < length < math.inf for length in lengths):
-        return None
-    units = [part / lengths[place // 3] for place, part in enumerate(told)]
-    return units if abs(sum(map(mul, units[:3], units[3:]))) <= _SHEAR else None
-
-
-def _spacing(image: ImageDescription, group: FrameDescription | None) -> list[float] | None:
-    told = (group.spacing_mm if group else None) or image.spacing_mm
-    return None if told is None else list(told)
-
-
-def sizes_of(address: FrameAddress) -> tuple[int | None, int | None]:
-    """Bytes of the full frame and of its preview as they are sent, None before folding.
-
-    A palette has no preview: what is near a colour's index is any other colour.
-    """
-    if not address.instance.frames:
-        return None, None
-    frame = address.instance.frames[address.number]
-    is_painted = (address.instance.image or {}).get("photometric") == "PALETTE COLOR"
-    preview = None if frame.preview is None or is_painted else frame.preview.length - OVERHEAD_BYTES
-    return frame.full.length - OVERHEAD_BYTES, preview
-
-
-def _first(*values: float | None) -> float:
-    return next(value for value in values if value is not None)
 
 
 def _studies(execution: Execution, platform: Platform) -> int | None:

@@ -8,9 +8,9 @@ its place; the others come all the same.
 """
 
 import asyncio
-import gzip
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -20,28 +20,31 @@ from starlette.types import Receive, Scope, Send
 
 from radloop.api.doors import Doors
 from radloop.api.errors import log, status_of
+from radloop.api.gate import FRAMES
 from radloop.api.media import media_type
 from radloop.api.operations import Ask, as_json, is_unchanged, validator
-from radloop.api.shapes import moment, sizes_of, without_frames
-from radloop.api.stream_index import index_of
-from radloop.api.stream_records import (
+from radloop.api.shapes import moment, without_frames
+from radloop.api.stream_layers import index_from, packed, previews_from
+from radloop.api.uploads import body_of, whole
+from radloop.core.errors import Conflict, InvalidInput, NotFound, RadloopError, Unavailable
+from radloop.core.identity import Principal
+from radloop.core.images import ImageSet, Storage
+from radloop.core.ports import AuditEntry, Records
+from radloop.core.reads import project_of
+from radloop.reading.blinding import Eyes
+from radloop.store.readings import Reading
+from radloop.streaming.frames import sizes_of
+from radloop.streaming.index import index_of
+from radloop.streaming.records import (
     MOST_BYTES,
-    PACK,
+    NO_PREVIEW,
     Item,
-    by_stride,
+    chosen_for,
     header_of,
     items_of,
     packs_of,
     refusal_of,
 )
-from radloop.api.uploads import body_of, whole
-from radloop.core.errors import Conflict, InvalidInput, NotFound, RadloopError, Unavailable
-from radloop.core.identity import Principal
-from radloop.core.images import Storage
-from radloop.core.ports import AuditEntry, Records
-from radloop.core.reads import project_of
-from radloop.reading.blinding import Eyes
-from radloop.store.readings import Reading
 
 PREFIX = "/stream/v1"
 INDEX_TYPE = "application/vnd.radloop.stream-index"
@@ -49,7 +52,6 @@ RECORDS_TYPE = "application/vnd.radloop.stream"
 
 _LONGEST_BODY = 64 * 1024
 _PIECE_BYTES = 256 * 1024
-_COMPRESSION = 5
 _SERVER_FAULT = 500
 _ASKED_ABOUT = "private, no-cache"
 _FOR_GOOD = "private, max-age=31536000, immutable"
@@ -57,14 +59,12 @@ _FOR_GOOD = "private, max-age=31536000, immutable"
 
 async def index(request: Request, doors: Doors, principal: Principal) -> Response:
     """What the frames of an image set are and how long, so that any part of any can be asked for."""
-    reading = await _reading(request, doors, principal)
-    eyes = Eyes.of(principal, doors.platform.policy)
-    made = await run_in_threadpool(_index_for, reading, doors.platform.records, eyes)
-    tag, body = made
-    headers = {**_told(reading), "ETag": tag, "Cache-Control": _ASKED_ABOUT}
-    if is_unchanged(request.headers, tag):
+    reading = None if doors.layers is not None else await _reading(request, doors, principal)
+    made = await run_in_threadpool(_made, request, doors, principal, reading)
+    headers = {**made.headers, "ETag": made.tag, "Cache-Control": _ASKED_ABOUT}
+    if is_unchanged(request.headers, made.tag):
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type=INDEX_TYPE, headers={**headers, "Content-Encoding": "gzip"})
+    return Response(made.body, media_type=INDEX_TYPE, headers={**headers, "Content-Encoding": "gzip"})
 
 
 async def frames(request: Request, doors: Doors, principal: Principal) -> Response:
@@ -84,11 +84,11 @@ async def frames(request: Request, doors: Doors, principal: Principal) -> Respon
         raise InvalidInput("the body is not of the form frame:from:to") from None
     reading = await _reading(request, doors, principal)
     if "v" in request.query_params:
-        _require_version(request, reading)
+        _require_version(request, reading.image_set)
     asked = sum(item.known_bytes(_size(reading, item)) for item in items)
     if asked > MOST_BYTES and len(items) > 1:
         raise InvalidInput(f"several items have {MOST_BYTES} bytes at most together, these have {asked}")
-    return _Sent(_Records(reading, items), _told(reading))
+    return _Sent(_Records(reading, items), _told(reading.image_set))
 
 
 async def pack(request: Request, doors: Doors, principal: Principal) -> Response:
@@ -98,13 +98,18 @@ async def pack(request: Request, doors: Doors, principal: Principal) -> Response
         NotFound: There is no such pack.
         Conflict: The version that is named is not the present one.
     """
+    number = int(request.path_params["pack"])
+    if doors.layers is not None:
+        standing = await run_in_threadpool(_standing_pack, request, doors, principal, number)
+        if standing is not None:
+            return standing
     reading = await _reading(request, doors, principal)
-    _require_version(request, reading)
-    number, count = int(request.path_params["pack"]), len(reading.addresses)
+    _require_version(request, reading.image_set)
+    count = len(reading.addresses)
     if number >= packs_of(count):
         raise NotFound(f"pack {number} does not exist; there are {packs_of(count)}")
-    chosen = list(by_stride(count))[number * PACK : (number + 1) * PACK]
-    told = _told(reading)
+    chosen = chosen_for(number, count)
+    told = _told(reading.image_set)
     lasting = {**told, "ETag": _pack_tag(reading, chosen), "Cache-Control": _FOR_GOOD} if _is_final(reading) else told
     if lasting is not told and is_unchanged(request.headers, lasting["ETag"]):
         return Response(status_code=304, headers=lasting)
@@ -140,19 +145,57 @@ async def _reading(request: Request, doors: Doors, principal: Principal) -> Read
     return at_hand if at_hand is not None else await run_in_threadpool(images.reading, identity)
 
 
-def _told(reading: Reading) -> dict[str, str]:
-    return {"X-Radloop-Version": str(reading.image_set.version)}
+def _told(image_set: ImageSet) -> dict[str, str]:
+    return {"X-Radloop-Version": str(image_set.version)}
 
 
-def _require_version(request: Request, reading: Reading) -> None:
+def _require_version(request: Request, image_set: ImageSet) -> None:
     """Go on only where the version that the query names is the present one."""
     wanted = request.query_params.get("v", "")
     if not wanted.isascii() or not wanted.isdigit():
         raise InvalidInput("v must be the version of the image set")
-    if wanted != str(reading.image_set.version):
-        raise Conflict(
-            f"image set {reading.image_set.id} is at version {reading.image_set.version}; read its index anew"
-        )
+    if wanted != str(image_set.version):
+        raise Conflict(f"image set {image_set.id} is at version {image_set.version}; read its index anew")
+
+
+class _Made(NamedTuple):
+    """An index as it is sent."""
+
+    tag: str
+    body: bytes
+    headers: dict[str, str]
+
+
+def _made(request: Request, doors: Doors, principal: Principal, reading: Reading | None) -> _Made:
+    """The index of an image set: that of its static layers, where they stand, or else made of its frames.
+
+    `reading` is the image set where layers need not be looked for.
+    """
+    if doors.layers is not None:
+        images, identity = doors.images_of(principal), request.path_params["id"]
+        image_set = images.look(identity)
+        found = index_from(doors.layers, request, doors, principal, image_set)
+        if found is not None:
+            plain, headers = found
+            return _Made(_index_tag(plain), packed(plain), {**_told(image_set), **headers})
+        reading = images.reading_on(identity)
+    assert reading is not None
+    made = _index_for(reading, doors.platform.records, Eyes.of(principal, doors.platform.policy))
+    return _Made(*made, _told(reading.image_set))
+
+
+def _standing_pack(request: Request, doors: Doors, principal: Principal, number: int) -> Response | None:
+    """A pack of previews that stands as a file; None where there is none."""
+    image_set = doors.images_of(principal).get(request.path_params["id"])
+    _require_version(request, image_set)
+    data = None if doors.layers is None else previews_from(doors.layers, image_set, number)
+    if data is None:
+        return None
+    doors.images_of(principal).look(image_set.id)
+    headers = {**_told(image_set), "ETag": validator("pack", _digest(data)), "Cache-Control": _FOR_GOOD}
+    if is_unchanged(request.headers, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type=RECORDS_TYPE, headers=headers)
 
 
 def _index_for(reading: Reading, records: Records, eyes: Eyes) -> tuple[str, bytes]:
@@ -166,10 +209,14 @@ def _index_for(reading: Reading, records: Records, eyes: Eyes) -> tuple[str, byt
     made: tuple[str, bytes] | None = reading.note(key)
     if made is not None:
         return made
-    plain = index_of(without_frames(image_set, addresses, records, eyes), image_set.version, addresses)
-    made = validator("index", _digest(plain)), gzip.compress(plain, _COMPRESSION, mtime=0)
+    plain = index_of(without_frames(image_set, len(addresses), records, eyes), image_set.version, addresses)
+    made = _index_tag(plain), packed(plain)
     reading.noted(key, made)
     return made
+
+
+def _index_tag(plain: bytes) -> str:
+    return validator("index", _digest(plain))
 
 
 def _pack_tag(reading: Reading, chosen: Sequence[int]) -> str:
@@ -200,11 +247,12 @@ def _size(reading: Reading, item: Item) -> int:
 
 
 def _is_withheld(reading: Reading, frame: int) -> bool:
-    """Whether a frame has a preview that is not to be shown, see `sizes_of`."""
+    """Whether a frame has no preview to be shown, see `sizes_of`, and none is still to be made."""
     if frame >= len(reading.addresses):
         return False
     address = reading.addresses[frame]
-    return bool(address.instance.frames) and sizes_of(address)[1] is None
+    is_over = bool(address.instance.frames) or address.instance.storage is Storage.KEPT
+    return is_over and sizes_of(address)[1] is None
 
 
 class _Records:
@@ -212,6 +260,7 @@ class _Records:
 
     Attributes:
         has_failed: One could not be given that ought to be there.
+        frames: How many frames of full quality were given up to their last byte.
     """
 
     def __init__(self, reading: Reading, items: Sequence[Item]) -> None:
@@ -219,6 +268,7 @@ class _Records:
         self._items = items
         self._next = 0
         self.has_failed = False
+        self.frames = 0
 
     @property
     def are_over(self) -> bool:
@@ -253,16 +303,18 @@ class _Records:
     def _record(self, item: Item, *, waits: bool) -> list[bytes | bytearray]:
         """Header and bytes of an item; nothing where they must be waited for."""
         if item.is_preview and _is_withheld(self._reading, item.frame):
-            raise NotFound("the frame has no preview")
+            raise NotFound(NO_PREVIEW)
         data = self._reading.at_once(item.frame, is_preview=item.is_preview)
         if data is None:
             if not waits:
                 return []
             data = self._reading.read(item.frame, is_preview=item.is_preview)
+        is_last = not item.end or item.end >= len(data)
         if item.start or item.end:
             if item.start >= len(data):
                 raise InvalidInput(f"from must be less than {len(data)}, the bytes there are")
             data = data[item.start : item.end or None]
+        self.frames += is_last and not item.is_preview
         return [header_of(item, len(data)), data]
 
 
@@ -287,7 +339,7 @@ class _Sent(Response):
         self._records = records
         self.init_headers(headers)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 — see ASGI
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         leaves: asyncio.Task[None] | None = None
         try:
@@ -298,6 +350,7 @@ class _Sent(Response):
                 if more and leaves is None:  # most answers are one piece, and are over before anybody can leave
                     leaves = asyncio.create_task(_left(receive))
         finally:
+            scope[FRAMES] = self._records.frames
             if leaves is not None:
                 leaves.cancel()
 

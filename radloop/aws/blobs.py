@@ -6,7 +6,7 @@ S3 itself makes an object appear whole or not at all, and keeps it once it has a
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from heapq import merge
@@ -35,6 +35,9 @@ _PART_BYTES = 8 << 20
 _LONGEST_GROWN_BYTES = 64 << 20
 _WHOLE_S = 600  # a request with its body
 
+Headers = Callable[[str], dict[str, str] | None]
+"""Headers by key, such as Cache-Control; None for none."""
+
 
 class _Draft:
     """A value on its way, beside the bucket; only `send` shows it to anybody."""
@@ -51,13 +54,19 @@ class _Draft:
         self.length += len(data)
         return start
 
-    def send(self, into: S3Store, name: str) -> None:
-        """Make it an object; a long one goes in several parts at the same time, which S3 joins."""
+    def send(self, into: S3Store, name: str, told: dict[str, str] | None = None) -> None:
+        """Make it an object; a long one goes in several parts at the same time, which S3 joins.
+
+        Args:
+            into: The bucket.
+            name: Of the object.
+            told: Headers that S3 gives with it.
+        """
         self.file.seek(0)
         if self.length <= _PART_BYTES:
-            obstore.put(into, name, self.file.read(), use_multipart=False)
+            obstore.put(into, name, self.file.read(), use_multipart=False, attributes=told)
         else:
-            obstore.put(into, name, self.file, use_multipart=True, chunk_size=_PART_BYTES)
+            obstore.put(into, name, self.file, use_multipart=True, chunk_size=_PART_BYTES, attributes=told)
 
 
 class _GrowingObject:
@@ -110,17 +119,26 @@ class S3Blobs:
         s3: A boto3 client of S3; it tells names, and where and in which region the buckets are.
         buckets: Bucket by the first part of the keys that it holds; `training-data` must be among them.
         keys: ARN of the KMS key that seals what is written, by the same first parts; the bucket decides for others.
+        headers: What S3 is to say with what is written under a key, to those who read it past us.
 
     Raises:
         InvalidInput: There is no bucket for `training-data`.
     """
 
-    def __init__(self, s3: Any, buckets: Mapping[str, str], keys: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        s3: Any,
+        buckets: Mapping[str, str],
+        keys: Mapping[str, str] = MappingProxyType({}),
+        *,
+        headers: Headers = lambda _: None,
+    ) -> None:
         if DEFAULT_HOME not in buckets:
             raise InvalidInput(f"there is no bucket for {DEFAULT_HOME}")
         self._s3 = s3
         self._buckets = dict(buckets)
         self._keys = dict(keys)
+        self._headers = headers
         self._stores: dict[str, S3Store] = {}
         self._guard = Lock()
 
@@ -128,7 +146,7 @@ class S3Blobs:
         """See `Blobs.put`."""
         home, name = self._place(key)
         with _told():
-            obstore.put(self._store(home), name, data, chunk_size=_PART_BYTES)
+            obstore.put(self._store(home), name, data, chunk_size=_PART_BYTES, attributes=self._headers(key))
 
     @contextmanager
     def writer(self, key: str, *, is_unnamed: bool = False) -> Iterator[_Draft]:  # noqa: ARG002 — nothing to gain by it
@@ -138,7 +156,7 @@ class S3Blobs:
         with draft.file:
             yield draft
             with _told():
-                draft.send(self._store(home), name)
+                draft.send(self._store(home), name, self._headers(key))
 
     def growing(self, key: str) -> _GrowingObject:
         """See `Blobs.growing`."""
@@ -166,6 +184,9 @@ class S3Blobs:
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """See `Blobs.keys`; names that somebody else gave and no key can be are left out."""
+        first, slash, _ = prefix.partition("/")
+        if slash and first in self._buckets and first != DEFAULT_HOME:
+            return self._listed(first, prefix)
         return merge(*(self._listed(home, prefix) for home in self._buckets), self._listed(None, prefix))
 
     def delete(self, key: str) -> None:

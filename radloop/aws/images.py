@@ -24,7 +24,7 @@ from radloop.core.errors import ImportRefused, InvalidInput, NotFound, OutOfScop
 from radloop.core.events import AlarmStateChanged
 from radloop.core.identity import Principal
 from radloop.core.images import ImageSet, State, Storage
-from radloop.core.ports import AuditEntry, Blobs, Change, Clock, Keys, Landing, Records, Upload
+from radloop.core.ports import AuditEntry, Blobs, Change, Clock, Job, Keys, Landing, Records, Upload
 from radloop.core.tables import DEFAULT_DATASTORE, IMAGE_SETS, image_set_of, put_image_set
 from radloop.dicom.parse import parse
 from radloop.store.arranging import arranged, facts_of
@@ -36,6 +36,9 @@ from radloop.store.instances import StoredInstance, put_instance, supersede
 from radloop.store.opened import current_instances
 from radloop.store.studies import Studies, Study
 from radloop.store.versions import CREATED, IMPORTED, put_version, versions_of
+
+FollowUp = Callable[[ImageSet], Sequence[Job]]
+"""What is to be done besides once there is a new version of an image set."""
 
 Pixels = Callable[[str], Mapping[str, Sequence[NDArray[Any]]]]
 """The decoded frames of an image set, proven by their checksums, by SOP instance UID."""
@@ -70,6 +73,7 @@ class HealthImagingImages:
         assembly: The studies on their way in.
         datastore: Its id.
         pixels: Reads frames.
+        follow_up: Jobs that every new version asks for.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class HealthImagingImages:
         assembly: Assembly,
         datastore: str,
         pixels: Pixels,
+        follow_up: FollowUp = lambda _: (),
     ) -> None:
         self._blobs = blobs
         self._records = records
@@ -91,6 +96,7 @@ class HealthImagingImages:
         self._imaging = imaging
         self._datastore = datastore
         self._pixels = pixels
+        self.follow_up = follow_up
         self._aside = Aside(blobs, records, keys, clock)
         self.assembly = assembly
         self.studies = Studies(records, clock)
@@ -268,6 +274,7 @@ class HealthImagingImages:
                     self.studies.grown(closed, new=row is None, instances=more),
                 ],
                 events=[event.told(at=now, trace=arrivals[0].study)],
+                jobs=self.follow_up(closed),
                 audit=[AuditEntry(by.id, "complete", identity)],
             )
         )

@@ -155,10 +155,11 @@ class EmfMeter(Meter):
         self._emf = emf
         self._open = 0
 
-    def frame_retrieved(self, seconds: float) -> None:
-        """See `Meter.frame_retrieved`."""
-        super().frame_retrieved(seconds)
-        self._emf.observe("radloop_frame_retrieval_seconds", seconds)
+    def frames_retrieved(self, seconds: float, frames: int = 1) -> None:
+        """See `Meter.frames_retrieved`."""
+        super().frames_retrieved(seconds, frames)
+        self._emf.observe("radloop_frame_retrieval_seconds", seconds / frames)
+        self._emf.count("radloop_frames_retrieved_total", frames)
 
     def answered(self, operation: str, size_bytes: int) -> None:
         """See `Meter.answered`."""

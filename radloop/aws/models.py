@@ -7,12 +7,12 @@ and the person may, or else holds the version and puts SageMaker back.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from radloop.aws.sagemaker import Places, call, pages
-from radloop.core.errors import Conflict, Denied, InvalidInput
-from radloop.core.identity import SYSTEM, derived_id
+from radloop.core.errors import Conflict, Denied, InvalidInput, RadloopError
+from radloop.core.identity import SYSTEM, Principal, derived_id
 from radloop.core.ports import AuditEntry, Change, Models, ModelVersion, Put, Reason, Records, Row
 from radloop.core.tables import MODEL_PACKAGES
 from radloop.registry.ledger import APPROVED, PENDING, REJECTED
@@ -27,6 +27,8 @@ TRANSFORM: Final = ("ml.m5.xlarge",)
 _LONGEST_VALUE: Final = 256
 _LINEAGE: Final = ("snapshot", "policy", "champion", "code_version", "weights_sha256", "model_sha256")
 _SENTENCE: Final = "The version was {} in SageMaker by hand; approve or reject it in radloop."
+_STRANGER: Final[RadloopError] = Denied("whoever did it is nobody that people.json names for certain")
+_NOT_DECIDED: Final[RadloopError] = Conflict("a decision is not taken back by setting it back to waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,15 @@ class ByHand:
 
     Attributes:
         status: What the package was set to.
-        by: Our id of the person; None where nobody of ours has that identity.
-        is_recorded: Whether the ledger says the same now.
+        by: Our person; None where nobody of ours has that identity.
+        arn: Who it was as far as AWS tells: of an IAM identity or a user profile; empty where it does not tell.
+        is_recorded: Whether the ledger has it now, as a decision or as one of the approvals that it takes.
     """
 
     version: int
     status: str
-    by: str | None
+    by: Principal | None
+    arn: str = ""
     is_recorded: bool = False
 
 
@@ -72,7 +76,7 @@ class ModelPackages:
         group: Name of the model package group; it must exist.
         image: Address of the inference image.
         places: Where blobs lie in S3.
-        people: Our principal's id by the ARN of an IAM identity or SageMaker user profile.
+        person: Our person by the ARN of an IAM identity or SageMaker user profile.
     """
 
     client: Any
@@ -80,7 +84,7 @@ class ModelPackages:
     group: str
     image: str
     places: Places
-    people: Mapping[str, str] = field(default_factory=dict)
+    person: Callable[[str], Principal | None] = lambda _: None
 
     def tell(self, model: ModelVersion) -> None:
         """Make or update the package of one version; telling the same twice changes nothing.
@@ -181,29 +185,33 @@ class ModelPackages:
     def _decided(self, models: Models, row: Row, status: str, record: Callable[[ByHand], None] | None) -> ByHand:
         """Record a decision that was taken in SageMaker, or hold the version; then SageMaker is told what holds."""
         version = int(row.key)
-        found = ByHand(version, status, self._person(self.read(row.document["arn"])))
+        found = self._hand(version, status, self.read(row.document["arn"]))
+        why = _STRANGER if found.by is None else _NOT_DECIDED
         if found.by is not None and record is not None and status != PENDING:
             try:
                 record(found)
-            except (Conflict, Denied, InvalidInput):
-                pass  # held below, where it is told
+            except (Conflict, Denied, InvalidInput) as error:
+                why = error
             else:
-                found = ByHand(version, status, found.by, models.get(version).status == status)
-        model = models.get(version)
+                found = replace(found, is_recorded=_has(models.get(version), found.by.id, status))
         if not found.is_recorded:
-            models.hold(version, [Reason(BY_HAND, _SENTENCE.format(_word(status)))])
-            self.records.commit(
-                Change(audit=[AuditEntry(found.by or SYSTEM.id, "registry.by-hand", f"model-{version}", "refused")])
-            )
-            model = models.get(version)
-        self._update(model, self.records.get(MODEL_PACKAGES, row.key) or row)
+            told = Reason(BY_HAND, _SENTENCE.format(_word(status)))
+            models.hold(version, [told, Reason(why.code, f"{str(why)[:1].upper()}{str(why)[1:]}.")])
+        who = SYSTEM.id if found.by is None else found.by.id
+        outcome = "success" if found.is_recorded else "refused"
+        self.records.commit(
+            Change(audit=[AuditEntry(found.arn or who, "registry.by-hand", f"model-{version}", outcome)])
+        )
+        self._update(models.get(version), self.records.get(MODEL_PACKAGES, row.key) or row)
         return found
 
-    def _person(self, package: Mapping[str, Any]) -> str | None:
-        """Our id of who changed a package last."""
+    def _hand(self, version: int, status: str, package: Mapping[str, Any]) -> ByHand:
+        """Who changed a package last."""
         by = package.get("LastModifiedBy", {})
-        names = (by.get("IamIdentity", {}).get("Arn"), by.get("UserProfileArn"))
-        return next((self.people[name] for name in names if name in self.people), None)
+        arns = [str(arn) for arn in (by.get("UserProfileArn"), by.get("IamIdentity", {}).get("Arn")) if arn]
+        persons = [(arn, person) for arn in arns if (person := self.person(arn)) is not None]
+        arn, person = persons[0] if persons else (arns[0] if arns else "", None)
+        return ByHand(version, status, person, arn)
 
     def _make(self, model: ModelVersion) -> None:
         """Make the package of a version. The token makes two that race, or a repeat after a crash, one package."""
@@ -253,6 +261,11 @@ class ModelPackages:
 
     def _reports(self, uri: str) -> dict[str, str]:
         return {"reports": self.places.key(uri).rpartition("/")[0]} if uri else {}
+
+
+def _has(model: ModelVersion, by: str, status: str) -> bool:
+    """Whether the ledger has a decision, or an approval that waits for another person's."""
+    return model.status == status or (status == APPROVED and model.status == PENDING and by in model.approvals)
 
 
 def _told(model: ModelVersion) -> dict[str, Any]:

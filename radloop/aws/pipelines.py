@@ -10,6 +10,7 @@ Who asks for an execution is answered from the records; SageMaker is asked when 
 (EventBridge), and once a minute for what it failed to say.
 """
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,13 +23,14 @@ from radloop.aws.sagemaker import Places, call, pages
 from radloop.core.errors import Conflict, InvalidInput, NotFound
 from radloop.core.events import Event
 from radloop.core.identity import derived_id
-from radloop.core.ports import Blobs, Clock, Execution, Materialise, Models, Records
+from radloop.core.ports import Blobs, Clock, Execution, Materialise, Models, Records, Span
 from radloop.core.tables import EXECUTIONS
 from radloop.pipeline.evaluation import hashes_of, metrics_of
 from radloop.pipeline.expressions import Scope, resolve
 from radloop.pipeline.journal import EXECUTING, WAITING, Journal, code_of, found, newest, start, steps_of
-from radloop.pipeline.pipeline_builder import OF_ACCOUNT
+from radloop.pipeline.pipeline_builder import OF_ACCOUNT, WEIGHTS
 from radloop.pipeline.shapes import EXECUTION
+from radloop.training.hyperparameters import NONE
 
 CREATED, UPDATED, UNCHANGED = "created", "updated", "unchanged"
 
@@ -157,6 +159,10 @@ class SageMakerPipelines:
         if journal.is_ended or journal.arn is not None:
             return
         parameters = journal.parameters
+        fault = self._fault_of_weights(parameters)
+        if fault is not None:
+            journal.give_up(fault)
+            return
         self._lay_out(str(parameters["DatasetUri"]))
         try:
             journal.runs_as(self._started(execution) or self._start(execution, parameters))
@@ -255,6 +261,22 @@ class SageMakerPipelines:
         )
         mine = (each for each in listed if each.get("PipelineExecutionDisplayName") == execution)
         return next((str(each["PipelineExecutionArn"]) for each in mine), None)
+
+    def _fault_of_weights(self, parameters: Mapping[str, Any]) -> str | None:
+        """Why training could not begin with the weights it is to begin with, before jobs are paid for that find out."""
+        name = Path(str(parameters.get("pretrained", NONE))).name
+        if name == NONE:
+            return None
+        key = f"{str(parameters.get('WeightsUri', WEIGHTS)).removeprefix('s3://').rstrip('/')}/{name}"
+        digest, start = hashlib.sha256(), 0
+        try:
+            while part := self._blobs.get(key, Span(start, start + _CHUNK_BYTES)):
+                digest.update(part)
+                start += len(part)
+        except NotFound:
+            return "weights-missing"
+        is_right = digest.hexdigest() == str(parameters.get("pretrained_sha256", NONE)).lower()
+        return None if is_right else "weights-differ"
 
     def _lay_out(self, uri: str) -> None:
         """Put the pixels of a data set beside its manifest; those that are there stay.

@@ -37,9 +37,16 @@ _CLAIMS = ["id", "what", "stated", "own", "right"]
     help="Prices to compute with [prices.json of the home, else those radloop comes with].",
 )
 @click.option("--refresh", is_flag=True, help="Ask AWS's Price List API first, and keep what it says in the home.")
+@click.option("--region", help="With --refresh: whose prices to ask for [the region of the prices there are].")
 @json_option
 def cost(  # noqa: PLR0917 — one an option
-    scenario: str | None, home: Path | None, server: str | None, file: Path | None, refresh: bool, as_json: bool
+    scenario: str | None,
+    home: Path | None,
+    server: str | None,
+    file: Path | None,
+    refresh: bool,
+    region: str | None,
+    as_json: bool,
 ) -> None:
     """What the load of the brief's two scenarios, or of this installation, costs on AWS, line by line.
 
@@ -49,8 +56,10 @@ def cost(  # noqa: PLR0917 — one an option
     place = Home(home or Path("radloop-home"))
     own = place.root / FILE
     path = file or (own if own.exists() else contracts() / FILE)
+    if region and not refresh:
+        raise click.UsageError("--region goes with --refresh")
     if refresh:
-        path = _refreshed(path, own)
+        path = _refreshed(path, own, region)
     prices = load_prices(path.read_bytes())
     estimates = load_scenarios((contracts() / "scenarios.json").read_bytes(), prices)
     if scenario == "measured":
@@ -180,23 +189,38 @@ def _seconds(step: dict[str, Any]) -> float:
 # Prices of today
 
 
-def _refreshed(path: Path, own: Path) -> Path:
+def _refreshed(path: Path, own: Path, region: str | None) -> Path:
     """Ask the Price List API for every price of `path`, and write them to `own`; what is not found stays as it was.
 
     Raises:
         Unavailable: The extra `aws` is not installed, or AWS does not answer.
+        Denied: There are no credentials, or they do not allow it.
     """
     if find_spec("boto3") is None:
         raise Unavailable("asking AWS for prices needs the extra aws: pip install 'radloop[aws]'")
     from radloop.aws.prices import asked  # noqa: PLC0415 — boto3 is an extra, and takes its time to load
 
     text = path.read_bytes()
-    told, document = asked(load_prices(text)), json.loads(text)
+    prices, document = load_prices(text), json.loads(text)
+    wanted = region or prices.region
+    told = asked(prices, wanted)
     today = datetime.now(UTC).date().isoformat()
+    rows = []
     for entry in document["prices"]:
-        if entry["name"] in told:
-            entry.update(usd=told[entry["name"]], source="AWS Price List API", date=today, verified=True)
+        answer = told[entry["name"]]
+        rows.append({"name": entry["name"], "was": _short(entry["usd"]), "is": "-", "why": answer.why})
+        if answer.usd is not None:
+            rows[-1]["is"] = _short(answer.usd)
+            entry.update(usd=answer.usd, source=f"AWS Price List API, {wanted}", date=today, verified=True)
+        elif wanted != prices.region:
+            entry.update(source=f"{entry['source']}; of {prices.region}", verified=False)
+    document["region"] = wanted
     own.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    own.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    click.echo(f"{len(told)} of {len(document['prices'])} prices read from AWS into {own.name} of the home", err=True)
+    beside = own.with_name(f"{own.name}.new")
+    beside.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    beside.replace(own)
+    read = sum(answer.usd is not None for answer in told.values())
+    for row in rows:
+        click.echo(f"{row['name']:<28}{row['was']:>14}  ->  {row['is']:<14}{row['why']}", err=True)
+    click.echo(f"{read} of {len(told)} prices read from AWS into {own.name} of the home", err=True)
     return own

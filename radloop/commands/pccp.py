@@ -36,15 +36,16 @@ def pccp() -> None:
 @click.option("--name", default="plan", show_default=True, help="What it is called.")
 @click.option("--days", default=365, show_default=True, type=click.IntRange(1, 3650), help="How long it is valid.")
 @click.option("--new-patients", default=10, show_default=True, type=click.IntRange(0), help="New patients a version.")
+@click.option("--gpu", is_flag=True, help="Foresee the recipe of a machine with a GPU, as AWS has it.")
 @home_option
 @json_option
-def init(*, author: str, name: str, days: int, new_patients: int, home: Path | None, as_json: bool) -> None:
+def init(*, author: str, name: str, days: int, new_patients: int, gpu: bool, home: Path | None, as_json: bool) -> None:
     """Write pccp.yaml: a plan that foresees what the home does today, to be read, narrowed down and signed."""
     from radloop.change_plan import write_plan  # noqa: PLC0415 — loads the wiring, which no other command here needs
 
     root = _root(home)
     with _audited(root, "plan.write", author):
-        plan = write_plan(root, author=author, name=name, days=days, new_patients=new_patients)
+        plan = write_plan(root, author=author, name=name, days=days, new_patients=new_patients, gpu=gpu)
     facts = {"file": str(root / "pccp.yaml"), "valid_until": str(plan.valid_until), "to_sign": list(plan.signatures)}
     print_facts(facts, as_json)
 

@@ -1,7 +1,7 @@
 """A draft that is complete is landed: one DICOM file, or the members of a zip one by one."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from radloop.core.errors import BrokenMember, InvalidInput, NotFound, TooLarge
@@ -32,11 +32,23 @@ def drafts_of(platform: Platform) -> Drafts:
     return Drafts(platform.blobs, platform.records, platform.keys, platform.clock, platform.settings)
 
 
-def land_draft(identity: str, platform: Platform) -> None:
+def land_draft(
+    identity: str,
+    platform: Platform,
+    *,
+    longest: int = LONGEST_MEMBER,
+    is_late: Callable[[], bool] = lambda: False,
+) -> None:
     """Land a complete draft in the name of its owner, and tell in its report what became of it.
 
     A repeat goes on behind the last batch that was reported; of the batch that a crash interrupted, what had landed
     is told of as known already. What cannot be read at all fails with its reason and is not tried again.
+
+    Args:
+        identity: Of the draft.
+        platform: Where it lies and lands.
+        longest: Bytes of one file at most, which lies in the memory meanwhile; a longer one is refused.
+        is_late: Asked after every batch: where it says so, another job goes on from there.
     """
     drafts = drafts_of(platform)
     try:
@@ -48,11 +60,16 @@ def land_draft(identity: str, platform: Platform) -> None:
     if draft.state != LANDING and not was_given_up:
         return
     report = replace(draft.report, reasons=mine)
+    seen_before = report.seen
     try:
         source = drafts.source(draft)
-        for batch in _batches(_taken(source, after=report.seen)):
+        for batch in _batches(_taken(source, after=report.seen, longest=longest)):
+            if is_late() and report.seen > seen_before:
+                drafts.go_on(draft)
+                return
             report = _landed(report, batch, draft, platform)
             draft = drafts.report(draft, report)
+            del batch
     except InvalidInput as error:
         drafts.end(draft, _told(report, error.code, str(error), []), state=FAILED)
         return
@@ -70,7 +87,7 @@ def give_up(identity: str, platform: Platform) -> None:
     drafts.end(draft, _told(draft.report, GAVE_UP, sentence, []), state=FAILED, keep=True)
 
 
-def _taken(source: DraftSource, *, after: int) -> Iterator[_Taken]:
+def _taken(source: DraftSource, *, after: int, longest: int) -> Iterator[_Taken]:
     """What is in a draft, from the first member behind `after` on.
 
     Raises:
@@ -78,22 +95,22 @@ def _taken(source: DraftSource, *, after: int) -> Iterator[_Taken]:
     """
     if not is_archive(source.read(0, 4)) or source.read(128, 132) == b"DICM":
         if after == 0:
-            yield (
-                _Taken(1, refused=TooLarge(_TOO_LONG))
-                if source.size > LONGEST_MEMBER
-                else _Taken(1, source.read(0, source.size))
-            )
+            is_too_long = source.size > longest
+            yield _Taken(1, refused=_too_long(longest)) if is_too_long else _Taken(1, source.read(0, source.size))
         return
     for member in members(source)[after:]:
-        yield _member(source, member)
+        yield _member(source, member, longest)
 
 
-_TOO_LONG = f"a file may have at most {LONGEST_MEMBER} bytes"
+def _too_long(longest: int) -> TooLarge:
+    return TooLarge(f"a file may have at most {longest} bytes")
 
 
-def _member(source: DraftSource, member: Member) -> _Taken:
+def _member(source: DraftSource, member: Member, longest: int) -> _Taken:
     if member.is_junk:
         return _Taken(member.place, is_junk=True)
+    if member.size > longest:
+        return _Taken(member.place, refused=_too_long(longest))
     try:
         return _Taken(member.place, unpack(source, member))
     except (BrokenMember, TooLarge) as error:
@@ -110,6 +127,10 @@ def _batches(taken: Iterator[_Taken]) -> Iterator[list[_Taken]]:
             batch, held = [], 0
         batch.append(one)
         held += len(one.data)
+        del one  # what was landed is let go of before the next is read
+        if held >= BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
     if batch:
         yield batch
 

@@ -115,6 +115,16 @@ def decide(version: int, platform: Platform, *, approved: bool, by: Principal, r
     return Decision(after, _notice(after, needed, is_exempt=is_owner and (bool(duties) or needed > 1)))
 
 
+def take_over(version: int, platform: Platform, *, approved: bool, by: Principal) -> Decision:
+    """A person has decided elsewhere, where nobody asked whether they may; otherwise as `decide`.
+
+    Raises:
+        Denied: Their roles do not let them decide.
+    """
+    platform.policy.demand(by, "model.decide")
+    return decide(version, platform, approved=approved, by=by, reason=None)
+
+
 def roll_back(
     platform: Platform, *, by: Principal, reason: str, to: int | None = None, expected: int | None = None
 ) -> ModelVersion:

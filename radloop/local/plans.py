@@ -16,10 +16,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from radloop.core.errors import Conflict, Corrupt, Denied, InvalidInput, NotFound
+from radloop.core.errors import Conflict, Denied, InvalidInput, NotFound
 from radloop.core.ports import PlanSignature, PlanSigner
 from radloop.registry.plan import sha256_of
-from radloop.registry.signatures import PrivateKey, is_signed, plan_message, public_key_of
+from radloop.registry.signatures import PrivateKey, plan_message, public_key_of
+from radloop.registry.signing import admit, read_signatures, read_signers
 
 PLAN_FILE = "pccp.yaml"
 SIGNATURES_FILE = "pccp.signatures.json"
@@ -45,7 +46,7 @@ class FilePlans:
         Raises:
             Corrupt: The file of signers cannot be read as one.
         """
-        return tuple(PlanSigner(**each) for each in _listed(self._signers, "signers"))
+        return read_signers(_read(self._signers), self._signers.name)
 
     def signatures(self) -> tuple[PlanSignature, ...]:
         """See `Plans.signatures`.
@@ -53,7 +54,7 @@ class FilePlans:
         Raises:
             Corrupt: The file of signatures cannot be read as one.
         """
-        return tuple(PlanSignature(**each) for each in _listed(self._root / SIGNATURES_FILE, "signatures"))
+        return read_signatures(_read(self._root / SIGNATURES_FILE), SIGNATURES_FILE)
 
     def add(self, signature: PlanSignature) -> None:
         """See `Plans.add`.
@@ -63,15 +64,7 @@ class FilePlans:
             Denied: It was not made by a signer known here, in this role, over this plan.
         """
         with _alone(self._root):
-            text = self.text()
-            if text is None or sha256_of(text) != signature.plan_sha256:
-                raise NotFound(f"there is no plan with the SHA-256 {signature.plan_sha256[:12]}; look at it again")
-            signer = next((each for each in self.signers() if each.id == signature.signer), None)
-            if signer is None or signer.role != signature.role:
-                raise Denied("no signer of that id and role has a key here; radloop pccp register names one")
-            message = plan_message(text, signer=signer.id, role=signer.role)
-            if not is_signed(signer.public_key, message, signature.signature):
-                raise Denied("the signature was not made with the signer's key over this plan")
+            admit(signature, self.text(), self.signers())
             kept = [each for each in self.signatures() if each.signer != signature.signer]
             document = {"signatures": [asdict(each) for each in (*kept, signature)]}
             _write(self._root / SIGNATURES_FILE, _json(document))
@@ -185,18 +178,6 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _listed(path: Path, name: str) -> list[dict[str, str]]:
-    data = _read(path)
-    if data is None:
-        return []
-    try:
-        found: list[dict[str, str]] = json.loads(data)[name]
-        fields = {"signers": ("id", "role", "public_key")}.get(name, tuple(PlanSignature.__slots__))
-        return [{field: str(each[field]) for field in fields} for each in found]
-    except (ValueError, KeyError, TypeError):
-        raise Corrupt(f"{path.name} is not written as radloop writes it") from None
 
 
 def _json(document: dict[str, Any]) -> bytes:

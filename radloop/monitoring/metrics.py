@@ -67,6 +67,7 @@ class Meter:
             buckets=_RETRIEVAL_BOUNDS_S,
             registry=self._registry,
         )
+        self._frames = prometheus.Counter(*self._described("radloop_frames_retrieved_total"), registry=self._registry)
         self._calls = self._counter("radloop_api_calls_total")
         self._bytes = self._counter("radloop_api_bytes_total")
         self._streams = prometheus.Gauge(
@@ -77,9 +78,10 @@ class Meter:
         self._read_up_to = 0
         self._reading = Lock()
 
-    def frame_retrieved(self, seconds: float) -> None:
-        """A frame was asked for and answered in `seconds`."""
-        self._retrieval.observe(seconds)
+    def frames_retrieved(self, seconds: float, frames: int = 1) -> None:
+        """A request for frames was answered: one value for the request, its seconds shared out among the frames."""
+        self._retrieval.observe(seconds / frames)
+        self._frames.inc(frames)
 
     def answered(self, operation: str, size_bytes: int) -> None:
         """An API operation was answered with `size_bytes`."""

@@ -62,6 +62,9 @@ name. Every value is a string, as SageMaker hands hyperparameters on.
 Train gets all of it; Preprocess gets `image_size`, `tiles_per_bag` and `tiles_in_evaluation`, Evaluate `threads`.
 """
 
+WEIGHTS: Final = "s3://model-artifacts/weights/"
+"""Where files lie that the hyperparameter `pretrained` may name."""
+
 OF_ACCOUNT: Final = frozenset(
     {
         "PreprocessedBucket",
@@ -130,6 +133,17 @@ def definition(
         ],
     }
     return {**named_by_us(built), "Parameters": [EXECUTION, *parameters.values()]} if is_named_by_us else built
+
+
+def definition_of(recipe: Mapping[str, str], *, is_named_by_us: bool = False) -> dict[str, Any]:
+    """The pipeline definition for a recipe; weights that it begins with are a file below WEIGHTS."""
+    with_weights = recipe.get("pretrained", "none") != "none"
+    return definition(
+        hyperparameters=recipe,
+        with_weights=with_weights,
+        defaults={"WeightsUri": WEIGHTS} if with_weights else None,
+        is_named_by_us=is_named_by_us,
+    )
 
 
 def _parameters(hyperparameters: Mapping[str, str], *, with_weights: bool, is_spot: bool) -> dict[str, dict[str, Any]]:

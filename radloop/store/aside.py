@@ -34,19 +34,41 @@ class Aside:
                 self._put(identity, data, digest, error, by)
         return landing
 
+    def tell_of(self, mark: str, size_bytes: int, error: InvalidInput, *, by: Principal) -> Landing:
+        """Enter a file that is too long to be held: only that it came and why it stays where it lies.
+
+        Args:
+            mark: The same for the same file, and nothing of a patient.
+            size_bytes: How long it is.
+            error: Why it cannot be accepted.
+            by: Who sent it.
+        """
+        identity = derived_id("quarantine", mark)
+        landing = Landing(outcome="quarantined", reason=error.code, sentence=str(error), quarantine_id=identity)
+        with self._records.alone():
+            if self._records.get(QUARANTINE, identity) is None:
+                self._enter(identity, size_bytes, "", error, by)
+        return landing
+
     def _put(self, identity: str, data: bytes, digest: str, error: InvalidInput, by: Principal) -> None:
-        now = self._clock()
         wrapped = self._keys.create()
+        sealed = self._keys.cipher(wrapped).seal(data, identity.encode())
+        self._blobs.put(f"training-data/quarantine/{identity}/file.sealed", sealed)
+        self._enter(identity, len(data), digest, error, by, wrapped=wrapped)
+
+    def _enter(
+        self, identity: str, size_bytes: int, digest: str, error: InvalidInput, by: Principal, *, wrapped: bytes = b""
+    ) -> None:
+        now = self._clock()
         reason = {
             "code": error.code,
             "sentence": str(error),
             "quarantine_id": identity,
-            "size_bytes": len(data),
+            "size_bytes": size_bytes,
             "sha256": digest,
             "time": now.isoformat(),
         }
         folder = f"training-data/quarantine/{identity}"
-        self._blobs.put(f"{folder}/file.sealed", self._keys.cipher(wrapped).seal(data, identity.encode()))
         self._blobs.put(f"{folder}/reason.json", orjson.dumps(reason, option=orjson.OPT_INDENT_2))
         record = Put(
             QUARANTINE,

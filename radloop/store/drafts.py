@@ -29,6 +29,9 @@ PIECE_BYTES = 1 << 20
 MOST_PIECES = 1_000_000
 """More than this many pieces are refused: somebody sends a few bytes at a time."""
 
+_TOGETHER = 25
+"""Records of pieces that one change takes away: each is several items where a hundred items are a transaction."""
+
 LANE = "land"
 KIND = "land_draft"
 FOLDER = "drafts/"
@@ -218,12 +221,17 @@ class Drafts:
         """Note how far the landing is."""
         return self._commit(replace(draft, report=report))
 
+    def go_on(self, draft: Draft) -> None:
+        """Ask for another job that lands what is left, behind what was reported."""
+        job = Job(f"{KIND}-{draft.id}-{draft.report.seen}", LANE, KIND, {"draft": draft.id})
+        self._records.commit(Change(jobs=[job]))
+
     def end(self, draft: Draft, report: Report, *, state: str, keep: bool = False) -> Draft:
         """The landing is over, well (`done`) or not (`failed`); the bytes go unless they are to be kept for a while."""
         after = replace(draft, state=state, report=report, metadata="", expires_at=self._end_of(self._clock()))
-        rows = [] if keep else self._records.find(DRAFT_PIECES, {"draft": draft.id})
-        ended = self._commit(after, writes=[Delete(DRAFT_PIECES, row.key) for row in rows], audit=f"upload-{state}")
-        if not keep:
+        ended = self._commit(after, audit=f"upload-{state}")
+        if not keep:  # what a crash leaves of it goes when the draft expires
+            self._commit_in_groups(self._pieces_gone(draft), [])
             self._delete_blobs(draft.id)
         return ended
 
@@ -245,10 +253,18 @@ class Drafts:
         return len(lost)
 
     def _drop(self, draft: Draft, audit: AuditEntry) -> None:
-        rows = self._records.find(DRAFT_PIECES, {"draft": draft.id})
-        writes = [Delete(DRAFTS, draft.id), *(Delete(DRAFT_PIECES, row.key) for row in rows)]
-        self._records.commit(Change(writes=writes, audit=[audit]))
+        """The draft's own record goes with the last of its pieces, so that who is cut off here can do it again."""
+        self._commit_in_groups([*self._pieces_gone(draft), Delete(DRAFTS, draft.id)], [audit])
         self._delete_blobs(draft.id)
+
+    def _pieces_gone(self, draft: Draft) -> list[Delete]:
+        return [Delete(DRAFT_PIECES, row.key) for row in self._records.find(DRAFT_PIECES, {"draft": draft.id})]
+
+    def _commit_in_groups(self, writes: Sequence[Delete], audit: Sequence[AuditEntry]) -> None:
+        """Several changes of a size that every substrate takes; the audit is noted with the last."""
+        for first in range(0, len(writes), _TOGETHER):
+            is_last = first + _TOGETHER >= len(writes)
+            self._records.commit(Change(writes=writes[first : first + _TOGETHER], audit=audit if is_last else ()))
 
     def _delete_blobs(self, identity: str) -> None:
         for key in list(self._blobs.keys(f"{FOLDER}{identity}/")):

@@ -141,9 +141,20 @@ def _fold_native(data: bytes, digest: str, instance: Instance) -> FoldedFile:
 def _fold_frame(pixels: NDArray[np.generic], image: ImageDescription) -> FoldedFrame:
     full = encode_lossless(pixels)
     verify(pixels, full)
+    return framed(pixels, full, image.photometric)
+
+
+def framed(pixels: NDArray[np.generic], full: bytes, photometric: str) -> FoldedFrame:
+    """A frame that is encoded already, and its preview.
+
+    Args:
+        pixels: What `full` decodes to.
+        full: An HTJ2K codestream.
+        photometric: What the values mean. What is near an index of a palette is any other colour: there is no preview
+            of that.
+    """
     try:
-        # What is near an index of a palette is any other colour: there is no preview of that.
-        preview = None if image.photometric == "PALETTE COLOR" else encode_preview(pixels)
+        preview = None if photometric == "PALETTE COLOR" else encode_preview(pixels)
     except UnsupportedPixels:
         preview = None
     return FoldedFrame(full=full, preview=preview, ends=tuple(resolution_ends(full)))

@@ -79,6 +79,11 @@ class GuardedImages:
         self.look(identity)
         return self._store.reading(identity)
 
+    def reading_on(self, identity: str) -> Reading:
+        """See `ImageStore.reading`; for who has just asked `look`, so that it is one reading still."""
+        self.get(identity)
+        return self._store.reading(identity)
+
     def reading_at_hand(self, identity: str) -> Reading | None:
         """See `ImageStore.reading_at_hand`; None too where this principal may not look, or `reading` must note it."""
         found = self._store.reading_at_hand(identity)

@@ -24,7 +24,7 @@ class Entry:
 
     Attributes:
         code: Why, as in `core.errors`; `sentence` says it to people.
-        sha256: Of the file as it arrived, hexadecimal.
+        sha256: Of the file as it arrived, hexadecimal; empty for one that was too long to be read.
         time: When it was put aside.
         state: `kept`, `released` or `discarded`. The bytes are there only while it is kept.
         left_by: Who released or discarded it, and `left_at` when.
@@ -109,7 +109,7 @@ class Quarantine:
 
         Raises:
             NotFound: There is no such entry.
-            Conflict: It has left.
+            Conflict: It has left, or its bytes were never taken in.
             Denied: The caller is limited to some patients.
             Corrupt: The bytes fail their seal, or are gone.
         """
@@ -125,7 +125,7 @@ class Quarantine:
 
         Raises:
             NotFound: There is no such entry.
-            Conflict: It has been discarded.
+            Conflict: It has been discarded, or its bytes were never taken in.
             Denied: The caller is limited to some patients.
             Corrupt: The bytes fail their seal, or are gone.
         """
@@ -171,6 +171,8 @@ class Quarantine:
         return row
 
     def _opened(self, row: Row) -> bytes:
+        if not row.document["wrapped_key"]:
+            raise Conflict("the file was too long to be held: its bytes lie where they were put, and not here")
         try:
             sealed = self._blobs.get(f"{folder_of(row.key)}/file.sealed")
         except NotFound:

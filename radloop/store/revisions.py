@@ -39,6 +39,7 @@ from radloop.store.edits import Edits, edited_instance, edited_set, write_edits
 from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance, instance_of, put_instance
 from radloop.store.landing import primary_key, series_key
+from radloop.store.layers import discard
 from radloop.store.moves import Move, Moves
 from radloop.store.packs import pack_key
 from radloop.store.updates import by_instance, read_update
@@ -212,6 +213,7 @@ class Revisions:
         self._changing.commit(Change(writes, audit=[AuditEntry(by.id, "delete", identity)]))
         for pack in packs:
             self._blobs.delete(pack_key(identity, pack.key.partition("/")[2]))
+        discard(self._blobs, identity)
         return grave
 
     def tombstone(self, identity: str) -> Tombstone | None:

@@ -183,3 +183,22 @@ def test_traffic_is_measured_by_operation(installation: Installation, client: Te
     assert samples["radloop_api_calls_total", "listSites"] == 1
     assert samples["radloop_frame_retrieval_seconds_count", None] == 1
     assert ("radloop_api_calls_total", "other") not in samples
+
+
+def test_frames_of_a_stream_are_measured_as_those_that_are_asked_for_one_by_one(
+    installation: Installation, client: TestClient
+) -> None:
+    identity = installation.land()
+    told = {"Content-Type": "text/plain"}
+
+    def measured() -> tuple[float, float]:
+        families = text_string_to_metric_families(client.get("/metrics").text)
+        values = {sample.name: sample.value for family in families for sample in family.samples}
+        return values["radloop_frames_retrieved_total"], values["radloop_frame_retrieval_seconds_count"]
+
+    before = measured()
+    answer = client.post(f"/stream/v1/{identity}/frames", content="0:0:0\n1:10:0\n2:0:20\np0:0:0\n99:0:0", headers=told)
+    assert answer.status_code == 200, answer.text
+    assert measured() == (before[0] + 2, before[1] + 1)  # whole, and from somewhere to its end
+    client.post(f"/stream/v1/{identity}/frames", content="2:0:20", headers=told)
+    assert measured() == (before[0] + 2, before[1] + 1)  # no frame was finished

@@ -1,5 +1,7 @@
 import json
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -18,10 +20,12 @@ from radloop.dicom.phantom import phantom_study
 from radloop.functions import snapshots
 from radloop.local.plans import FilePlans
 from radloop.registry.evidence import examine
+from tests.api.examples import Example, example, held_in, page_of
 from tests.api.installation import OTHER, PHANTOM, Installation, TestClient, now
 from tests.registry.plans import PLAN, SIGNERS, signed
 from tests.serving.small_model import model_package
 
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples.md"
 PREFIXES = ("/api/v1", "/stream/v1")
 FINDING = {
     "version": 1, "finding": "present", "site": "LUL", "confidence": "low", "seen": {"frame": 0, "quality": "lossless"}
@@ -73,6 +77,7 @@ class Holder:
     def __init__(self, client: TestClient) -> None:
         self.client = client
         self.asked: set[str] = set()
+        self.examples: dict[str, Example] = {}
 
     def __call__(
         self,
@@ -91,6 +96,8 @@ class Holder:
             options = {"content": body, "headers": headers}
         answer = self.client.request(row.method, address, **options)
         assert answer.status_code == status, answer.text
+        if status == row.status:
+            self.examples.setdefault(operation, example(operation, address, options, answer))
         described = document()["paths"][re.sub(r":\w+}", "}", row.address)][row.method.lower()]["responses"]
         for name, header in described[str(status)].get("headers", {}).items():
             if "const" in header["schema"]:
@@ -178,6 +185,16 @@ def test_real_answers_are_what_the_document_says(installation: Installation, cli
     hold("describe")
     unasked = {operation.id for operation in OPERATIONS} - hold.asked
     assert unasked <= {"startExecution"}, "an operation whose answer nobody has looked at"
+    keep_to_the_page(hold.examples)
+
+
+def keep_to_the_page(examples: dict[str, Example]) -> None:
+    """docs/examples.md shows what was asked and answered; with RADLOOP_WRITE_EXAMPLES it is written instead."""
+    if "RADLOOP_WRITE_EXAMPLES" in os.environ:
+        EXAMPLES.write_text(page_of(examples.values()))
+    shown = held_in(EXAMPLES.read_text())
+    wanted = {name: each.held() for name, each in examples.items()}
+    assert shown == wanted, f"RADLOOP_WRITE_EXAMPLES=1 pytest {Path(__file__).name} writes docs/examples.md anew"
 
 
 def data_sets(hold: Holder, installation: Installation) -> None:

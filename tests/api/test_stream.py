@@ -22,7 +22,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from radloop.api.app import create_app
-from radloop.api.stream_records import Item, by_stride, items_of
 from radloop.codec.htj2k import decode
 from radloop.core.errors import InvalidInput, NotFound
 from radloop.core.identity import OWNER, Principal
@@ -32,6 +31,7 @@ from radloop.dicom.parse import parse
 from radloop.dicom.phantom import phantom_study
 from radloop.security.links import Links
 from radloop.store import folding
+from radloop.streaming.records import Item, by_stride, items_of
 from tests.api.installation import BASE, OTHER, PHANTOM, Installation, TestClient, now, open_installation
 from tests.dicom.test_parse import enhanced, written
 

@@ -1,7 +1,8 @@
 """AWS as others have rebuilt it: MiniStack and moto's server, each in a process of its own on the loopback.
 
-MiniStack lies in a venv of its own, `<RADLOOP_LAB>/ministack` (by default `.lab` of the repository); where it is absent
-its tests are skipped. Every test makes its own resources, under names from `unique`.
+MiniStack lies in a venv of its own, `<RADLOOP_LAB>/ministack` (by default `.lab` of the repository), as
+tools/lab_install.py makes it; where it is absent its tests are skipped, or fail where RADLOOP_REQUIRE_MINISTACK is set.
+Every test makes its own resources, under names from `unique`.
 """
 
 import os
@@ -33,6 +34,9 @@ CREDENTIALS = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
+MUST_RUN = "RADLOOP_REQUIRE_MINISTACK" in os.environ
+"""Whether a MiniStack that is missing is a failure."""
+
 _STARTS_WITHIN_S = 60.0
 
 
@@ -54,7 +58,8 @@ def moto_server() -> Iterator[str]:
 def ministack_serving() -> Iterator[str]:
     program = lab() / "ministack" / "bin" / "ministack"
     if not program.exists():
-        pytest.skip(f"MiniStack is not installed in {program.parent.parent} (RADLOOP_LAB)")
+        reason = f"MiniStack is not in {program.parents[1]}: python tools/lab_install.py"
+        (pytest.fail if MUST_RUN else pytest.skip)(reason)
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="radloop-ministack-") as folder:
         surroundings = {
@@ -64,6 +69,7 @@ def ministack_serving() -> Iterator[str]:
             "MINISTACK_ACCOUNT_ID": ACCOUNT,
             "STATE_DIR": folder,
             "TMPDIR": folder,
+            "IOT_MTLS_ENABLED": "0",  # a port of its own, which nothing here asks
         }
         with _running([str(program)], f"http://127.0.0.1:{port}", "/_ministack/health", surroundings) as address:
             yield address

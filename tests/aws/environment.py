@@ -1,8 +1,9 @@
 """An environment as Terraform would lay it out, on MiniStack and our own HealthImaging server, for the real entries."""
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from tests.api.healthimaging.conftest import ROLE, connect
 from tests.aws.emulators import CREDENTIALS, REGION, client, make_bucket, unique
 from tests.aws.table import make_queues, make_table
 
-LANES = ("uploads", "assembly", "predict", "pipeline", "mirror")
+LANES = ("uploads", "land", "assembly", "predict", "pipeline", "mirror", "stream")
 PREFIXES = ("training-data", "preprocessed-data", "model-artifacts", "logs", "archive", "stream")
 CONTEXT = SimpleNamespace(aws_request_id="request-1", memory_limit_in_mb="512", function_name="test")
 
@@ -131,8 +132,10 @@ def batch(*events: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def environment(address: str, url: str, **settings: Any) -> Iterator[Environment]:
-    """An empty environment of its own; `settings` as in settings.toml."""
+def environment(
+    address: str, url: str, more: Mapping[str, str] | None = None, **settings: Any
+) -> Iterator[Environment]:
+    """An empty environment of its own; `more` variables of its functions, `settings` as in settings.toml."""
     imaging = connect(url)
     datastore = str(imaging.create_datastore()["datastoreId"])
     buckets = {prefix: make_bucket(address, unique(prefix)) for prefix in PREFIXES}
@@ -161,6 +164,7 @@ def environment(address: str, url: str, **settings: Any) -> Iterator[Environment
         "HEALTHIMAGING_DATASTORE_ID": datastore,
         "DYNAMODB_TRACKING_TABLE": make_table(address),
         "S3_INGESTION_BUCKET": buckets["training-data"],
+        **(more or {}),
     }
     with pytest.MonkeyPatch.context() as surroundings:
         for name, value in variables.items():
@@ -171,6 +175,16 @@ def environment(address: str, url: str, **settings: Any) -> Iterator[Environment
             yield Environment(variables, address, imaging, datastore, buckets, queues, heard)
         finally:
             _forget()
+            _end_loop()
+
+
+def _end_loop() -> None:
+    """Close the event loop that Mangum leaves standing for the next call; Lambda ends it with the process."""
+    with suppress(RuntimeError):  # there is none
+        loop = asyncio.get_event_loop()
+        if not loop.is_running():
+            loop.close()
+            asyncio.set_event_loop(None)
 
 
 def _forget() -> None:
@@ -181,6 +195,7 @@ def _forget() -> None:
         lambdas._cloud,
         lambdas._formatter,
         lambdas._consulted,
+        lambdas._layers,
         lambdas._application,
     ):
         kept.cache_clear()

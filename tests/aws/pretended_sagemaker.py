@@ -5,9 +5,12 @@ comes here, and every answer is checked against it before it goes back.
 """
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,16 +64,21 @@ class PretendedSageMaker:
     # What boto3 asks
 
     def _answer(self, model: Any, params: Mapping[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
+        status, told = self.answer(model, params["body"])
+        return SimpleNamespace(status_code=status), told
+
+    def answer(self, model: Any, body: str | bytes) -> tuple[int, dict[str, Any]]:
+        """Status and answer of an operation, as boto3 hands both to whoever called it."""
         self.calls.append(model.name)
         if self.is_down:
             return _refused(503, "ServiceUnavailable", "come again")
-        asked = json.loads(params["body"])
+        asked = json.loads(body)
         try:
             told = getattr(self, f"_{xform_name(model.name)}")(asked)
         except KeyError:
             return _refused(400, "ResourceNotFound", "it does not exist")
         validate_parameters(told, model.output_shape)
-        return SimpleNamespace(status_code=200), told
+        return 200, told
 
     def _create_pipeline(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         self.pipelines[asked["PipelineName"]] = dict(asked)
@@ -127,8 +135,27 @@ class PretendedSageMaker:
         more = {"NextToken": str(first + 2)} if first + 2 < len(steps) else {}
         return {"PipelineExecutionSteps": steps[first : first + 2], **more}
 
+    def _create_model_package(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        number = len(self.packages) + 1
+        arn = f"{_PREFIX}:model-package/{asked['ModelPackageGroupName']}/{number}"
+        self.packages[arn] = {
+            **{name: value for name, value in asked.items() if name != "ClientToken"},
+            "ModelPackageName": asked["ModelPackageGroupName"],
+            "ModelPackageVersion": number,
+            "ModelPackageArn": arn,
+            "CreationTime": BEGAN,
+            "ModelPackageStatus": "Completed",
+            "ModelPackageStatusDetails": {"ValidationStatuses": []},
+        }
+        return {"ModelPackageArn": arn}
+
     def _describe_model_package(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         return self.packages[asked["ModelPackageName"]]
+
+    def _list_model_packages(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        names = ("ModelPackageArn", "ModelPackageStatus", "ModelApprovalStatus", "CreationTime")
+        listed = [{name: each[name] for name in names} for each in self.packages.values()]
+        return {"ModelPackageSummaryList": listed}
 
     def _update_model_package(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         self.packages[asked["ModelPackageArn"]].update({k: v for k, v in asked.items() if k != "ModelPackageArn"})
@@ -138,6 +165,36 @@ class PretendedSageMaker:
         return {one.arn: one for one in self.executions}[asked["PipelineExecutionArn"]]
 
 
-def _refused(status: int, code: str, message: str) -> tuple[Any, dict[str, Any]]:
-    told = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return SimpleNamespace(status_code=status), told
+def _refused(status: int, code: str, message: str) -> tuple[int, dict[str, Any]]:
+    return status, {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+
+@contextmanager
+def served(sagemaker: PretendedSageMaker) -> Iterator[str]:
+    """Its address, for processes that are not this one."""
+
+    class Door(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            operation = self.headers["X-Amz-Target"].rpartition(".")[2]
+            status, told = sagemaker.answer(sagemaker.client.meta.service_model.operation_model(operation), body)
+            plain = told if status == 200 else {"__type": told["Error"]["Code"], "message": told["Error"]["Message"]}
+            said = json.dumps(plain, default=lambda moment: moment.timestamp()).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/x-amz-json-1.1")
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -203,3 +203,30 @@ def test_without_credentials_nothing_is_allowed(ministack: str, monkeypatch: pyt
 def test_a_platform_without_a_bucket_for_what_comes_in_is_refused(ministack: str) -> None:
     with pytest.raises(InvalidInput, match="training-data"):
         S3Blobs(client(ministack, "s3"), {"model-artifacts": "a"})
+
+
+def test_names_of_a_bucket_are_asked_of_that_bucket_alone(ministack: str, buckets: dict[str, str]) -> None:
+    """A function may list what it reads, and needs no right to list the training data for it."""
+    s3, asked = client(ministack, "s3"), []
+    s3.meta.events.register(
+        "provide-client-params.s3.ListObjectsV2", lambda params, **_: asked.append(params["Bucket"])
+    )
+    blobs = S3Blobs(s3, buckets)
+    blobs.put("model-artifacts/v1/a", b"a")
+    assert list(blobs.keys("model-artifacts/v1/")) == ["model-artifacts/v1/a"]
+    assert asked == [buckets["model-artifacts"]]
+
+
+def test_s3_gives_the_headers_that_a_key_is_written_with(ministack: str, buckets: dict[str, str]) -> None:
+    told = {"Cache-Control": "immutable", "Content-Type": "text/x-layer", "Content-Encoding": "gzip"}
+    s3 = client(ministack, "s3")
+    blobs = S3Blobs(s3, buckets, headers=lambda key: told if key.startswith("model-artifacts/kept/") else None)
+    blobs.put("model-artifacts/kept/put", b"a")
+    for key, length in (("model-artifacts/kept/short", 9), ("model-artifacts/kept/long", 9 << 20)):
+        with blobs.writer(key) as blob:
+            blob.write(bytes(length))
+    blobs.put("model-artifacts/other", b"a")
+    for name in ("kept/put", "kept/short", "kept/long"):
+        head = s3.head_object(Bucket=buckets["model-artifacts"], Key=name)
+        assert (head["CacheControl"], head["ContentType"], head["ContentEncoding"]) == tuple(told.values()), name
+    assert "CacheControl" not in s3.head_object(Bucket=buckets["model-artifacts"], Key="other")

@@ -75,10 +75,10 @@ def test_an_object_put_into_the_bucket_becomes_an_image_set_that_is_announced(su
 
 def test_one_broken_message_is_told_and_the_others_are_done(surroundings: Environment) -> None:
     good = surroundings.put("upload/a.dcm", phantom()[0])
-    huge = surroundings.put("upload/b.dcm", b"b")
-    huge["detail"]["object"]["size"] = lambdas.LONGEST_UPLOAD + 1
+    lost = surroundings.put("upload/b.dcm", b"b")
+    lost["detail"]["object"]["key"] = "elsewhere/b.dcm"
     junk = surroundings.put("upload/c.dcm", b"junk")
-    assert served(lambdas.image_ingestion(batch(good, huge, junk), CONTEXT)) == ["message-1"]
+    assert served(lambdas.image_ingestion(batch(good, lost, junk), CONTEXT)) == ["message-1"]
     (row,) = surroundings.cloud.platform.records.find(QUARANTINE)
     assert row.document["code"] == "not-dicom"
     assert [event["detail-type"] for event in surroundings.announced()] == ["ImageQuarantined"]

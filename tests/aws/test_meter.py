@@ -140,11 +140,21 @@ def test_the_traffic_of_the_doors_is_told_by_operation(log: Log) -> None:
     }
 
 
+def test_a_request_for_many_frames_is_one_retrieval_and_counts_each(log: Log) -> None:
+    meter = EmfMeter(CATALOGUE, operation_names(), log.emf)
+    meter.frames_retrieved(0.6, 3)
+    meter.frames_retrieved(0.5)
+    log.emf.flush()
+    told = {name: value for line in log.lines for name, value in line.items()}
+    assert told["radloop_frame_retrieval_seconds"] == [pytest.approx(0.2), 0.5]
+    assert told["radloop_frames_retrieved_total"] == 4
+
+
 def test_every_retrieval_is_told_so_that_a_percentile_can_be_taken(log: Log) -> None:
     meter = EmfMeter(CATALOGUE, operation_names(), log.emf)
     wanted = [number / 1000 for number in range(250)]
     for seconds in wanted:
-        meter.frame_retrieved(seconds)
+        meter.frames_retrieved(seconds)
     log.emf.flush()
     told = [line["radloop_frame_retrieval_seconds"] for line in log.lines]
     assert [len(each) for each in told] == [100, 100, 50]

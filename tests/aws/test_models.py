@@ -5,6 +5,7 @@ where boto3 sends it. It knows no persons either; who changed a package is told 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from botocore.stub import Stubber
 from radloop.aws.models import BY_HAND, ByHand, ModelPackages
 from radloop.aws.sagemaker import Places
 from radloop.core.errors import Denied, NotFound
+from radloop.core.identity import Principal
 from radloop.core.ports import Models, ModelVersion, Reason
 from radloop.core.tables import MODEL_PACKAGES, TABLES
 from radloop.local.audit import SqliteAudit
@@ -30,7 +32,11 @@ NOW = datetime(2026, 1, 5, tzinfo=UTC)
 PLACES = Places({"model-artifacts": "acme-models"})
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/radloop-inference:1"
 ANNA = "arn:aws:iam::123456789012:user/anna"
-PERSONS = {ANNA: "anna"}
+MOTO = "arn:aws:sagemaker:eu-west-1:123456789012:user-profile/fake-domain-id/fake-user-profile-name"
+"""Who moto says that everything was."""
+
+PERSON = Principal("anna", frozenset({"release-approver"}))
+PERSONS = {ANNA: PERSON}.get
 
 
 @pytest.fixture
@@ -172,9 +178,9 @@ def test_a_decision_by_an_unknown_hand_is_put_back_and_holds_the_version(
     register(models, "a")
     set_by_hand(packages, 1, status)
     found = packages.reconcile(models, lambda _: pytest.fail("nobody is known"))
-    assert found.by_hand == (ByHand(1, status, None, is_recorded=False),)
+    assert found.by_hand == (ByHand(1, status, None, MOTO),)
     assert (models.get(1).status, status_of(packages, 1)) == ("PendingManualApproval",) * 2
-    assert [reason.code for reason in models.get(1).held] == [BY_HAND]
+    assert [reason.code for reason in models.get(1).held] == [BY_HAND, "denied"]
     noted = SqliteAudit(database, packages.records, lambda: NOW).entries(where={"action": "registry.by-hand"})  # type: ignore[arg-type]
     assert [(entry.subject, entry.outcome) for entry in noted] == [("model-1", "refused")]
     assert packages.reconcile(models).by_hand == ()
@@ -184,7 +190,7 @@ def test_a_decided_version_that_is_changed_by_hand_is_put_back(models: RecordMod
     register(models, "a")
     models.decide(1, approved=False, by="anna")
     set_by_hand(packages, 1, "Approved")
-    assert packages.reconcile(models).by_hand == (ByHand(1, "Approved", None),)
+    assert packages.reconcile(models).by_hand == (ByHand(1, "Approved", None, MOTO),)
     assert (models.get(1).status, status_of(packages, 1)) == ("Rejected", "Rejected")
 
 
@@ -273,10 +279,12 @@ def test_a_decision_by_a_person_we_know_is_recorded_in_the_persons_name(stubbed:
 
     def record(found: ByHand) -> None:
         asked.append(found)
-        models.decide(found.version, approved=True, by=found.by or "")
+        assert found.by is not None
+        models.decide(found.version, approved=True, by=found.by.id)
 
     found = packages.reconcile(models, record)
-    assert (asked, found.by_hand) == ([ByHand(1, "Approved", "anna")], (ByHand(1, "Approved", "anna", True),))
+    told = ByHand(1, "Approved", PERSON, ANNA)
+    assert (asked, found.by_hand) == ([told], (replace(told, is_recorded=True),))
     assert (models.get(1).status, models.get(1).decided_by) == ("Approved", "anna")
     stubber.assert_no_pending_responses()
 
@@ -290,9 +298,10 @@ def test_a_person_who_may_not_decide_is_refused_and_sagemaker_put_back(stubbed: 
     def record(_: ByHand) -> None:
         raise Denied("another must")
 
-    assert packages.reconcile(models, record).by_hand == (ByHand(1, "Approved", "anna"),)
-    assert models.get(1).held[0] == Reason(
-        BY_HAND, "The version was approved in SageMaker by hand; approve or reject it in radloop."
+    assert packages.reconcile(models, record).by_hand == (ByHand(1, "Approved", PERSON, ANNA),)
+    assert models.get(1).held == (
+        Reason(BY_HAND, "The version was approved in SageMaker by hand; approve or reject it in radloop."),
+        Reason("denied", "Another must."),
     )
     stubber.assert_no_pending_responses()
 

@@ -5,6 +5,7 @@ the pipeline itself is made, changed, started and found; all else is shown with 
 checks (`tests.aws.pretended_sagemaker`). What neither shows is SageMaker running the steps.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from radloop.core.errors import InvalidInput, NotFound, Unavailable
 from radloop.core.ports import Pipelines
 from radloop.local.jobs import SqliteJobs
 from radloop.pipeline.journal import Journal
-from radloop.pipeline.pipeline_builder import definition
+from radloop.pipeline.pipeline_builder import RECIPE, definition, definition_of
 from tests.aws.emulators import client, unique
 from tests.aws.pretended_sagemaker import BEGAN, PretendedSageMaker
 from tests.contracts.pipelines import PipelinesContract
@@ -53,14 +54,16 @@ def sagemaker() -> PretendedSageMaker:
     return PretendedSageMaker()
 
 
-def pipelines_of(home: PipelineHome, sagemaker: Any, name: str = "radloop") -> SageMakerPipelines:
+def pipelines_of(
+    home: PipelineHome, sagemaker: Any, name: str = "radloop", built: Mapping[str, Any] | None = None
+) -> SageMakerPipelines:
     return SageMakerPipelines(
         sagemaker,
         records=home.records,
         blobs=home.blobs,
         clock=home.clock,
         name=name,
-        definition=definition(is_named_by_us=True),
+        definition=built or definition(is_named_by_us=True),
         places=PLACES,
         models=home.models,
         packages=ModelPackages(sagemaker, home.records, "radloop", "image:1", PLACES),
@@ -91,6 +94,39 @@ def states(pipelines: SageMakerPipelines) -> dict[str, str]:
 
 
 # Starting
+
+
+def weighted(home: PipelineHome, sagemaker: PretendedSageMaker, sha256: str) -> SageMakerPipelines:
+    """A pipeline whose training begins with weights of one's own, made and started."""
+    recipe = {**RECIPE, "pretrained": "resnet50.pth", "pretrained_sha256": sha256}
+    found = pipelines_of(home, sagemaker.client, built=definition_of(recipe, is_named_by_us=True))
+    found.deploy(ROLE)
+    started(found)
+    return found
+
+
+def test_weights_of_ones_own_go_to_training_as_a_channel(home: PipelineHome, sagemaker: PretendedSageMaker) -> None:
+    home.blobs.put("model-artifacts/weights/resnet50.pth", b"weights")
+    found = weighted(home, sagemaker, hashlib.sha256(b"weights").hexdigest().upper())
+    (running,) = sagemaker.executions
+    assert running.parameters["WeightsUri"] == "s3://acme-models/weights/"
+    assert running.parameters["pretrained"] == "resnet50.pth"
+    deployed = json.loads(sagemaker.pipelines["radloop"]["PipelineDefinition"])
+    (train,) = [step for step in deployed["Steps"] if step["Name"] == "Train"]
+    channels = {each["ChannelName"]: each for each in train["Arguments"]["InputDataConfig"]}
+    assert channels["weights"]["DataSource"]["S3DataSource"]["S3Uri"] == {"Get": "Parameters.WeightsUri"}
+    assert found.get("one").state == "Executing"
+
+
+@pytest.mark.parametrize(("lies", "reason"), [(None, "weights-missing"), (b"others", "weights-differ")])
+def test_weights_that_are_not_those_that_were_meant_start_nothing_that_costs(
+    home: PipelineHome, sagemaker: PretendedSageMaker, lies: bytes | None, reason: str
+) -> None:
+    if lies is not None:
+        home.blobs.put("model-artifacts/weights/resnet50.pth", lies)
+    found = weighted(home, sagemaker, hashlib.sha256(b"weights").hexdigest())
+    assert (found.get("one").state, found.get("one").reason) == ("Failed", reason)
+    assert sagemaker.executions == []
 
 
 def test_the_job_that_starts_it_is_asked_for_with_the_start(home: PipelineHome, pipelines: SageMakerPipelines) -> None:

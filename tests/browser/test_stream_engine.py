@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -106,22 +106,21 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Series]:
     process = subprocess.Popen([*command, "--home", str(home)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     url = process.stdout.readline().split()[3].removesuffix("/app/")
-    study = phantom_study(1, consolidated=True, slices=SLICES, size=256)
-    files = [("files", (f"{place}.dcm", data)) for place, data in enumerate(study.files)]
-    httpx.post(f"{url}/api/v1/uploads?complete=1", files=files, timeout=120).raise_for_status()
-    yield folded(url)
+    yield taken_in(url, phantom_study(1, consolidated=True, slices=SLICES, size=256).files)
     process.terminate()
     process.wait(timeout=20)
     process.stdout.close()
 
 
-def folded(url: str) -> Series:
-    """The only series there is, once its frames have previews."""
+def taken_in(url: str, slices: Sequence[bytes]) -> Series:
+    """The only series of a server, uploaded, once its frames have previews."""
+    files = [("files", (f"{place}.dcm", data)) for place, data in enumerate(slices)]
+    httpx.post(f"{url}/api/v1/uploads?complete=1", files=files, timeout=120).raise_for_status()
     until = time.monotonic() + 90
     while time.monotonic() < until:
         (item,) = httpx.get(f"{url}/api/v1/worklist").json()["items"]
         frames = httpx.get(f"{url}/api/v1/image-sets/{item['id']}").json()["frame_list"]
-        if len(frames) == SLICES and all(frame["preview_bytes"] for frame in frames):
+        if len(frames) == len(slices) and all(frame["preview_bytes"] for frame in frames):
             sizes = {f"p{frame['index']}": frame["preview_bytes"] for frame in frames}
             sizes |= {str(frame["index"]): frame["lossless_bytes"] for frame in frames}
             return Series(int(url.rsplit(":", 1)[1]), item["id"], sizes)

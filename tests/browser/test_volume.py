@@ -143,6 +143,12 @@ def settle(page: Page) -> None:
         page.wait_for_timeout(350)
 
 
+def at_rest(page: Page) -> None:
+    """The same on a busy machine, which may take longer for a fine drawing than `settle` looks for one."""
+    settle(page)
+    settle(page)
+
+
 def place_of(page: Page) -> list[float]:
     told = page.get_by_test_id("mpr").get_attribute("data-place")
     assert told is not None
@@ -264,12 +270,12 @@ def test_the_slider_and_keys_move_a_plane_through_the_volume(page: Page, known: 
 def test_a_slab_shows_the_greatest_the_least_or_the_mean_of_what_is_in_it(page: Page, known: Known) -> None:
     open_planes(page, known)
     page.get_by_test_id("preset-lung").click()
-    settle(page)
+    at_rest(page)
     greys = {"plane": picture(page, "axial")}
     for mode in ("mip", "minip", "mean"):
         page.get_by_test_id("slab-axial").select_option(mode)
         page.get_by_test_id("thickness-axial").fill("40")
-        settle(page)
+        at_rest(page)
         expect(page.get_by_test_id("mpr-axial")).to_contain_text("40 mm")
         greys[mode] = picture(page, "axial")
     assert (greys["mip"] >= greys["plane"] - 1).all()
@@ -290,6 +296,7 @@ def test_a_tap_on_a_small_view_makes_it_the_large_one(page: Page, known: Known) 
     assert place_of(page) == place, "the tap moved nothing else"
 
 
+@pytest.mark.alone
 def test_no_task_of_the_page_is_long_once_it_is_open(page: Page, known: Known) -> None:
     open_planes(page, known)
     page.evaluate("window.longTasks = []")

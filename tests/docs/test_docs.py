@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import botocore.session
 import click
 import pytest
 
@@ -46,7 +47,7 @@ def in_code(text: str) -> list[str]:
 
 def shell_lines(text: str) -> list[str]:
     """Commands of all blocks fenced as `sh`, without prompts of their own and without comments."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", text, flags=re.MULTILINE | re.DOTALL)
     return [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
 
 
@@ -154,6 +155,12 @@ def test_every_route_of_dicomweb_has_a_row() -> None:
     assert dicomweb_addresses() <= first_cells(text_of("api.md"))
 
 
+def test_every_operation_of_healthimaging_has_a_row_and_an_address() -> None:
+    text = text_of("api.md").partition("## HealthImaging")[2].partition("\n## ")[0]
+    for name, address in healthimaging_operations().items():
+        assert f"| `{name}` | `{address}` |" in text
+
+
 def test_every_error_code_has_a_row() -> None:
     codes = {error.code for error in every_error()}
     assert codes <= first_cells(text_of("api.md").partition("## Errors")[2])
@@ -206,6 +213,13 @@ def dicomweb_addresses() -> set[str]:
     }
 
 
+def healthimaging_operations() -> dict[str, str]:
+    """Name -> method and address of every operation of the service model that botocore ships."""
+    service = botocore.session.get_session().get_service_model("medical-imaging")
+    asked = {name: service.operation_model(name).http for name in service.operation_names}
+    return {name: f"{http['method']} {http['requestUri'].partition('?')[0]}" for name, http in asked.items()}
+
+
 def without_kinds(path: str) -> str:
     return re.sub(r":\w+}", "}", path)
 
@@ -228,8 +242,19 @@ def check_line(line: str) -> None:
         parse_only(COMMANDS[name], name, rest)
     elif program == "make":
         assert set(arguments) <= make_targets(), f"make has no target for {line}"
+    elif program == "python":
+        place = arguments[1].replace(".", "/") if arguments[0] == "-m" else arguments[0]
+        assert (ROOT / place).exists(), f"there is no program for {line}"
+    elif program == "terraform":
+        assert arguments[0] in {"init", "plan", "apply", "providers"}, f"nothing runs {line}"
+    elif program == "aws":
+        service = botocore.session.get_session().get_service_model(arguments[0])
+        known = {botocore.xform_name(name).replace("_", "-") for name in service.operation_names}
+        assert arguments[1] in known, f"AWS has no operation for {line}"
+    elif program == "cd":
+        assert (ROOT / arguments[0]).is_dir(), f"there is no folder for {line}"
     else:
-        assert program == "cp", f"a document shows {program}, which this test does not know"
+        assert program in {"cp", "openssl"}, f"a document shows {program}, which this test does not know"
 
 
 def parse_only(command: click.Command, name: str, arguments: list[str]) -> None:
@@ -253,6 +278,9 @@ def parse_only(command: click.Command, name: str, arguments: list[str]) -> None:
         "radloop verify x",
         "radloop up --listen",
         "make nothing",
+        "python infra/nothing.py",
+        "terraform destroy",
+        "cd infra/nowhere",
         "rm x",
     ],
 )
@@ -284,7 +312,8 @@ def test_every_command_and_option_named_in_words_exists(page: Path) -> None:
 
 @page_by_page
 def test_every_route_named_in_a_document_exists(page: Path) -> None:
-    known = platform_routes() | dicomweb_addresses() | {"GET /", "GET /healthz", "GET /metrics", "GET /app/"}
+    known = platform_routes() | dicomweb_addresses() | set(healthimaging_operations().values())
+    known |= {"GET /", "GET /healthz", "GET /metrics", "GET /app/"}
     named = {words for words in in_code(page.read_text()) if re.match(r"(GET|POST|PUT|DELETE) /", words)}
     assert named <= known
 

@@ -16,7 +16,7 @@ from radloop.core.images import Confidence, Finding, ImageSet, Seen, State
 from radloop.core.ports import Change
 from radloop.core.tables import DEFAULT_DATASTORE, EXECUTIONS, put_image_set
 from radloop.local.jobs import SqliteJobs
-from radloop.pipeline.pipeline_builder import definition
+from radloop.pipeline.pipeline_builder import definition_of
 from radloop.store.images import ImageStore
 from radloop.wiring import Installation, open_local
 from tests.local.pipeline_home import pretending
@@ -36,7 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
     (tmp_path / "settings.toml").write_text(SETTINGS)
     environment = {"FAKE_EPOCH_S": request.param}
     monkeypatch.setattr(
-        wiring, "definition", lambda **options: pretending(definition(**options), tmp_path, environment)
+        wiring, "definition_of", lambda recipe: pretending(definition_of(recipe), tmp_path, environment)
     )
     monkeypatch.setattr(ImageStore, "volume", lambda _self, _identity: np.zeros((1, 2, 2), np.uint16))
     with open_local(tmp_path) as installation:

@@ -1,7 +1,9 @@
 """What the lab makes of a plan, an apply and a report; and its named list, which must be of use."""
 
+import hashlib
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -172,3 +174,63 @@ def test_what_the_shim_tells_is_what_the_applied_rules_wait_for() -> None:
         ["ModelPackageChanged"],
         ["CloudWatchAlarm"],
     ]
+
+
+def test_what_functions_took_is_read_from_a_report_and_told_side_by_side() -> None:
+    report = (
+        '<testsuites><testsuite><testcase classname="t" name="ok"><properties>'
+        '<property name="memory api" value="1024 180 2.5"/><property name="other" value="1"/>'
+        "</properties></testcase></testsuite></testsuites>"
+    )
+    taken = lab.memory_of(report)
+    assert taken == {"api": lab.Taken(1024, 180.0, 2.5)}
+    parts = [lab.Part("suites", memory=taken), lab.Part("golden", memory={"drift": lab.Taken(512, 131.0, 0.4)})]
+    _, api, drift = (line.split() for line in lab.memory_table(parts).splitlines())
+    assert api == ["api", "1024", "180", "2.5", "-", "-"]
+    assert drift == ["drift", "512", "-", "-", "131", "0.4"]
+
+
+def test_the_alarms_that_are_named_as_computed_are_those_of_the_contract() -> None:
+    contract = json.loads((ROOT / "contracts" / "alarms.json").read_text())
+    computed = {each["id"] for each in contract["alarms"] if "expression" in each["aws"]}
+    assert {name for entry in NAMED["computed"] for name in entry["alarms"]} == computed
+
+
+def test_a_worker_of_the_emulator_is_known_by_its_mark_and_its_name(tmp_path: Path) -> None:
+    memory = module("lab_memory")
+    mark = f"RADLOOP_LAB_FOLDER={tmp_path}"
+    environ = {
+        "RADLOOP_LAB_FOLDER": str(tmp_path),
+        "AWS_LAMBDA_FUNCTION_NAME": "radloop-dev-api",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+    }
+    command = [sys.executable, "-I", "-S", "-c", "import sys; print(flush=True); sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ) as worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+        assert memory.workers(mark) == {worker.pid: ("radloop-dev-api", 1024)}
+        assert memory.workers(f"{mark}0") == {}
+        assert 1 < memory.peak_mb(worker.pid) < 100
+        worker.communicate()
+    assert memory.workers(mark) == {}
+
+
+def test_everything_that_runs_what_is_uploaded_is_pinned_by_hash() -> None:
+    install = module("lab_install")
+    text = install.WANTED.read_text().replace("\\\n", " ")
+    wanted = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all("==" in line and "--hash=sha256:" in line for line in wanted)
+    assert {"ministack", "boto3", "cryptography"} <= {line.partition("==")[0] for line in wanted}
+
+
+def test_what_is_installed_is_not_installed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install = module("lab_install")
+    folder = tmp_path / "ministack"
+    (folder / "bin").mkdir(parents=True)
+    for name in ("ministack", "python"):
+        (folder / "bin" / name).symlink_to("/bin/false")
+    monkeypatch.setenv("RADLOOP_LAB", str(tmp_path))
+    with pytest.raises(install.NotInstalled):
+        install.install()
+    (folder / ".ready").write_text(hashlib.sha256(install.WANTED.read_bytes()).hexdigest() + "\n")
+    assert install.install() == folder / "bin" / "ministack"

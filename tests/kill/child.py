@@ -19,7 +19,7 @@ from radloop import wiring
 from radloop.core.identity import OWNER
 from radloop.core.ports import Upload
 from radloop.local.processes import die_with_parent
-from radloop.pipeline.pipeline_builder import definition
+from radloop.pipeline.pipeline_builder import definition_of
 from tests.local.pipeline_home import pretending
 from tests.store.house import of_patient, open_house, phantom
 
@@ -37,7 +37,7 @@ def land(root: Path, first: int) -> None:
 
 def work(root: Path) -> None:
     if "RADLOOP_KILL_REAL" not in os.environ:
-        wiring.definition = pretend(root)  # type: ignore[assignment]
+        wiring.definition_of = pretend(root)  # type: ignore[assignment]
     with wiring.open_local(root) as installation:
         worker = installation.worker()
         worker.start_over()
@@ -47,7 +47,7 @@ def work(root: Path) -> None:
 
 def pretend(root: Path) -> Any:
     environment = {"FAKE_EPOCH_S": os.environ.get("FAKE_EPOCH_S", "0"), "FAKE_PARTS_MAY_BE_EMPTY": "1"}
-    return lambda **options: pretending(definition(**options), root, environment)
+    return lambda recipe: pretending(definition_of(recipe), root, environment)
 
 
 def nursery(asking: socket.socket) -> None:

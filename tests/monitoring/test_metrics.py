@@ -145,7 +145,7 @@ def test_what_is_exposed_is_what_the_contract_lists(
     house: House, meter: Meter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meter.answered("GetImageFrame", 10)
-    meter.frame_retrieved(0.02)
+    meter.frames_retrieved(0.02)
     monkeypatch.setattr(type(house.platform.models), "versions", with_shadow(type(house.platform.models).versions))
     of_dimse = {f"{family.name}_total" for family in AssociationMeter(CATALOGUE_OF_METRICS).registry.collect()}
     assert set(exposed(meter, busy(house))) == set(CATALOGUE_OF_METRICS) - of_dimse
@@ -395,9 +395,9 @@ def test_events_are_counted_once_however_often_one_asks(house: House, meter: Met
 
 def test_one_slow_frame_moves_the_tail_and_bytes_are_those_answered(house: House, meter: Meter) -> None:
     for _ in range(99):
-        meter.frame_retrieved(0.004)
+        meter.frames_retrieved(0.004)
         meter.answered("GetImageFrame", 1000)
-    meter.frame_retrieved(1.8)
+    meter.frames_retrieved(1.8)
     meter.answered("SearchImageSets", 7)
     text = exposition(meter, house.platform).decode()
     assert 'radloop_frame_retrieval_seconds_bucket{le="0.005"} 99.0' in text

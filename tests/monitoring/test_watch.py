@@ -58,7 +58,7 @@ def told(house: House) -> list[tuple[str, str]]:
 
 
 def slow_frame(house: House, meter: Meter) -> None:
-    meter.frame_retrieved(1.8)
+    meter.frames_retrieved(1.8)
 
 
 def failed_training(house: House, meter: Meter) -> None:
@@ -238,7 +238,7 @@ def test_minutes_are_drawn_as_they_were(house: House, meter: Meter) -> None:
     watch.look()
     for _ in range(7):
         meter.answered("getFrame", 1000)
-        meter.frame_retrieved(0.02)
+        meter.frames_retrieved(0.02)
     meter.answered("searchImageSets", 5)
     passes(watch, house, 60)
     meter.answered("getFrame", 500)

@@ -44,6 +44,7 @@ LOOKS: dict[str, Callable[[GuardedImages, str, Any], object]] = {
     "complete": lambda images, name, _: images.complete(name),
     "exported": lambda images, name, _: images.exported(name),
     "reading": lambda images, name, _: images.reading(name),
+    "reading_on": lambda images, name, _: images.reading_on(name),
 }
 READS = ("look", "frame", "frame_as", "preview", "pixels", "thumbnail", "volume", "export", "document", "reading")
 

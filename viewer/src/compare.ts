@@ -8,7 +8,7 @@ import { button, el, setText } from "./dom.js";
 import { identityWarning, type Laid, Link, laidLike, timeBetween, type Which } from "./linking.js";
 import { Pane } from "./pane.js";
 import { type ImageSet, listPriors, type Prior } from "./protocol.js";
-import { openSeries, type Series } from "./stream.js";
+import { openSeries, type Series } from "./series.js";
 import type { Preset, Window } from "./window.js";
 import { personName, plural, studyDate } from "./words.js";
 

@@ -9,7 +9,8 @@ import { badgeText } from "./overlays.js";
 import { type Hands, PHONE, PlaneView, type Shared, type Tool } from "./plane-view.js";
 import { type PlaneName, within } from "./planes.js";
 import type { Direction, FrameInfo, ImageSet } from "./protocol.js";
-import { openSeries, type Source } from "./stream.js";
+import { openSeries } from "./series.js";
+import type { Source } from "./stream.js";
 import {
   type Limits,
   MOST_BYTES,

@@ -491,6 +491,34 @@ export function askForFrames(
   return ask(path, { method: "POST", signal, headers, body: list }, STREAM);
 }
 
+/** Where static packs of a series lie, and the query that opens them for a while: as good as a key, and shown nowhere. */
+export interface PackLink {
+  readonly base: string;
+  readonly query: string;
+}
+
+/** What the answer with the index says of static packs; null where there are none. */
+export function packLinkOf({ headers }: Response): PackLink | null {
+  const [base, query = ""] = headers.get("X-Radloop-Packs")?.split("?", 2) ?? [];
+  return base ? { base, query } : null;
+}
+
+/**
+ * Bytes `from` up to and without `to` of a static pack, whatever the answer's status.
+ *
+ * Not cached: a browser keeps its cache in clear, and has ranges of one address wait for each other there.
+ */
+export function askForRange(
+  { base, query }: PackLink,
+  file: string,
+  from: number,
+  to: number,
+  signal: AbortSignal,
+): Promise<Response> {
+  const headers = { Range: `bytes=${from}-${to - 1}` };
+  return fetch(`${base}${file}?${query}`, { signal, headers, cache: "no-store", credentials: "same-origin" });
+}
+
 export function thumbnailUrl(id: string): string {
   return `${BASE}${imageSetPath(id)}/thumbnail`;
 }
@@ -568,10 +596,28 @@ export async function discardJob(id: string, signal: AbortSignal): Promise<void>
 
 const TUS = { "Tus-Resumable": "1.0.0" };
 
+let mostAtOnce = Number.POSITIVE_INFINITY;
+
+/** Bytes of an upload that one request may bring, as the server last said of itself; infinite where it says nothing. */
+export function longestPart(): number {
+  return mostAtOnce;
+}
+
+/** What `Upload-Limit` says of the longest part; null where it says nothing of it. */
+export function longestPartOf(header: string | null): number | null {
+  const found = /(?:^|,)\s*max-append-size=(\d{1,15})(?:\s*[,;]|$)/.exec(header ?? "");
+  return found ? Math.max(Number(found[1]), 1) : null;
+}
+
+function heedLimit(response: Response): void {
+  mostAtOnce = longestPartOf(response.headers.get("Upload-Limit")) ?? Number.POSITIVE_INFINITY;
+}
+
 /** Begin a resumable upload of `length` bytes (tus 1.0.0); returns its id. */
 export async function createUpload(length: number, signal: AbortSignal): Promise<string> {
   const headers = { ...TUS, "Upload-Length": String(length) };
   const response = await ask("/resumable", { method: "POST", signal, headers });
+  heedLimit(response);
   return response.headers.get("Location")?.split("/").at(-1) ?? "";
 }
 
@@ -579,6 +625,7 @@ export async function createUpload(length: number, signal: AbortSignal): Promise
 export async function uploadOffset(id: string, signal: AbortSignal): Promise<number | null> {
   try {
     const response = await ask(uploadPath(id), { method: "HEAD", signal, headers: TUS, cache: "no-store" });
+    heedLimit(response);
     return Number(response.headers.get("Upload-Offset"));
   } catch (error) {
     if (error instanceof ApiError && error.kind === "not-found") return null;

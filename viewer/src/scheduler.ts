@@ -63,7 +63,8 @@ export interface Wish {
 export const REST_MS = 120;
 /** Full frames this close to a moving reader are fetched where there are no previews. */
 const CLOSE = 3;
-const STRIDES = [16, 8, 4, 2, 1] as const;
+/** Distances of the grids that previews are fetched on. */
+export const STRIDES = [16, 8, 4, 2, 1] as const;
 /** Of so many steps of a moving reader's search one also looks back. */
 const LOOK_BACK = 3;
 /** What the server takes at once. */

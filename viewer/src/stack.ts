@@ -3,7 +3,7 @@ import { button, el } from "./dom.js";
 import { Pane } from "./pane.js";
 import type { ImageSet } from "./protocol.js";
 import type { May } from "./routes.js";
-import { openSeries, type Series } from "./stream.js";
+import { openSeries, type Series } from "./series.js";
 import { type Actions, listenToKeys, paneActions } from "./tools/hotkeys.js";
 import { VerifyPanel } from "./verify.js";
 import { personName, studyDate } from "./words.js";

@@ -1,18 +1,10 @@
 /**
- * The stream of one image set: its index, and frames in batches (see docs/stream.md).
+ * The stream of one image set: its index, and frames in batches of the API (see docs/stream.md).
  *
  * An answer is read while it arrives: every record that came whole counts, whatever becomes of the connection.
  */
 import { countBytes, countRequest } from "./loads.js";
-import {
-  ApiError,
-  askForFrames,
-  askForIndex,
-  type Direction,
-  type FrameInfo,
-  type ImageSet,
-  type Layer,
-} from "./protocol.js";
+import { ApiError, type Direction, type FrameInfo, type ImageSet, type Layer } from "./protocol.js";
 
 /** A part of a frame to be asked for; `to` is exclusive, 0 is the end. */
 export interface Item {
@@ -47,25 +39,37 @@ export interface Early {
 export interface StreamHead {
   readonly count: number;
   readonly version: number;
+  readonly previewsInPack: number;
   readonly mostEnds: number;
   readonly jsonBytes: number;
 }
 
+/** How static packs are laid out, where there are any. */
+export interface Packed {
+  /** Frames in a pack of them. */
+  readonly frames: number;
+  /** Bytes of the record of a frame without a preview, its head included, where that is told. */
+  readonly hole?: number;
+}
+
 export interface StreamIndex extends StreamHead {
   readonly set: ImageSet;
+  readonly packed: Packed;
   /** Row of `mostEnds` a frame: bytes after which one more resolution is whole, ascending, 0 where unused. */
   readonly ends: Uint32Array;
 }
 
 const MAGIC = 0x49534c52; // "RLSI", little endian
-const HEAD_BYTES = 32;
+export const HEAD_BYTES = 32;
 const FORMAT = 1;
-const RECORD_BYTES = 12;
-const PREVIEW_BIT = 0x8000_0000;
+/** Of the head of a record. */
+export const RECORD_BYTES = 12;
+/** Set in the number of a frame where a record is of its preview. */
+export const PREVIEW_BIT = 0x8000_0000;
 const REFUSED = 0xffff_ffff;
 const MOST_RECORD_BYTES = 2 ** 28;
 const MOST_REFUSAL_BYTES = 65_536;
-const PREPARED_MS = 10_000;
+const USUAL_IN_PACK = 64;
 
 /** An answer that is not of the agreed form. */
 function malformed(what: string): ApiError {
@@ -82,6 +86,7 @@ export function readHead(bytes: Uint8Array): StreamHead {
   return {
     count: view.getUint32(8, true),
     version: view.getUint32(12, true),
+    previewsInPack: view.getUint32(16, true),
     mostEnds: view.getUint8(24),
     jsonBytes: view.getUint32(28, true),
   };
@@ -96,7 +101,7 @@ export function readIndex(bytes: Uint8Array<ArrayBuffer>): StreamIndex {
     throw malformed("an index that ends early");
   }
   const text = new TextDecoder().decode(bytes.subarray(HEAD_BYTES, columns));
-  const { set, kinds } = JSON.parse(text) as { set: Omit<ImageSet, "frame_list">; kinds: FrameInfo[] };
+  const { set, kinds, static: packed = { frames: USUAL_IN_PACK } } = JSON.parse(text) as Told;
   const { buffer } = bytes.byteOffset === 0 ? bytes : bytes.slice(); // columns of words lie on places of words
   const full = new Uint32Array(buffer, columns, count);
   const preview = new Uint32Array(buffer, columns + 4 * count, count);
@@ -109,7 +114,14 @@ export function readIndex(bytes: Uint8Array<ArrayBuffer>): StreamIndex {
     const own = { lossless_bytes: full[index] || null, preview_bytes: preview[index] || null };
     return { ...common, index, ...own, position_mm: place(index) };
   });
-  return { ...head, set: { ...set, frame_list }, ends };
+  return { ...head, set: { ...set, frame_list }, packed, ends };
+}
+
+/** The JSON of an index. */
+interface Told {
+  readonly set: Omit<ImageSet, "frame_list">;
+  readonly kinds: readonly FrameInfo[];
+  readonly static?: Packed;
 }
 
 /** Where each frame lies in millimetres, where the index ends with that: not a number stands for not known. */
@@ -217,8 +229,6 @@ export function listOf(items: readonly Item[]): string {
 export type Post = (list: string, signal: AbortSignal) => Promise<Response>;
 
 export class Stream implements Source {
-  #early: Early | null = null;
-
   constructor(private readonly post: Post) {}
 
   /** See `Source.ask`. */
@@ -241,134 +251,4 @@ export class Stream implements Source {
     }
     if (records.done < items.length) throw new ApiError("offline", "cut", "The connection was lost.");
   }
-
-  /** Ask for something now; whoever calls `takeEarly` gets it, whenever it came. */
-  askEarly(items: readonly Item[], signal: AbortSignal): void {
-    const kept: ((answers: Answers) => void)[] = [];
-    let taker: Answers | null = null;
-    const tell = (word: (answers: Answers) => void): void => {
-      if (taker) word(taker);
-      else kept.push(word);
-    };
-    const answers: Answers = {
-      record: (item, bytes) => tell((to) => to.record(item, bytes)),
-      refused: (item, error) => tell((to) => to.refused(item, error)),
-      heard: (bytes) => tell((to) => to.heard?.(bytes)),
-    };
-    const asking = this.ask(items, answers, signal);
-    asking.catch(() => {}); // whoever takes it hears of it
-    const into = (to: Answers): Promise<void> => {
-      taker = to;
-      for (const word of kept.splice(0)) word(to);
-      return asking;
-    };
-    this.#early = { items, into };
-  }
-
-  /** See `Source.takeEarly`. */
-  takeEarly(): Early | null {
-    const early = this.#early;
-    this.#early = null;
-    return early;
-  }
-}
-
-export interface Series {
-  readonly set: ImageSet;
-  readonly source: Source;
-}
-
-/** The slice a series opens at. */
-export function startOf(count: number): number {
-  return Math.max(Math.floor((count - 1) / 2), 0);
-}
-
-let prepared: { readonly id: string; readonly at: number; readonly series: Promise<Series> } | null = null;
-
-/** Begin to open a series before anybody can show it, as while it is asked who is signed in. */
-export function prepareSeries(id: string): void {
-  const series = open(id, new AbortController().signal);
-  series.catch(() => {}); // told to whoever opens it
-  prepared = { id, at: Date.now(), series };
-}
-
-/**
- * Open the series `id`: one request, and the preview of its start slice is asked for before the answer has ended.
- *
- * @throws ApiError where it cannot be opened.
- */
-export async function openSeries(id: string, signal: AbortSignal): Promise<Series> {
-  const early = prepared?.id === id && Date.now() - prepared.at < PREPARED_MS ? prepared.series : null;
-  prepared = null;
-  return (await early?.catch(() => null)) ?? open(id, signal);
-}
-
-async function open(id: string, signal: AbortSignal): Promise<Series> {
-  const response = await askForIndex(id, signal);
-  let version = 0;
-  let set: ImageSet | null = null;
-  let renewing: Promise<number> | null = null;
-  const post: Post = async (list, stop) => {
-    try {
-      return await askForFrames(id, list, version, stop);
-    } catch (error) {
-      if (!(error instanceof ApiError && error.kind === "conflict")) throw error;
-      if (!set) throw new ApiError("failed", error.code, error.message); // asked again when the index has come
-      renewing ??= versionNow(id, set).finally(() => {
-        renewing = null;
-      });
-      version = await renewing;
-      return askForFrames(id, list, version, stop);
-    }
-  };
-  const source = new Stream(post);
-  const bytes = await readAll(response, (start) => {
-    const head = readHead(start);
-    version = head.version;
-    if (head.count === 0) return;
-    source.askEarly([{ index: startOf(head.count), layer: "preview", from: 0, to: 0 }], signal);
-  });
-  set = readIndex(bytes).set;
-  return { set, source };
-}
-
-/**
- * The present version of a series that has changed since it was opened, by a finding, say.
- *
- * @throws ApiError where its slices are no longer those of `before`.
- */
-async function versionNow(id: string, before: ImageSet): Promise<number> {
-  const response = await askForIndex(id, new AbortController().signal);
-  const { set, version } = readIndex(await readAll(response, () => {}));
-  const places = ({ frame_list }: ImageSet): string =>
-    JSON.stringify(frame_list.map((info) => info.position_mm));
-  if (places(set) === places(before)) return version;
-  throw new ApiError("conflict", "series-changed", "The slices of this series have changed. Open it again.");
-}
-
-/** The whole body; `onHead` is told its start as soon as there are 32 bytes. */
-async function readAll(
-  response: Response,
-  onHead: (start: Uint8Array) => void,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  const body = response.body?.getReader();
-  for (let part = await body?.read(); part && !part.done; part = await body?.read()) {
-    parts.push(part.value);
-    const had = length;
-    length += part.value.length;
-    if (had < HEAD_BYTES && length >= HEAD_BYTES) onHead(joined(parts, length));
-  }
-  return joined(parts, length);
-}
-
-function joined(parts: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(length);
-  let place = 0;
-  for (const part of parts) {
-    whole.set(part, place);
-    place += part.length;
-  }
-  return whole;
 }

@@ -10,6 +10,7 @@ import {
   ApiError,
   createUpload,
   getUpload,
+  longestPart,
   type ResumableUpload,
   removeUpload,
   sendPart,
@@ -278,7 +279,8 @@ export class Uploads {
         this.#sample(before + from);
         const trying = new AbortController();
         this.#trying = trying;
-        const part = await content.part(from, Math.min(from + size, content.length), signal);
+        const most = Math.min(size, longestPart());
+        const part = await content.part(from, Math.min(from + most, content.length), signal);
         const started = performance.now();
         size = LEAST_PART;
         const both = AbortSignal.any([signal, trying.signal]);

@@ -1,9 +1,9 @@
-import { expect, it } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import { Bundle, crc32 } from "../src/bundle.js";
 import { isWanted } from "../src/drop.js";
-import { ApiError } from "../src/protocol.js";
+import { ApiError, longestPartOf } from "../src/protocol.js";
 import { timeLeft } from "../src/upload.js";
-import { digestOf, isPassing, parcelsOf } from "../src/uploads.js";
+import { digestOf, isPassing, parcelsOf, Uploads } from "../src/uploads.js";
 
 const NEVER = new AbortController().signal;
 
@@ -96,4 +96,56 @@ it("junk stays where it is", () => {
 
 it("the time that is left is an estimate and reads as one", () => {
   expect([3, 44, 600, 7200].map(timeLeft)).toEqual(["a few seconds", "40 s", "10 min", "2.0 h"]);
+});
+
+it("what a server says of its longest part is read, and nothing else is", () => {
+  expect(longestPartOf("max-append-size=4194304")).toBe(4194304);
+  expect(longestPartOf("max-size=9, max-append-size=7;q=1")).toBe(7);
+  expect(longestPartOf("max-append-size=0")).toBe(1);
+  for (const header of [null, "", "max-size=9", "xmax-append-size=9", "max-append-size=x"]) {
+    expect(longestPartOf(header)).toBe(null);
+  }
+});
+
+afterEach(() => vi.unstubAllGlobals());
+
+it("no part is longer than the server lets through, however fast the line is", async () => {
+  const most = 1_500_000;
+  const sent: number[] = [];
+  let offset = 0;
+  vi.stubGlobal("localStorage", { getItem: () => null, setItem: () => {} });
+  vi.stubGlobal("navigator", {});
+  vi.stubGlobal("document", { visibilityState: "visible", addEventListener() {}, removeEventListener() {} });
+  vi.stubGlobal("window", { addEventListener() {}, removeEventListener() {} });
+  vi.stubGlobal("fetch", async (_: string, { method }: RequestInit) => {
+    if (method === "POST") {
+      const headers = { Location: "/api/v1/resumable/abc", "Upload-Limit": `max-append-size=${most}` };
+      return new Response(null, { status: 201, headers });
+    }
+    const report = { state: "done", files: 1, ingested: 1, duplicates: 0, quarantined: 0, refused: 0 };
+    return Response.json({ ...report, skipped: 0, reasons: [], image_sets: [] });
+  });
+  vi.stubGlobal(
+    "XMLHttpRequest",
+    class {
+      status = 204;
+      upload = {};
+      onload = (): void => {};
+      onloadend = (): void => {};
+      open(): void {}
+      setRequestHeader(): void {}
+      getResponseHeader = (): string => String(offset);
+      send(part: Blob): void {
+        sent.push(part.size);
+        offset += part.size;
+        this.onload();
+        this.onloadend();
+      }
+    },
+  );
+  const uploads = new Uploads();
+  await uploads.add([{ path: "a.dcm", file: file("a.dcm", noise(5_000_000, 4)) }]);
+  expect(uploads.outcome?.ingested).toBe(1);
+  expect(Math.max(...sent)).toBe(most);
+  expect(sent.reduce((sum, size) => sum + size, 0)).toBeGreaterThan(5_000_000);
 });

@@ -1,6 +1,6 @@
 /** `/stream/v1` as the server writes it, made by hand. */
-import type { FrameInfo } from "../src/protocol.js";
-import type { Item } from "../src/stream.js";
+import type { ApiError, FrameInfo } from "../src/protocol.js";
+import { type Answers, type Item, listOf } from "../src/stream.js";
 
 export const KINDS = [
   {
@@ -34,9 +34,9 @@ export interface Row {
 }
 
 /** An index of frames of two kinds: 4 × 4 pixels, and 8 × 8 that cannot be decoded. */
-export function indexOf(rows: readonly Row[]): Uint8Array<ArrayBuffer> {
+export function indexOf(rows: readonly Row[], more: object = {}): Uint8Array<ArrayBuffer> {
   const kinds = [KINDS[0], { ...KINDS[0], rows: 8, columns: 8, decodable: false }];
-  const json = new TextEncoder().encode(JSON.stringify({ set: { id: "an-image-set" }, kinds }));
+  const json = new TextEncoder().encode(JSON.stringify({ set: { id: "an-image-set" }, kinds, ...more }));
   const mostEnds = Math.max(...rows.map(({ ends }) => ends.length), 0);
   const jsonBytes = Math.ceil(json.length / 4) * 4;
   const columns = 32 + jsonBytes;
@@ -89,4 +89,31 @@ function record({ index, layer }: Item, from: number, body: Uint8Array): Uint8Ar
 
 export function answerOf(...records: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(records.flatMap((bytes) => [...bytes]));
+}
+
+export const preview = (index: number): Item => ({ index, layer: "preview", from: 0, to: 0 });
+export const full = (index: number, from = 0, to = 0): Item => ({ index, layer: "full", from, to });
+
+/** Remembers what it was told. */
+export class Heard implements Answers {
+  readonly records: [string, number[]][] = [];
+  readonly refusals: [string, ApiError][] = [];
+  record(item: Item, bytes: Uint8Array): void {
+    this.records.push([listOf([item]), [...bytes]]);
+  }
+  refused(item: Item, error: ApiError): void {
+    this.refusals.push([listOf([item]), error]);
+  }
+}
+
+/** An answer whose body is `parts`, and then ends or breaks. */
+export function responseOf(parts: Uint8Array<ArrayBuffer>[], breaks = false): Response {
+  const body = new ReadableStream({
+    start(controller) {
+      for (const part of parts) controller.enqueue(part);
+      if (breaks) setTimeout(() => controller.error(new TypeError("network error")), 1);
+      else controller.close();
+    },
+  });
+  return new Response(body);
 }

@@ -1,7 +1,7 @@
 # The HTTP API: one function behind it, a token of the user pool before it.
 #
 # The gateway checks that a token is genuine and for us; what its bearer may do is decided by the function, which knows
-# the roles. Uploads go to S3 by signed requests and not through here: a request may be 10 MB long.
+# the roles. Long uploads come in pieces, because the function is handed 6 MB at most.
 
 locals {
   # Open to anyone: whether the API answers, and the question of a browser that asks before it calls.

@@ -77,7 +77,7 @@ locals {
   sagemaker         = "arn:aws:sagemaker:${var.region}:${var.account_id}"
 
   buckets   = { for prefix, name in var.bucket_names : prefix => "arn:aws:s3:::${name}" }
-  readable  = ["verified/*", "snapshots/*", "contexts/*", "weights/*"]
+  readable  = ["verified/*", "snapshots/*", "contexts/*"]
   forbidden = ["upload/*", "uploaded/*", "quarantine/*", "import/*", "imported/*"]
 
   by_sagemaker = jsonencode({

@@ -19,8 +19,8 @@ variables {
   }
   table                 = { name = "radloop-test", arn = "arn:aws:dynamodb:us-east-1:123456789012:table/radloop-test" }
   bus                   = { name = "radloop-test", arn = "arn:aws:events:us-east-1:123456789012:event-bus/radloop-test" }
-  queue_arns            = { for lane in ["uploads", "assembly", "predict", "pipeline", "mirror"] : lane => "arn:aws:sqs:us-east-1:123456789012:radloop-test-${lane}" }
-  queue_urls            = { for lane in ["uploads", "assembly", "predict", "pipeline", "mirror"] : lane => "https://sqs.us-east-1.amazonaws.com/123456789012/radloop-test-${lane}" }
+  queue_arns            = { for lane in ["uploads", "land", "assembly", "predict", "pipeline", "mirror", "stream"] : lane => "arn:aws:sqs:us-east-1:123456789012:radloop-test-${lane}" }
+  queue_urls            = { for lane in ["uploads", "land", "assembly", "predict", "pipeline", "mirror", "stream"] : lane => "https://sqs.us-east-1.amazonaws.com/123456789012/radloop-test-${lane}" }
   delay_queue_arns      = { pipeline-trigger = "arn:aws:sqs:us-east-1:123456789012:radloop-test-delay-pipeline-trigger" }
   failed_queue_arn      = "arn:aws:sqs:us-east-1:123456789012:radloop-test-failed-dead"
   undelivered_queue_arn = "arn:aws:sqs:us-east-1:123456789012:radloop-test-undelivered-dead"
@@ -167,11 +167,41 @@ run "a_role_may_what_its_function_does_and_nothing_else" {
     condition = alltrue(flatten([
       for name, policy in aws_iam_role_policy.this : [
         for statement in jsondecode(policy.policy).Statement : [
-          for resource in statement.Resource : !strcontains(resource, "quarantine") || contains(["api", "image-ingestion"], name)
+          for resource in statement.Resource : !strcontains(resource, "quarantine") || contains(["api", "bulk-ingestion", "image-ingestion"], name)
         ]
       ]
     ]))
     error_message = "What was quarantined is for the ingestion and for the people who look at it."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for name, policy in aws_iam_role_policy.this : [
+        for statement in jsondecode(policy.policy).Statement : [
+          for resource in statement.Resource : "${name} ${split("/radloop/", resource)[1]}" if strcontains(resource, "/radloop/") && contains(statement.Action, "s3:PutObject")
+        ]
+      ]
+    ])) == toset(["api secret", "api signatures/*"])
+    error_message = "Whoever writes the plan, its signers, the gate's policy or the list of people decides what is released."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for name, policy in aws_iam_role_policy.this : [
+        for statement in jsondecode(policy.policy).Statement : [
+          for resource in statement.Resource : !strcontains(resource, "arn:aws:s3:::radloop-stream-") || contains(["api", "stream-layers"], name)
+        ]
+      ]
+    ]))
+    error_message = "Static packs are for who writes them and for the API; readers get them from CloudFront."
+  }
+
+  assert {
+    condition = [
+      for name, policy in aws_iam_role_policy.this : name
+      if anytrue([for statement in jsondecode(policy.policy).Statement : contains(statement.Action, "secretsmanager:GetSecretValue")])
+    ] == ["api"]
+    error_message = "Whoever reads the signing key can open every pack."
   }
 
   assert {

@@ -107,7 +107,7 @@ run "jobs_read_what_was_verified_and_never_the_rest" {
       for statement in jsondecode(aws_iam_role_policy.job.policy).Statement : [
         for resource in statement.Resource : resource if startswith(resource, "arn:aws:s3:::radloop-training-data-test-123456789012/")
       ] if statement.Effect == "Allow"
-      ])) == toset([for path in ["verified/*", "snapshots/*", "contexts/*", "weights/*"] :
+      ])) == toset([for path in ["verified/*", "snapshots/*", "contexts/*"] :
       "arn:aws:s3:::radloop-training-data-test-123456789012/${path}"
     ])
     error_message = "Jobs may read something else of the bucket training-data than what was verified."

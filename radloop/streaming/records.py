@@ -4,10 +4,11 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import orjson
 
-from radloop.core.errors import InvalidInput
+from radloop.core.errors import InvalidInput, NotFound
 
 MOST_ITEMS = 512
 MOST_BYTES = 8 << 20
@@ -16,6 +17,9 @@ PREVIEW = 0x80000000
 
 NOT_GIVEN = 0xFFFFFFFF
 """Stands where a record begins that tells why there is no other."""
+
+NO_PREVIEW = "the frame has no preview"
+"""Why a preview is not given that never will be."""
 
 PACK = 64
 STRIDES = (16, 8, 4, 2, 1)
@@ -77,6 +81,11 @@ def refusal_of(item: Item, code: str, message: str) -> bytes:
     return _HEADER.pack(_number(item), NOT_GIVEN, len(told)) + told
 
 
+def no_preview(item: Item) -> bytes:
+    """The record of a frame that has no preview and never will under this version."""
+    return refusal_of(item, NotFound.code, NO_PREVIEW)
+
+
 def _number(item: Item) -> int:
     return item.frame | PREVIEW if item.is_preview else item.frame
 
@@ -95,3 +104,8 @@ def by_stride(count: int) -> Iterator[int]:
 def packs_of(count: int) -> int:
     """How many packs `count` frames make."""
     return -(-count // PACK)
+
+
+def chosen_for(pack: int, count: int) -> list[int]:
+    """The frames of `count` whose previews lie in a pack, in the order they lie in."""
+    return list(islice(by_stride(count), pack * PACK, (pack + 1) * PACK))

@@ -1,0 +1,276 @@
+"""Files that are too long for one call: long objects below upload/, and uploads in pieces through API Gateway."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from radloop import lambdas
+from radloop.aws.outbox import JOBS
+from radloop.core.errors import Conflict
+from radloop.core.identity import OWNER
+from radloop.core.tables import DRAFT_PIECES, DRAFTS, IMAGE_SETS, QUARANTINE
+from radloop.doors_aws import LONGEST_BODY
+from radloop.security.identities import Identities
+from radloop.sending import Memory, Sender, parcels
+from radloop.store.quarantine import Quarantine
+from tests.aws.crash import KILLED
+from tests.aws.environment import CONTEXT, Environment, batch, environment, import_ended
+from tests.aws.test_doors import NAME, body_of, request
+from tests.aws.test_lambdas import assemble, ended, served
+from tests.store.house import phantom
+
+LONGEST_EVENT = 6 << 20
+"""Bytes of a request and of an answer that Lambda takes, in JSON."""
+
+
+@pytest.fixture
+def surroundings(healthimaging_url: str, ministack: str) -> Iterator[Environment]:
+    with environment(ministack, healthimaging_url, study_quiet_s=0.2) as made:
+        yield made
+
+
+@pytest.fixture
+def token(surroundings: Environment) -> str:
+    return token_for(surroundings, "reader")
+
+
+def token_for(surroundings: Environment, *roles: str) -> str:
+    ports = surroundings.cloud.platform
+    identities = Identities(ports.records, ports.keys, ports.clock, roles=OWNER.roles)
+    return identities.create_credential(roles=frozenset(roles), patients=None, by=OWNER).token
+
+
+class Gateway(httpx.BaseTransport):
+    """API Gateway before the function `api`: whole bodies, and none that Lambda would not take.
+
+    Attributes:
+        breaks: Before which requests with a body the line breaks, and behind which the answer is lost, by number.
+        longest: Bytes of the longest body that was handed on.
+    """
+
+    def __init__(self, before: frozenset[int] = frozenset(), behind: frozenset[int] = frozenset()) -> None:
+        self.before, self.behind = before, behind
+        self.bodies = 0
+        self.longest = 0
+
+    def handle_request(self, asked: httpx.Request) -> httpx.Response:
+        body = asked.read()
+        self.bodies += bool(body)
+        if body and self.bodies in self.before:
+            raise httpx.WriteError("the line broke")
+        told = request(asked.url.raw_path.decode(), method=asked.method, body=body, **dict(asked.headers.items()))
+        told["headers"]["host"] = NAME
+        if len(json.dumps(told)) > LONGEST_EVENT:
+            return httpx.Response(413, json={"message": "Request Too Long"})
+        self.longest = max(self.longest, len(body))
+        answer = lambdas.api(told, CONTEXT)
+        if body and self.bodies in self.behind:
+            raise httpx.ReadError("the line broke")
+        return httpx.Response(answer["statusCode"], headers=answer["headers"], content=body_of(answer))
+
+
+def sender(gateway: Gateway, token: str, tmp_path: Path) -> Sender:
+    http = httpx.Client(transport=gateway, base_url=f"https://{NAME}", headers={"Authorization": f"Bearer {token}"})
+    return Sender(http, Memory(tmp_path / "uploads.json"), patience_s=20.0)
+
+
+def landed(surroundings: Environment) -> None:
+    """Wake bulk ingestion by its queue until nothing waits there."""
+    while messages := surroundings.messages("land"):
+        assert served(lambdas.bulk_ingestion({"Records": messages}, CONTEXT)) == []
+
+
+def imported(surroundings: Environment) -> list[str]:
+    assemble(surroundings)
+    for job in ended(surroundings):
+        lambdas.image_ingestion(import_ended(surroundings.datastore, job), CONTEXT)
+    return [row.key for row in surroundings.cloud.platform.records.find(IMAGE_SETS)]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """A study of loose files, with one that is no image and long, so that it takes several pieces."""
+    folder.mkdir()
+    for number, data in enumerate(phantom()):
+        (folder / f"{number}.dcm").write_bytes(data)
+    (folder / "notes.bin").write_bytes(random.Random(3).randbytes(9 << 20))
+    return sorted(folder.iterdir())
+
+
+# Pieces
+
+
+def test_a_study_of_loose_files_that_is_cut_and_resumed_becomes_an_image_set(
+    surroundings: Environment, token: str, tmp_path: Path
+) -> None:
+    (parcel,) = parcels(files_in(tmp_path / "study"))
+    gateway = Gateway(before=frozenset({2}), behind=frozenset({3}))
+    sending = sender(gateway, token, tmp_path)
+    place = sending.send(parcel)
+    assert sending.tally.cuts >= 2
+    assert gateway.longest <= LONGEST_BODY < parcel.content.length
+    landed(surroundings)
+    told = sending.finish(place, parcel)
+    assert (told["state"], told["ingested"], told["quarantined"]) == ("done", 4, 1)
+    (image_set,) = imported(surroundings)
+    assert surroundings.cloud.images.volume(image_set).shape == (4, 64, 64)
+
+
+def test_a_zip_goes_on_in_another_program_and_every_step_is_audited_once(
+    surroundings: Environment, token: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "study.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in files_in(tmp_path / "study"):
+            archive.write(file, file.name)
+    (parcel,) = parcels([path])
+    first = sender(Gateway(before=frozenset(range(3, 100))), token, tmp_path)
+    first._patience_s = 0.0
+    with pytest.raises(Exception, match="run the command again"):
+        first.send(parcel)
+    second = sender(Gateway(), token, tmp_path)
+    place = second.send(parcel)
+    assert second.tally.fresh < parcel.content.length
+    landed(surroundings)
+    assert second.finish(place)["ingested"] == 4
+    assert len(imported(surroundings)) == 1
+    records = surroundings.cloud.platform.records
+    actions = [entry.action for entry in surroundings.cloud.audit.entries(limit=1000)]
+    assert [actions.count(action) for action in ("begin-upload", "upload-done")] == [1, 1]
+    assert records.count(DRAFT_PIECES) == 0
+    assert list(surroundings.cloud.platform.blobs.keys("drafts/")) == []
+
+
+def test_an_upload_is_its_owners_alone_and_asks_for_the_right_to_write(surroundings: Environment, token: str) -> None:
+    tus = {"tus-resumable": "1.0.0", "upload-length": "10"}
+    asked = request("/api/v1/resumable", token=token, method="POST", **tus)
+    begun = lambdas.api(asked, CONTEXT)
+    assert begun["statusCode"] == 201
+    assert begun["headers"]["upload-limit"] == f"max-append-size={LONGEST_BODY}"
+    place = begun["headers"]["location"]
+    other = token_for(surroundings, "reader")
+    assert lambdas.api(request(place, token=other, method="HEAD", **tus), CONTEXT)["statusCode"] == 404
+    auditor = token_for(surroundings, "auditor")
+    refused = request("/api/v1/resumable", token=auditor, method="POST", **tus)
+    assert lambdas.api(refused, CONTEXT)["statusCode"] == 403
+    assert surroundings.cloud.platform.records.count(DRAFTS) == 1
+
+
+def test_a_landing_that_takes_too_long_for_one_call_goes_on_in_another(
+    surroundings: Environment, token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from radloop.functions import draft_landing
+
+    monkeypatch.setattr(draft_landing, "BATCH_FILES", 2)
+    monkeypatch.setattr(lambdas, "LANDING_S", -1.0)
+    (parcel,) = parcels(files_in(tmp_path / "study"))
+    sending = sender(Gateway(), token, tmp_path)
+    place = sending.send(parcel)
+    landed(surroundings)
+    told = sending.finish(place)
+    assert (told["ingested"], told["quarantined"], told["duplicates"]) == (4, 1, 0)
+    records = surroundings.cloud.platform.records
+    kinds = [row.key for row in records.find(JOBS) if row.document["kind"] == "land_draft"]
+    assert len(kinds) == 3
+
+
+def test_a_draft_of_more_pieces_than_one_transaction_takes_is_landed_and_forgotten(surroundings: Environment) -> None:
+    drafts = lambdas.drafts_of(surroundings.cloud.platform)
+    draft = drafts.begin(OWNER, 120)
+    for start in range(0, 120, 20):
+        appending = drafts.appending(draft, start)
+        for _ in range(20):
+            appending.add(b"x")
+        draft = appending.settle()
+    surroundings.cloud.platform.bus.route()
+    landed(surroundings)
+    assert drafts.get(draft.id).state == "done"
+    assert surroundings.cloud.platform.records.count(DRAFT_PIECES) == 0
+
+
+def test_what_was_never_finished_goes_when_its_time_is_over(surroundings: Environment) -> None:
+    cloud = surroundings.cloud
+    drafts = lambdas.drafts_of(cloud.platform)
+    appending = drafts.appending(drafts.begin(OWNER, 100), 0)
+    appending.add(b"x")
+    appending.settle()
+    late = replace(cloud.platform, clock=lambda: cloud.platform.clock() + timedelta(days=365))
+    lambdas._SCHEDULED["bulk_ingestion"](replace(cloud, platform=late))
+    assert cloud.platform.records.count(DRAFTS) == 0
+    assert list(cloud.platform.blobs.keys("drafts/")) == []
+
+
+def test_killing_the_landing_lands_everything_once(surroundings: Environment, token: str, tmp_path: Path) -> None:
+    (parcel,) = parcels(files_in(tmp_path / "study"))
+    sending = sender(Gateway(), token, tmp_path)
+    place = sending.send(parcel)
+    draft = place.rpartition("/")[2]
+    for allowed in (1, 2):  # changes that the process may still make, which end within and behind a batch
+        command = [sys.executable, "-c", _DYING, draft, str(allowed)]
+        died = subprocess.run(command, env={**os.environ, **surroundings.variables}, check=False, timeout=60)
+        assert died.returncode == KILLED
+    landed(surroundings)
+    told = sending.finish(place)
+    assert (told["state"], told["files"], told["ingested"] + told["duplicates"]) == ("done", 5, 4)
+    (image_set,) = imported(surroundings)
+    assert surroundings.cloud.images.volume(image_set).shape == (4, 64, 64)
+
+
+_DYING = f"""
+import os, sys
+from radloop import lambdas
+from radloop.aws.records import DynamoRecords
+from radloop.functions import draft_landing
+draft_landing.BATCH_FILES = 2
+made, commit = [], DynamoRecords._commit
+def counted(*given):
+    if len(made) == int(sys.argv[2]):
+        os._exit({KILLED})
+    made.append(commit(*given))
+DynamoRecords._commit = counted
+draft_landing.land_draft(sys.argv[1], lambdas._cloud().platform)
+"""
+"""A process that kills itself instead of making one change too many, in the middle of landing."""
+
+
+# Long objects
+
+
+def test_a_long_object_is_taken_in_by_itself_however_often_it_is_told_of(
+    surroundings: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lambdas, "LONGEST_BESIDE", 100)
+    told = [surroundings.put(f"upload/{number}.dcm", data) for number, data in enumerate(phantom())]
+    assert served(lambdas.image_ingestion(batch(*told, *told), CONTEXT)) == []
+    assert surroundings.cloud.platform.jobs.pending("land") == 4
+    landed(surroundings)
+    assert len(imported(surroundings)) == 1
+    assert list(surroundings.cloud.platform.blobs.keys("training-data/upload/")) == []
+
+
+def test_an_object_that_is_longer_than_any_function_can_hold_is_refused_once_with_its_reason(
+    surroundings: Environment,
+) -> None:
+    told = surroundings.put("upload/DOE^JANE.dcm", b"short enough to lie here")
+    told["detail"]["object"]["size"] = 4 << 30
+    assert served(lambdas.image_ingestion(batch(told), CONTEXT)) == []
+    landed(surroundings)
+    cloud = surroundings.cloud
+    (row,) = cloud.platform.records.find(QUARANTINE)
+    assert (row.document["code"], row.document["size_bytes"]) == ("too-large", 4 << 30)
+    assert "DOE" not in json.dumps(row.document)
+    assert cloud.platform.jobs.dead_letters() == []
+    assert cloud.platform.jobs.pending("land") == 0
+    with pytest.raises(Conflict, match="lie where they were put"):
+        Quarantine(cloud.platform).release(row.key, by=OWNER)
+    assert list(cloud.platform.blobs.keys("training-data/upload/")) == ["training-data/upload/DOE^JANE.dcm"]
+    assert Quarantine(cloud.platform).discard(row.key, by=OWNER).state == "discarded"
