@@ -24,6 +24,8 @@ import httpx
 import pytest
 from botocore.config import Config
 
+from radloop.local.processes import die_with_parent
+
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
 CREDENTIALS = {
@@ -129,9 +131,11 @@ def free_port() -> int:
 
 @contextmanager
 def _running(command: list[str], address: str, health: str, surroundings: Mapping[str, str]) -> Iterator[str]:
+    parent = os.getpid()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             command,
+            preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 — also where the tests are killed
             stdout=said,
             stderr=subprocess.STDOUT,
             env={**os.environ, **CREDENTIALS, **surroundings},
