@@ -27,10 +27,10 @@ from radloop.functions.snapshots import Snapshot, counts_of
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.plans import FilePlans, read_private_key, sign_plan
 from radloop.local.worker import Worker
-from radloop.pipeline.pipeline_builder import definition
+from radloop.pipeline.pipeline_builder import WEIGHTS, definition
 from radloop.registry.ledger import CHAMPION
 from radloop.training.recipes import PRETRAINED_FILE
-from radloop.wiring import WEIGHTS, now, open_local
+from radloop.wiring import now, open_local
 
 STARTER: Final = "u-trainer"
 """Who starts every run by hand."""
