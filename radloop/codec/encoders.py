@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from radloop.codec.decoders import decode_frame
 from radloop.codec.htj2k import CODEC_FAULTS, decompositions
+from radloop.codec.openjph import openjph
 from radloop.core.errors import InvalidInput, UnsupportedPixels
 
 JPEG_LS_LOSSLESS = "1.2.840.10008.1.2.4.80"
@@ -75,7 +76,7 @@ def _jpeg_2000(frame: Frame, bits_stored: int) -> Any:
 
 
 def _htj2k(frame: Frame, bits_stored: int) -> Any:  # noqa: ARG001 — OpenJPH writes the precision of the type
-    return imagecodecs.htj2k_encode(
+    return openjph().htj2k_encode(
         frame,
         reversible=True,
         resolutions=decompositions(*frame.shape[:2]),

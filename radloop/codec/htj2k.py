@@ -15,10 +15,10 @@ See:
 import struct
 from typing import Any, NamedTuple
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from radloop.codec.openjph import openjph
 from radloop.core.errors import Corrupt, UnsupportedPixels
 
 TRANSFER_SYNTAX = "1.2.840.10008.1.2.4.202"
@@ -158,7 +158,7 @@ def decode(codestream: bytes) -> Frame:
         raise Corrupt("these bytes are no HTJ2K codestream we decode")
     resolution_ends(codestream)  # OpenJPH takes for zeros what is missing at the end
     try:
-        return np.asarray(imagecodecs.htj2k_decode(codestream, planar=False))
+        return np.asarray(openjph().htj2k_decode(codestream, planar=False))
     except CODEC_FAULTS as error:
         raise Corrupt(f"an HTJ2K codestream of {len(codestream)} bytes does not decode") from error
 
@@ -234,7 +234,7 @@ def _fit(frame: Frame) -> Frame:
 def _encode(frame: Frame, *, reversible: bool, level: float | None = None) -> bytes:
     try:
         return bytes(
-            imagecodecs.htj2k_encode(
+            openjph().htj2k_encode(
                 frame,
                 level=level,
                 reversible=reversible,
@@ -242,7 +242,7 @@ def _encode(frame: Frame, *, reversible: bool, level: float | None = None) -> by
                 rgb=frame.ndim == _RGB,
                 planar=False,
                 tlm=True,
-                tilepart=imagecodecs.HTJ2K.TILEPART.RESOLUTIONS,
+                tilepart=openjph().HTJ2K.TILEPART.RESOLUTIONS,
             )
         )
     except CODEC_FAULTS as error:

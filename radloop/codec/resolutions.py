@@ -12,11 +12,11 @@ See:
 import struct
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
 from radloop.codec.htj2k import CODEC_FAULTS, SOC_SIZ, resolution_ends
+from radloop.codec.openjph import openjph
 from radloop.core.errors import Corrupt
 
 _COMPONENTS, _FIRST_DEPTH, _DEPTH_STEP = 40, 42, 3
@@ -45,7 +45,7 @@ def resolutions(codestream: bytes) -> list[NDArray[Any]]:
     pictures = []
     for skipped in reversed(range(len(ends))):
         try:
-            wide = np.asarray(imagecodecs.htj2k_decode(widened, skipres=skipped))
+            wide = np.asarray(openjph().htj2k_decode(widened, skipres=skipped))
         except CODEC_FAULTS as error:
             raise Corrupt("an HTJ2K codestream does not decode at one of its resolutions") from error
         pictures.append(np.clip(wide + shift, limits.min, limits.max).astype(kind))

@@ -1,7 +1,7 @@
 """kill -9 at random moments: nothing acknowledged is lost, nothing is done twice, the loop completes.
 
-The seed is printed; RADLOOP_KILL_SEED repeats a run. RADLOOP_KILLS sets how many kills each stage gets: 20, and 5 of a
-real training, unless told; 200 for the whole of it.
+The seed is printed; RADLOOP_KILL_SEED repeats a run. RADLOOP_KILLS sets how many kills each stage gets: 30, 15 of a
+registration, and 5 of a real training, unless told; 200 for the whole of it.
 """
 
 import json
@@ -33,7 +33,8 @@ from tests.lenient import write_lenient_policy
 from tests.processes import descendants, is_alive
 from tests.store.house import of_patient, open_house, phantom
 
-KILLS = int(os.environ.get("RADLOOP_KILLS", "20"))
+KILLS = int(os.environ.get("RADLOOP_KILLS", "30"))
+REGISTRATIONS = int(os.environ.get("RADLOOP_KILLS", "15"))
 SETTINGS = 'release = "automatic"\nmlflow = false\npredict_new = false\n'  # what is registered here is no model
 SETTINGS += "retrain_delay_s = 0\nretrain_least_per_class = 0\nfold_threads = 2\nbackoff_s = 0.05\n"
 REAL_KILLS = int(os.environ.get("RADLOOP_KILLS", "5"))
@@ -169,7 +170,7 @@ def test_folding_completes_once_however_often_it_is_killed(home: Installation, d
         files[name] = phantom(100 + run, slices=12)
         victim = Victim("work", str(home.home.root))
         until(lambda: home.platform.jobs.pending("fold") < len(files), 1.5, must=False)
-        time.sleep(dice.uniform(0, 0.6))
+        time.sleep(dice.uniform(0, 0.25))
         victim.kill()
     last = Victim("work", str(home.home.root))
     until(lambda: all(home.images.get(name).storage == "folded" for name in files), 120)
@@ -223,7 +224,7 @@ def test_a_real_training_goes_on_from_its_checkpoints_until_it_is_done(tmp_path:
 
 
 def test_registration_happens_once_however_often_it_is_killed(home: Installation, dice: random.Random) -> None:
-    for run in range(KILLS):
+    for run in range(REGISTRATIONS):
         start_learning(home, 300 + run)
         victim = Victim("work", str(home.home.root))
         seen = len(evaluated(home))
