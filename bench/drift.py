@@ -127,7 +127,7 @@ def model_of(work: Path, *, is_frozen: bool) -> tuple[Predictor, Path]:
         yield from xrays(NIH, dataset, split=EXTERNAL)
 
     once(root / "laid", lambda: lay_out(both)(root))
-    once(root / "preprocessed", lambda: job(root, "preprocess", preprocess_arguments(SMALL)))
+    once(root / "preprocessed", lambda: job(root, "Preprocess", preprocess_arguments(SMALL)))
     once(root / "trained", lambda: learn(root, is_frozen=is_frozen))
     packed = work / "model.tar.gz"
     pack(root / "model", packed)

@@ -44,8 +44,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from radloop.evaluation import policy
 from radloop.local.container import pack
-from radloop.training import policy
+from radloop.pipeline.pipeline_builder import MODULES
 from radloop.training.folder import sha256_of
 from radloop.training.recipes import PRETRAINED_FILE, preprocess_arguments
 
@@ -249,7 +250,7 @@ def step(root: Path, name: str, arguments: Sequence[str], code: Mapping[str, str
         Stopped: With the sentence that the step left.
     """
     planted = Path(__file__).with_name("gate_plants.py")
-    program = [str(planted), code[name], name] if name in code else ["-m", f"radloop.training.{name}"]
+    program = [str(planted), code[name], name] if name in code else ["-m", MODULES[name.capitalize()]]
     environment = {**os.environ, "RADLOOP_ML_ROOT": str(root), "OMP_NUM_THREADS": str(THREADS)}
     with (root / f"{name}.log").open("w") as log:
         ended = subprocess.run(

@@ -12,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from radloop.pipeline.pipeline_builder import MODULES
+
 
 def unguarded(step: ModuleType) -> None:
     """Guards look and report, and nothing stops: only to learn what accuracy would have said."""
@@ -56,7 +58,7 @@ FAULTS: dict[str, Callable[[ModuleType], None]] = {
 def main() -> int:
     """Run the step with its fault."""
     fault, name, *arguments = sys.argv[1:]
-    step = import_module(f"radloop.training.{name}")
+    step = import_module(MODULES[name.capitalize()])
     FAULTS[fault](step)
     return int(step.main(arguments))
 

@@ -39,8 +39,9 @@ from report import Row, tell
 from radloop.codec.pictures import grey_pixels
 from radloop.core.datasets import EXTERNAL, Example, Split, split_of
 from radloop.dicom.phantom import PhantomStudy, lesion_mask, phantom_cohort
+from radloop.evaluation import policy
 from radloop.local.container import pack
-from radloop.training import policy
+from radloop.pipeline.pipeline_builder import MODULES
 from radloop.training.recipes import preprocess_arguments, recipe_for
 
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
@@ -159,7 +160,7 @@ def lay_out(make: Callable[[Path], Iterator[Example]]) -> Lay:
 def learn(root: Path, lay: Lay, recipe: Mapping[str, str]) -> dict[str, Any]:
     """Data set, Preprocess, Train, Evaluate; what is done is not done again. The evaluation."""
     once(root / "laid", lambda: lay(root))
-    once(root / "preprocessed", lambda: job(root, "preprocess", preprocess_arguments(recipe)))
+    once(root / "preprocessed", lambda: job(root, "Preprocess", preprocess_arguments(recipe)))
     once(root / "trained", lambda: train(root, recipe))
     once(root / "evaluated", lambda: evaluate(root))
     evaluation: dict[str, Any] = json.loads((root / "processing" / "evaluation" / "evaluation.json").read_text())
@@ -180,7 +181,7 @@ def train(root: Path, recipe: Mapping[str, str]) -> None:
         channel = root / "input" / "data" / part
         if not channel.exists():
             channel.symlink_to(root / "processing" / part)
-    job(root, "train", [])
+    job(root, "Train", [])
 
 
 def evaluate(root: Path) -> None:
@@ -190,18 +191,18 @@ def evaluate(root: Path) -> None:
     pack(root / "model", model / "model.tar.gz")
     (context / "policy.json").write_text(policy.load("").canonical())
     (context / "facts.json").write_text(json.dumps({"newest_label_days": 0.0, "behind_champion_days": None}))
-    job(root, "evaluate", ["--threads", str(THREADS)])
+    job(root, "Evaluate", ["--threads", str(THREADS)])
 
 
-def job(root: Path, name: str, arguments: list[str]) -> None:
-    """One step as a process; its lines are kept in `<name>.log`, over several tries too."""
-    command = [sys.executable, "-m", f"radloop.training.{name}", *arguments]
+def job(root: Path, step: str, arguments: list[str]) -> None:
+    """One step as a process; its lines are kept in `<step>.log`, in small letters, over several tries too."""
+    command = [sys.executable, "-m", MODULES[step], *arguments]
     environment = {**os.environ, "RADLOOP_ML_ROOT": str(root), "OMP_NUM_THREADS": str(THREADS)}
-    with (root / f"{name}.log").open("a") as log:
+    with (root / f"{step.lower()}.log").open("a") as log:
         ended = subprocess.run(command, env=environment, stdout=log, check=False)
     if ended.returncode:
         failure = root / "output" / "failure"
-        sys.exit(f"{name} failed: {failure.read_text() if failure.is_file() else ended.returncode}")
+        sys.exit(f"{step} failed: {failure.read_text() if failure.is_file() else ended.returncode}")
 
 
 def seconds_of(root: Path, which: str = "seconds") -> float:
@@ -317,7 +318,7 @@ def bench_recipes(work: Path) -> Rows:
     for what, (lay, recipe, changes) in sets.items():
         prepared = work / f"recipes-{what}"
         once(prepared / "laid", lambda: lay(prepared))  # noqa: B023 — called at once
-        once(prepared / "preprocessed", lambda: job(prepared, "preprocess", preprocess_arguments(SMALL)))  # noqa: B023
+        once(prepared / "preprocessed", lambda: job(prepared, "Preprocess", preprocess_arguments(SMALL)))  # noqa: B023
         plain = [told_apart(prepared, recipe, {"seed": seed}) for seed in SEEDS]
         for change in changes:
             named = ", ".join(f"{name} = {value}" for name, value in change.items())

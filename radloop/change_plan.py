@@ -10,11 +10,11 @@ from radloop import __version__
 from radloop.core.contracts import contracts
 from radloop.core.errors import Conflict, InvalidInput
 from radloop.core.ports import PlanSigner
+from radloop.evaluation import policy
 from radloop.local.home import Home
 from radloop.local.plans import FilePlans, sign_plan
 from radloop.registry.plan import Plan, load
 from radloop.registry.signatures import PrivateKey
-from radloop.training import policy
 from radloop.training.recipes import recipe_for
 from radloop.wiring import now
 

@@ -23,8 +23,8 @@ from radloop.core.datasets import Split
 from radloop.core.errors import Unavailable
 from radloop.core.ports import Upload
 from radloop.dicom.phantom import phantom_cohort, phantom_study
+from radloop.evaluation import policy as policies
 from radloop.local.processes import die_with_parent
-from radloop.training import policy as policies
 
 Study = tuple[tuple[bytes, ...], bool, str | None]
 """Files, whether a consolidation is there, and its site."""

@@ -20,6 +20,7 @@ from radloop.core.platform import Platform
 from radloop.core.ports import Buckets, Cipher
 from radloop.core.settings import Settings
 from radloop.core.tables import TABLES
+from radloop.evaluation.policy import FILE as POLICY_FILE
 from radloop.functions.rules import load_rules
 from radloop.local import mirror
 from radloop.local.audit import SqliteAudit
@@ -51,7 +52,6 @@ from radloop.security.links import PURPOSE, Links
 from radloop.security.sealing import GcmCipher, Keyring
 from radloop.serving.champion import Champion
 from radloop.store.images import ImageStore
-from radloop.training.policy import FILE as POLICY_FILE
 from radloop.training.recipes import recipe_for
 
 

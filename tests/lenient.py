@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from radloop.training import policy
+from radloop.evaluation import policy
 
 
 def write_lenient_policy(home: Path, *, positives: int = 1) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from radloop import cli
-from radloop.training.policy import default, shipped
+from radloop.evaluation.policy import default, shipped
 from radloop.wiring import open_local
 
 

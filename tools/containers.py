@@ -34,11 +34,11 @@ import numpy as np
 
 from radloop.core.datasets import Split
 from radloop.dicom.make import xray_instance
+from radloop.evaluation import policy
 from radloop.local.container import pack
 from radloop.pipeline.expressions import Scope, parameters_of, resolve
 from radloop.pipeline.pipeline_builder import definition
 from radloop.serving.predict import Predictor
-from radloop.training import policy
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = {"pipeline": "radloop-pipeline", "inference": "radloop-inference", "lambda": "radloop-lambda"}

@@ -156,7 +156,7 @@ def pipeline() -> Pipeline:
     report = PropertyFile(name="EvaluationReport", output_name="evaluation", path="evaluation.json")
     evaluate = ProcessingStep(
         name="Evaluate",
-        step_args=processor("radloop.training.evaluate", 2 * HOUR_S).run(
+        step_args=processor("radloop.evaluation.evaluate", 2 * HOUR_S).run(
             inputs=[
                 read("model", artifacts, "/opt/ml/processing/model"),
                 *(read(part, made(part), f"/opt/ml/processing/{part}") for part in ("train", "test", "external")),

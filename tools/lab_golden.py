@@ -38,7 +38,7 @@ from radloop.core.events import AlarmStateChanged
 from radloop.core.ports import Change
 from radloop.core.tables import IMAGE_SETS
 from radloop.dicom.phantom import PhantomStudy, phantom_cohort
-from radloop.training import policy
+from radloop.evaluation import policy
 from radloop.training.network import weights_sha256
 from radloop.wiring_aws import POLICY, Cloud, open_aws
 

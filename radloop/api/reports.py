@@ -16,7 +16,7 @@ from starlette.responses import Response
 from radloop.api.operations import Ask, Operation
 from radloop.core.errors import NotFound
 from radloop.core.ports import AuditEntry
-from radloop.training.report import report_of
+from radloop.evaluation.report import report_of
 
 _BUCKET: Final = "model-artifacts"
 _STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
+from radloop.evaluation.policy import FILE, load, shipped
 from radloop.local.home import Home
 from radloop.options import home_option, json_option
 from radloop.terminal import print_facts
-from radloop.training.policy import FILE, load, shipped
 
 _DEFAULT_HOME = Path("radloop-home")
 

@@ -22,7 +22,7 @@ from radloop.core.datasets import canonical
 from radloop.core.errors import NotFound
 from radloop.core.platform import Platform
 from radloop.core.ports import ModelVersion, Span
-from radloop.training import policy as policies
+from radloop.evaluation import policy as policies
 
 PREFIX: Final = "training-data/contexts"
 NO_CHAMPION: Final = "none"

@@ -62,6 +62,13 @@ name. Every value is a string, as SageMaker hands hyperparameters on.
 Train gets all of it; Preprocess gets `image_size`, `tiles_per_bag` and `tiles_in_evaluation`, Evaluate `threads`.
 """
 
+MODULES: Final = {
+    "Preprocess": "radloop.training.preprocess",
+    "Train": "radloop.training.train",
+    "Evaluate": "radloop.evaluation.evaluate",
+}
+"""What the container of each step runs."""
+
 WEIGHTS: Final = "s3://model-artifacts/weights/"
 """Where files lie that the hyperparameter `pretrained` may name."""
 
@@ -185,7 +192,7 @@ def _preprocess(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
         arguments += [f"--{name.replace('_', '-')}", get(f"Parameters.{name}")]
     return processing(
         "Preprocess",
-        module="radloop.training.preprocess",
+        module=MODULES["Preprocess"],
         arguments=arguments,
         inputs=[mounted("dataset", get("Parameters.DatasetUri"), f"{ML}/processing/input/dataset")],
         outputs=[
@@ -209,7 +216,7 @@ def _train(hyperparameters: Mapping[str, str], *, with_weights: bool, is_spot: b
             "AlgorithmSpecification": {
                 "TrainingImage": get("Parameters.TrainingImageUri"),
                 "TrainingInputMode": "File",
-                "ContainerEntrypoint": ["python3", "-m", "radloop.training.train"],
+                "ContainerEntrypoint": ["python3", "-m", MODULES["Train"]],
                 "MetricDefinitions": [
                     {"Name": "validation:loss", "Regex": '"validation_loss": ([0-9.]+)'},
                     {"Name": "train:loss", "Regex": '"train_loss": ([0-9.]+)'},
@@ -242,7 +249,7 @@ def _evaluate(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
     threads = ["--threads", get("Parameters.threads")] if "threads" in hyperparameters else []
     step = processing(
         "Evaluate",
-        module="radloop.training.evaluate",
+        module=MODULES["Evaluate"],
         arguments=["--accuracy-threshold", text(get("Parameters.AccuracyThreshold")), *threads],
         inputs=[
             mounted("model", get("Steps.Train.ModelArtifacts.S3ModelArtifacts"), f"{ML}/processing/model"),

@@ -1,1 +1,1 @@
-"""From verified image sets to a model with an evaluation: directory in, directory out, under SageMaker's folders."""
+"""From verified image sets to a model: directory in, directory out, under SageMaker's folders."""

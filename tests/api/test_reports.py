@@ -14,9 +14,9 @@ from radloop.api.reports import policy_of
 from radloop.core.errors import NotFound
 from radloop.core.identity import Principal
 from radloop.core.ports import Execution
-from radloop.training.evaluate import main
+from radloop.evaluation.evaluate import main
 from tests.api.installation import Installation, TestClient, open_installation
-from tests.training.tested import write_job, write_part
+from tests.evaluation.tested import write_job, write_part
 
 PLACES = ("report", "card", "evaluation", "checklists")
 

@@ -131,7 +131,7 @@ def test_every_requirement_is_pinned(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "modules"),
     [
-        ("pipeline", ["radloop.training.preprocess", "radloop.training.train", "radloop.training.evaluate"]),
+        ("pipeline", ["radloop.training.preprocess", "radloop.training.train", "radloop.evaluation.evaluate"]),
         ("inference", ["radloop.functions.inference", "radloop.functions.drift_job"]),
     ],
 )
@@ -161,7 +161,7 @@ def test_every_step_starts_a_module_of_the_container_it_runs_in() -> None:
     assert entries == {
         "Preprocess": ["python3", "-m", "radloop.training.preprocess"],
         "Train": ["python3", "-m", "radloop.training.train"],
-        "Evaluate": ["python3", "-m", "radloop.training.evaluate"],
+        "Evaluate": ["python3", "-m", "radloop.evaluation.evaluate"],
         "Drift": ["python3", "-m", "radloop.functions.drift_job"],
     }
 

@@ -10,9 +10,9 @@ import pytest
 
 from radloop.core.errors import InvalidInput
 from radloop.core.events import PipelineEnded
+from radloop.evaluation import policy
 from radloop.functions.contexts import Context, make, policy_of
 from radloop.functions.pipeline_trigger import handle, start_now
-from radloop.training import policy
 from tests.functions.house import House
 
 DELAY_S = 30.0

@@ -19,6 +19,7 @@ import numpy as np
 from radloop.core.datasets import Example, Split
 from radloop.core.ports import Change, Put
 from radloop.core.tables import STEPS, TABLES
+from radloop.evaluation import policy
 from radloop.local.blobs import FileBlobs
 from radloop.local.database import Database
 from radloop.local.pipelines import LocalPipelines
@@ -26,7 +27,6 @@ from radloop.local.processes import die_with_parent
 from radloop.local.records import SqliteRecords
 from radloop.pipeline.pipeline_builder import RECIPE, definition
 from radloop.registry.models import RecordModels
-from radloop.training import policy
 
 ID = "one"
 TINY = {

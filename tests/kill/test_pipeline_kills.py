@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from radloop.pipeline.pipeline_builder import MODULES
 from tests.kill.pipeline_child import ID, RealHome
 from tests.processes import descendants, is_alive
 
@@ -86,7 +87,7 @@ def kill_while_working(home: RealHome, step: str, dice: random.Random) -> None:
 
 def workers(victim: "subprocess.Popen[bytes]", step: str) -> list[int]:
     """Processes below the runner that run the module of a step."""
-    module = f"radloop.training.{step.lower()}".encode()
+    module = MODULES[step].encode()
     found = []
     for one in descendants(victim.pid):
         try:

@@ -11,11 +11,11 @@ from typing import Any
 import imagecodecs
 import pytest
 
-from radloop.training.card import card_of
-from radloop.training.checklists import CHECKLISTS, checklists_of
-from radloop.training.evaluate import main
-from radloop.training.report import report_of
-from tests.training.tested import evaluation_of, network, write_job, write_package, write_part
+from radloop.evaluation.card import card_of
+from radloop.evaluation.checklists import CHECKLISTS, checklists_of
+from radloop.evaluation.evaluate import main
+from radloop.evaluation.report import report_of
+from tests.evaluation.tested import evaluation_of, network, write_job, write_package, write_part
 
 EVIL = '"><script>alert(1)</script>|`*_'
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from radloop.training.curves import curves_of, pr_curve, roc_curve
+from radloop.evaluation.curves import curves_of, pr_curve, roc_curve
 from radloop.training.metrics import Scored, roc_auc
 
 cases = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 12)), min_size=2, max_size=60).filter(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from radloop.training.words import NAMES, NOTICE, counted, figure, interval_of, listed
+from radloop.evaluation.words import NAMES, NOTICE, counted, figure, interval_of, listed
 
 _MADE_OF: Final = ("modality", "sex", "age_band", "source", "scanner", "view", "licence")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from radloop.training.evaluate import main
-from tests.training.tested import (
+from radloop.evaluation.evaluate import main
+from tests.evaluation.tested import (
     SPEC,
     evaluation_of,
     network,

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
-from radloop.training import policy
+from radloop.evaluation import policy
+from radloop.evaluation.evaluate import main
 from radloop.training.bags import read_part
-from radloop.training.evaluate import main
 from radloop.training.package import Network, unpack
-from tests.training.tested import (
+from tests.evaluation.tested import (
     FACTS,
     GUARDS,
     SPEC,

@@ -1,6 +1,6 @@
 """The Processing job that tests a model on patients it never saw, and says whether it may be registered.
 
-    python -m radloop.training.evaluate [--accuracy-threshold 0.85] [--threads 1]
+    python -m radloop.evaluation.evaluate [--accuracy-threshold 0.85] [--threads 1]
 
 It reads `processing/model/model.tar.gz`, the parts `processing/test/`, `train/` and `external/`, and
 `processing/context/`: the policy, the champion and facts of the run. It writes `processing/evaluation/`:
@@ -28,22 +28,22 @@ from typing import Any, Final
 import numpy as np
 
 from radloop.core.errors import InvalidInput
-from radloop.training import baseline, policy
+from radloop.evaluation import baseline, policy
+from radloop.evaluation.card import card_of
+from radloop.evaluation.checklists import checklists_of
+from radloop.evaluation.comparison import against_champion
+from radloop.evaluation.controls import permutation_p, shuffled_heads
+from radloop.evaluation.curves import curves_of
+from radloop.evaluation.evidence import evidence_of, files_of
+from radloop.evaluation.gate import decide
+from radloop.evaluation.policy import Policy
+from radloop.evaluation.report import report_of
+from radloop.evaluation.subgroups import made_of, subgroups_of
+from radloop.evaluation.worst import PICTURES, worst_cases
 from radloop.training.bags import Part, read_part
-from radloop.training.card import card_of
-from radloop.training.checklists import checklists_of
-from radloop.training.comparison import against_champion
-from radloop.training.controls import permutation_p, shuffled_heads
-from radloop.training.curves import curves_of
-from radloop.training.evidence import evidence_of, files_of
 from radloop.training.folder import announce, read_json, run_job, sha256_of, write_atomically, write_json
-from radloop.training.gate import decide
 from radloop.training.metrics import Scored, difference, estimates
 from radloop.training.package import Network, PackedModel, Seen, planes_fit, unpack
-from radloop.training.policy import Policy
-from radloop.training.report import report_of
-from radloop.training.subgroups import made_of, subgroups_of
-from radloop.training.worst import PICTURES, worst_cases
 
 FORMAT: Final = 1
 _MOST_TAUGHT: Final = 400  # image sets that heads on shuffled labels are taught on
@@ -261,7 +261,7 @@ def policy_of(root: Path, accuracy_threshold: float | None) -> Policy:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job; see the module."""
-    parser = argparse.ArgumentParser(prog="python -m radloop.training.evaluate", description=evaluate.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m radloop.evaluation.evaluate", description=evaluate.__doc__)
     parser.add_argument("--accuracy-threshold", type=float)
     parser.add_argument("--newest-label-days", type=float)
     parser.add_argument("--behind-champion-days", type=float)

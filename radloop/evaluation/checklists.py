@@ -8,7 +8,7 @@ where this run's own data answer it, else open, with what a person must add. Not
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from radloop.training.words import counted, interval_of, listed, percent
+from radloop.evaluation.words import counted, interval_of, listed, percent
 
 ANSWERED: Final = "answered"
 OPEN: Final = "open"

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any, Final
 
-from radloop.training.charts import calibration_chart, pr_chart, roc_chart, track
-from radloop.training.words import NAMES, NOTICE, counted, figure, interval_of, listed
+from radloop.evaluation.charts import calibration_chart, pr_chart, roc_chart, track
+from radloop.evaluation.words import NAMES, NOTICE, counted, figure, interval_of, listed
 
 _CARDS: Final = ("roc_auc", "accuracy", "recall", "specificity")
 _CLASSES: Final = ("absent", "present")

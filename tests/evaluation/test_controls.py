@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from radloop.training.controls import permutation_p, shuffled_heads
+from radloop.evaluation.controls import permutation_p, shuffled_heads
 from radloop.training.metrics import Scored
 
 

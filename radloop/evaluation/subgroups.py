@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from radloop.evaluation.policy import Subgroups
 from radloop.training.metrics import Estimate, Scored, estimates
-from radloop.training.policy import Subgroups
 
 BY: Final = ("sex", "age_band", "scanner", "source", "view")
 _MADE_OF: Final = ("modality", *BY, "licence")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radloop.core.errors import InvalidInput
-from radloop.training import policy
-from radloop.training.policy import default, load, of_home, shipped
+from radloop.evaluation import policy
+from radloop.evaluation.policy import default, load, of_home, shipped
 
 
 def changed(before: str, after: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
-from radloop.training.policy import Policy
+from radloop.evaluation.policy import Policy
 
 Found = Mapping[str, Any]
 Triple = tuple[float | None, float | None, float | None]

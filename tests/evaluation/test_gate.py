@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from radloop.training.gate import Decision, decide
-from radloop.training.policy import default, load, shipped
+from radloop.evaluation.gate import Decision, decide
+from radloop.evaluation.policy import default, load, shipped
 
 POLICY = default()
 
