@@ -9,8 +9,10 @@ import json
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache, partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 from mangum import Mangum
@@ -22,6 +24,8 @@ from radloop.aws.identities import CognitoIdentities, CognitoPeople
 from radloop.aws.meter import EmfMeter
 from radloop.aws.notes import RecordNotes
 from radloop.aws.served import HealthImagingStore
+from radloop.aws.sign_in import PURPOSE as SIGN_IN
+from radloop.aws.sign_in import PoolPage
 from radloop.aws.tokens import CognitoTokens
 from radloop.core.contracts import contracts
 from radloop.core.images import ImageSet
@@ -29,7 +33,7 @@ from radloop.core.ports import Change
 from radloop.registry.signatures import PrivateKey
 from radloop.security.access import RolePolicy, load_roles
 from radloop.security.edge import Edge
-from radloop.security.identities import Identities
+from radloop.security.identities import IDLE_GRACE, Identities
 from radloop.security.links import PURPOSE, Links
 from radloop.serving.champion import Champion
 from radloop.streaming.standing import StandingLayers
@@ -51,7 +55,8 @@ def application(cloud: Cloud, environ: Mapping[str, str]) -> Callable[[Any, Any]
     Args:
         cloud: The environment.
         environ: RADLOOP_ISSUER and RADLOOP_CLIENT_ID name the user pool; without them nobody can sign in but by our
-            own credentials.
+            own credentials. RADLOOP_SIGN_IN_URL and RADLOOP_SITE_URL name the pool's page and our site; without them
+            no browser can.
     """
     doors = _doors(cloud, environ)
 
@@ -87,13 +92,17 @@ def _doors(cloud: Cloud, environ: Mapping[str, str]) -> Doors:
     images = HealthImagingStore(
         ports.blobs, ports.records, ports.keys, ports.clock, images=cloud.images, frames=frames_of(reader_of(environ))
     )
+    who = _identities(cloud, environ)
+    site = environ.get("RADLOOP_SITE_URL", "")
     return Doors(
         platform=replace(ports, signer=PrivateKey(cloud.keys.derive("evidence"))),
         images=images,
         champion=Champion(ports.models, ports.blobs),
         notes=RecordNotes(ports.records),
         meter=EmfMeter(cloud.work.catalogue, operation_names(), cloud.emf),
-        identities=_identities(cloud, environ),
+        identities=who,
+        page=_page(cloud, environ, who),
+        site=urlsplit(site).netloc or None,
         links=Links(cloud.keys.derive(PURPOSE)),
         has_worker=True,
         longest_body=LONGEST_BODY,
@@ -122,6 +131,23 @@ def _ask(cloud: Cloud, image_set: ImageSet) -> None:
     jobs = cloud.images.follow_up(image_set)
     if jobs:
         cloud.platform.records.commit(Change(jobs=jobs))
+
+
+def _page(cloud: Cloud, environ: Mapping[str, str], who: Identities) -> PoolPage | None:
+    """The user pool's own page; None where no site of ours leads to it."""
+    page, site = environ.get("RADLOOP_SIGN_IN_URL", ""), environ.get("RADLOOP_SITE_URL", "")
+    if not (page and site and isinstance(who, CognitoIdentities)):
+        return None
+    idle = cloud.platform.settings.idle_sign_out_minutes
+    return PoolPage(
+        page,
+        environ.get("RADLOOP_CLIENT_ID", ""),
+        site,
+        key=cloud.keys.derive(SIGN_IN),
+        clock=now,
+        read=who.signed_in,
+        idle=timedelta(minutes=idle) + IDLE_GRACE if idle > 0 else None,
+    )
 
 
 def _identities(cloud: Cloud, environ: Mapping[str, str]) -> Identities:

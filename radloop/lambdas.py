@@ -44,6 +44,7 @@ from radloop.monitoring.figures import collect
 from radloop.registry.ledger import APPROVED
 from radloop.registry.models import MIRROR
 from radloop.store.drafts import KIND as LAND
+from radloop.store.erasing import KIND as ERASE
 from radloop.store.layers import KIND as LAY_DOWN
 from radloop.wiring_aws import Cloud, open_aws
 
@@ -92,7 +93,7 @@ def bulk_ingestion(told: Told, context: Any) -> Any:
 
 
 def study_assembly(told: Told, context: Any) -> Any:
-    """A study that is quiet becomes one import job."""
+    """A study that is quiet becomes one import job; what hung on a deleted image set is deleted."""
     return _served("study_assembly", told, context)
 
 
@@ -267,6 +268,8 @@ def _job(cloud: Cloud, claim: Claim) -> None:
         land_draft(str(payload["draft"]), cloud.platform, longest=LONGEST_UPLOAD, is_late=is_late)
     elif kind == LAY_DOWN:
         _layers().run(payload)
+    elif kind == ERASE:
+        cloud.images.erasing.run(str(payload["image_set"]), int(payload["part"]))
     elif kind == "run_execution":
         cloud.pipelines.run(str(payload["execution"]))
     elif kind == MIRROR:

@@ -8,6 +8,7 @@ module "api" {
   issuer           = module.identity.issuer
   audiences        = [module.identity.client_id]
   cors_origins     = var.cors_origins
+  has_sign_in      = var.site != null
   domain           = var.api_domain
   logs_kms_key_arn = module.keys.arns["logs"]
   log_days         = local.log_days

@@ -14,7 +14,6 @@ module "cdn" {
   logs_kms_key_arn     = module.keys.arns["logs"]
   secrets_kms_key_arn  = module.keys.arns["secrets"]
   signing_public_keys  = var.site.public_keys
-  sign_in_origins      = [module.identity.sign_in_url]
   has_firewall         = var.site.has_firewall
   countries            = var.site.countries
   log_days             = local.log_days

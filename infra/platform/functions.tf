@@ -46,10 +46,12 @@ module "functions" {
       RADLOOP_STREAM_URL    = cdn.packs_url
       RADLOOP_STREAM_KEY_ID = cdn.public_key_ids[var.site.signing_key]
       RADLOOP_STREAM_SECRET = cdn.signing_secret_arn
+      RADLOOP_SITE_URL      = "https://${var.site.domain}"
+      RADLOOP_SIGN_IN_URL   = module.identity.sign_in_url
     }],
   )...)
   absent = concat(
-    [for name in ["RADLOOP_STREAM_URL", "RADLOOP_STREAM_KEY_ID", "RADLOOP_STREAM_SECRET", "secret:stream-signing"] : name if var.site == null],
+    [for name in ["RADLOOP_SITE_URL", "RADLOOP_SIGN_IN_URL", "RADLOOP_STREAM_URL", "RADLOOP_STREAM_KEY_ID", "RADLOOP_STREAM_SECRET", "secret:stream-signing"] : name if var.site == null],
     [for name in ["INFERENCE_ENDPOINT_NAME", "endpoint", "role:sagemaker"] : name if !var.has_endpoint],
   )
   accuracy_threshold = var.accuracy_threshold

@@ -5,6 +5,6 @@ module "identity" {
   region         = var.region
   account_id     = var.account_id
   roles          = jsondecode(file("${local.contracts}/roles.json")).roles
-  callback_urls  = var.callback_urls
+  callback_urls  = distinct(concat(var.callback_urls, var.site == null ? [] : ["https://${var.site.domain}/app/"]))
   saml_providers = var.saml_providers
 }

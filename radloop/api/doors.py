@@ -12,6 +12,7 @@ from radloop.monitoring.dashboards import Dashboard
 from radloop.monitoring.metrics import Meter
 from radloop.security.identities import Identities
 from radloop.security.links import Links
+from radloop.security.sign_in import SignInPage
 from radloop.serving.champion import Champion
 from radloop.store.guarded import GuardedImages
 from radloop.store.images import ImageStore
@@ -56,6 +57,8 @@ class Doors:
         has_worker: Whether a worker beside this process predicts, so that this one need not load a model.
         monitoring: What is watched; nothing where nobody watches.
         layers: What viewers stream of image sets, written as files; None where nobody writes them.
+        page: Where people sign in instead of here; None where a password of ours does.
+        site: Host of the site that a browser sees, where something before us asks us under another name.
         longest_body: Bytes of a request's body that get here at most; None where nothing before us sets a limit.
     """
 
@@ -73,6 +76,8 @@ class Doors:
     monitoring: Monitoring = Monitoring()
     layers: StandingLayers | None = None
     longest_body: int | None = None
+    page: SignInPage | None = None
+    site: str | None = None
 
     def images_of(self, principal: Principal) -> GuardedImages:
         """The image sets as `principal` may see them."""

@@ -86,7 +86,7 @@ class Gate:
                 sent += len(message.get("body", b""))
             await send(message)
 
-        why = objection(scope["method"], asked, self._doors.hosts, is_welcome=origin is not None)
+        why = objection(scope["method"], asked, self._doors.hosts, is_welcome=origin is not None, site=self._doors.site)
         welcome = preflight(scope["method"], asked, origin) if why is None else None
         try:
             if welcome is not None:
@@ -126,8 +126,18 @@ class Gate:
             meter.frames_retrieved(seconds, frames)
 
 
-def objection(method: str, headers: Headers, hosts: frozenset[str], *, is_welcome: bool = False) -> str | None:
-    """Why a request is turned away before anything is looked at, or None; `is_welcome` where its origin is listed."""
+def objection(
+    method: str, headers: Headers, hosts: frozenset[str], *, is_welcome: bool = False, site: str | None = None
+) -> str | None:
+    """Why a request is turned away before anything is looked at, or None.
+
+    Args:
+        method: Of the request.
+        headers: Of the request.
+        hosts: Names we answer to besides those of the loopback.
+        is_welcome: Whether its origin is listed.
+        site: Host that the pages which may ask were fetched from; that of the request unless told.
+    """
     named = headers.getlist("host")
     if len(named) != 1 or not _is_known(named[0], hosts):
         return "This server answers to its own names only."
@@ -136,7 +146,7 @@ def objection(method: str, headers: Headers, hosts: frozenset[str], *, is_welcom
     if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
         return "A page of another site may not do this."
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != named[0].lower():
+    if origin is not None and urlsplit(origin).netloc.lower() != (site or named[0]).lower():
         return "A page of another site may not do this."
     return None
 

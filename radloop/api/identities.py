@@ -30,7 +30,7 @@ async def sign_in(request: Request, doors: Doors, principal: Principal) -> Respo
     before = session_of(request)
     if before is not None:
         await run_in_threadpool(identities.sign_out, before)
-    response = as_json(_session(session.user, _principal(session), doors))
+    response = as_json(session_told(session.user.name, _principal(session), doors))
     left = session.expires_at - doors.platform.clock()
     _set_cookie(response, request, session.token, int(left.total_seconds()))
     return response
@@ -43,7 +43,7 @@ async def who(request: Request, doors: Doors, principal: Principal) -> Response:
     user = None
     if is_person and session is not None:
         user = await run_in_threadpool(_identities(doors).user_of_session, session)
-    return as_json(_session(user, principal, doors))
+    return as_json(session_told(None if user is None else user.name, principal, doors))
 
 
 async def sign_out(request: Request, doors: Doors, principal: Principal) -> Response:  # noqa: ARG001 — one signature
@@ -51,7 +51,7 @@ async def sign_out(request: Request, doors: Doors, principal: Principal) -> Resp
     session = session_of(request)
     if session is not None:
         await run_in_threadpool(_identities(doors).sign_out, session)
-    response = as_json({"signed_out": session is not None})
+    response = as_json({"signed_out": session is not None, "address": None})
     _set_cookie(response, request, "", 0)
     return response
 
@@ -186,15 +186,17 @@ def _set_cookie(response: Response, request: Request, value: str, max_age_s: int
 # How they are told
 
 
-def _session(user: User | None, principal: Principal, doors: Doors) -> dict[str, Any]:
+def session_told(name: str | None, principal: Principal, doors: Doors) -> dict[str, Any]:
+    """How a session is told; `name` is None for a program."""
     return {
         "id": principal.id,
-        "name": None if user is None else user.name,
+        "name": name,
         "roles": sorted(principal.roles),
         "actions": sorted(doors.platform.policy.actions(principal)),
         "is_limited": principal.patients is not None,
         "is_open": doors.is_open,
-        "idle_minutes": doors.platform.settings.idle_sign_out_minutes if user is not None else None,
+        "idle_minutes": doors.platform.settings.idle_sign_out_minutes if name is not None else None,
+        "renewal_s": None,
     }
 
 

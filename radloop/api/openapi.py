@@ -20,6 +20,7 @@ from radloop.api import (
     quarantine,
     reads,
     resumable,
+    sign_in,
     snapshots,
     stream,
     studies,
@@ -843,21 +844,30 @@ OPERATIONS: tuple[Operation, ...] = (
         action="model.read",
     ),
     Operation(
+        "getSignIn", "GET", "/sign-in", "How one signs in here", "SignInWay", receive=sign_in.way, action=ANYBODY
+    ),
+    Operation(
         "createSession",
         "POST",
         "/session",
         "Sign in; the answer sets a cookie",
         "Session",
-        receive=identities.sign_in,
+        receive=sign_in.create,
         takes="SignIn",
         refusals=(401, 413, 415, 429),
         action=ANYBODY,
     ),
+    Operation("getSession", "GET", "/session", "Who the caller is", "Session", receive=sign_in.who, action=SIGNED_IN),
+    Operation("deleteSession", "DELETE", "/session", "Sign out", "SignedOut", receive=sign_in.end, action=SIGNED_IN),
     Operation(
-        "getSession", "GET", "/session", "Who the caller is", "Session", receive=identities.who, action=SIGNED_IN
-    ),
-    Operation(
-        "deleteSession", "DELETE", "/session", "Sign out", "SignedOut", receive=identities.sign_out, action=SIGNED_IN
+        "renewSession",
+        "POST",
+        "/session/renewal",
+        "The same session for longer, where sessions are to be renewed",
+        "Session",
+        receive=sign_in.renew,
+        refusals=(401,),
+        action=ANYBODY,
     ),
     Operation(
         "listUsers",

@@ -705,7 +705,15 @@ SCHEMAS: Mapping[str, Schema] = {
             )
         ),
     ),
-    "SignIn": _object(name=_TEXT, password=_TEXT),
+    "SignInWay": _object(
+        kind={"enum": ["password", "redirect"], "description": "With a name and a password, or at another page."},
+        address={**_WORD, "description": "Of that page, for this one sign-in."},
+        leave={**_WORD, "description": "Where a browser is signed out of that page; it leads back."},
+    ),
+    "SignIn": {
+        **_without_need(("name", "password", "code", "state"), name=_TEXT, password=_TEXT, code=_TEXT, state=_TEXT),
+        "description": "`name` and `password`, or `code` and `state` as another page gave them; see `getSignIn`.",
+    },
     "Session": _object(
         id=_TEXT,
         name={**_WORD, "description": "Of a person; a program has none."},
@@ -717,12 +725,19 @@ SCHEMAS: Mapping[str, Schema] = {
             **_NUMBER_OR_NONE,
             "description": "Idle minutes after which a person is to be signed out; 0 for never, null for a program.",
         },
+        renewal_s={
+            **_NUMBER_OR_NONE,
+            "description": "Seconds until the session ends unless it is renewed; null where it need not be.",
+        },
     ),
     "StreamLinkWish": _object(seconds={"type": "integer", "minimum": 1, "maximum": LONGEST_LIFE_S}),
     "StreamLink": _object(
         query={**_TEXT, "description": "Goes behind the `?` of an address below this image set."}, expires_at=_TIME
     ),
-    "SignedOut": _object(signed_out=_FLAG),
+    "SignedOut": _object(
+        signed_out=_FLAG,
+        address={**_WORD, "description": "Where a browser goes to be signed out of another page too."},
+    ),
     "User": _object(id=_ID, name=_TEXT, roles=_list(_TEXT), patients=_PATIENTS, disabled=_FLAG, created_at=_TIME),
     "Users": _object(items=_list(_ref("User"))),
     "NewUser": _without_need(("patients",), name=_TEXT, password=_PASSWORD, roles=_list(_TEXT), patients=_PATIENTS),

@@ -21,6 +21,7 @@ from radloop.core.identity import Principal
 from radloop.core.ports import Clock, Keys, Records
 from radloop.security.identities import Identities
 from radloop.security.memory import Memory
+from radloop.security.sign_in import SignedIn
 
 EVERY_PATIENT: Final = "*"
 
@@ -36,12 +37,14 @@ class Person:
 
     Attributes:
         patients: The only patients that may be known of; None for all.
+        name: As the person knows themself; told to nobody else.
     """
 
     sub: str
     username: str
     is_enabled: bool
     patients: frozenset[str] | None
+    name: str
 
 
 class CognitoPeople:
@@ -151,12 +154,22 @@ class CognitoIdentities(Identities):
         """
         if token.count(".") != 2:  # noqa: PLR2004 — header, claims and signature
             return super().of_token(token)
+        return self.signed_in(token).principal
+
+    def signed_in(self, token: str) -> SignedIn:
+        """The person of the pool whose access token this is.
+
+        Raises:
+            Unauthenticated: It does not count, or the person may not come in any more.
+            Unavailable: The pool does not answer.
+        """
         bearer = self._tokens.read(token)
         person = self._pool.named(bearer.username)
         if not person.is_enabled or person.sub != bearer.sub:
             raise Unauthenticated(_MAY_NOT)
         told = None if bearer.scope is None else patients_of(bearer.scope)
-        return Principal(bearer.sub, bearer.groups & self._roles, _both(person.patients, told))
+        principal = Principal(bearer.sub, bearer.groups & self._roles, _both(person.patients, told))
+        return SignedIn(principal, person.name, bearer.expires_at)
 
     def of_id(self, identity: str) -> Principal:
         """See `Identities.of_id`.
@@ -207,4 +220,5 @@ def _person(found: dict[str, Any], attributes: list[dict[str, str]]) -> Person:
         username=str(found["Username"]),
         is_enabled=found.get("Enabled") is True,
         patients=None if scope is None else patients_of(scope),
+        name=named.get("email") or str(found["Username"]),
     )

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from radloop.aws.assembly import Arrival, Assembly, Batch, arrival_id, batch_of, original_of, retried
 from radloop.aws.clients import translated
+from radloop.aws.erasing import Erasing
 from radloop.core.errors import ImportRefused, InvalidInput, NotFound, OutOfScope, Unavailable, UnsupportedPixels
 from radloop.core.events import AlarmStateChanged
 from radloop.core.identity import Principal
 from radloop.core.images import ImageSet, State, Storage
 from radloop.core.ports import AuditEntry, Blobs, Change, Clock, Job, Keys, Landing, Records, Upload
-from radloop.core.tables import DEFAULT_DATASTORE, IMAGE_SETS, image_set_of, put_image_set
+from radloop.core.tables import DEFAULT_DATASTORE, IMAGE_SETS, INSTANCES, TOMBSTONES, image_set_of, put_image_set
 from radloop.dicom.parse import parse
 from radloop.store.arranging import arranged, facts_of
 from radloop.store.aside import Aside
@@ -45,6 +46,7 @@ Pixels = Callable[[str], Mapping[str, Sequence[NDArray[Any]]]]
 
 COMPLETED: Final = "COMPLETED"
 FAILED: Final = "FAILED"
+_FORGOTTEN_TOGETHER = 10  # with its arrival eight items
 _ROWS_TOGETHER = 15  # DynamoDB takes 100 items in a transaction, of which an instance is five
 
 
@@ -98,6 +100,7 @@ class HealthImagingImages:
         self._pixels = pixels
         self.follow_up = follow_up
         self._aside = Aside(blobs, records, keys, clock)
+        self.erasing = Erasing(blobs, records, imaging=imaging, datastore=datastore)
         self.assembly = assembly
         self.studies = Studies(records, clock)
 
@@ -142,6 +145,7 @@ class HealthImagingImages:
             notices=parsed.warnings,
         )
         if self.assembly.is_known(identity):
+            self._require_staying(identity)
             return replace(landing, outcome="duplicate"), None
         self._blobs.put(original_of(identity), data)
         instance = StoredInstance(
@@ -163,6 +167,19 @@ class HealthImagingImages:
         )
         return landing, Arrival(instance, DEFAULT_DATASTORE, patient_id, parsed.study_uid, parsed.series_uid)
 
+    def _require_staying(self, arrival: str) -> None:
+        """What is being deleted is not held already: the same file is taken in once that is over.
+
+        Raises:
+            Unavailable: Its image set is being deleted.
+        """
+        row = self._records.get(INSTANCES, arrival, columns=("image_set",))
+        if row is not None and self._is_deleted(str(row.columns["image_set"])):
+            raise Unavailable("the image set that holds this file is being deleted; send it again")
+
+    def _is_deleted(self, identity: str) -> bool:
+        return self._records.get(TOMBSTONES, identity, columns=()) is not None
+
     def complete_study(self, key: str, *, by: Principal) -> None:
         """Say that a study is all here: it is imported now instead of after a quiet time.
 
@@ -180,7 +197,7 @@ class HealthImagingImages:
         alarm tells of it.
 
         Returns:
-            The study; None for a job that is not ours, failed, or whose files were all refused.
+            The study; None for a job that is not ours, failed, or whose files were all refused or deleted.
 
         Raises:
             Unavailable: The job has not ended, or AWS does not answer.
@@ -204,10 +221,16 @@ class HealthImagingImages:
         refused = {_name_of(line) for line in self._lines(ended, "FAILURE/failure.ndjson")} & arrivals.keys()
         for name in sorted(refused):
             self._put_aside(arrivals[name], by)
-        study = self.studies.received(ended.batch.study, by=by) if found else None
+        study = self._received(ended.batch.study, by) if found else None
         if not self.assembly.is_imported(ended.batch):
             self.assembly.imported(ended.batch, job, sorted(arrivals))
         return study
+
+    def _received(self, study: str, by: Principal) -> Study | None:
+        try:
+            return self.studies.received(study, by=by)
+        except NotFound:  # all of it has been deleted
+            return None
 
     def _ended(self, job: str) -> _Job | None:
         """The job, by what HealthImaging itself says of it: an event may be old, and only tells where to look."""
@@ -247,6 +270,10 @@ class HealthImagingImages:
     def _taken_up(self, identity: str, arrivals: Sequence[Arrival], is_primary: bool, by: Principal) -> None:
         """Record the instances that an import added to an image set, and what it becomes by them."""
         row = self._records.get(IMAGE_SETS, identity)
+        if row is None and self._is_deleted(identity):  # what came into it meanwhile goes with it
+            for first in range(0, len(arrivals), _FORGOTTEN_TOGETHER):
+                self.erasing.forget([one.id for one in arrivals[first : first + _FORGOTTEN_TOGETHER]])
+            return
         image_set = self._opened(identity, arrivals[0], is_primary) if row is None else image_set_of(row)
         new = newest_shown([replace(one.instance, image_set=identity) for one in arrivals])
         names = {one.id for one in new}

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from radloop.aws.assembly import original_of
 from radloop.aws.images import HealthImagingImages
 from radloop.core.identity import Principal
-from radloop.core.ports import Blobs, Cipher, Clock, Keys, Landing, Records, Upload
+from radloop.core.ports import Blobs, Cipher, Clock, Job, Keys, Landing, Records, Upload
 from radloop.core.tables import DEFAULT_DATASTORE
 from radloop.store.contents import Contents
+from radloop.store.erasing import asked_for
 from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance
 from radloop.store.studies import Study
@@ -81,3 +82,7 @@ class HealthImagingStore(ImageStore):
         """
         self._arriving.complete_study(key, by=by)
         return self.studies.get(key)
+
+    def erased_by(self, identity: str) -> list[Job]:
+        """See `ImageStore.erased_by`: one change of DynamoDB does not hold the instances of a series."""
+        return [asked_for(identity)]

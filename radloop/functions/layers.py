@@ -53,7 +53,7 @@ class LayDown:
             self._ask(image_set, [str(number) for number in range(written.pieces)])
         else:
             layers.piece(written, int(piece))
-            if layers.is_ready(written):
+            if self._present(identity, version) is not None and layers.is_ready(written):
                 self._ask(image_set, [_END])
 
     def _present(self, identity: str, version: int) -> ImageSet | None:

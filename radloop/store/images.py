@@ -379,6 +379,10 @@ class ImageStore:
 
         return self._retried(read)
 
+    def erased_by(self, identity: str) -> list[Job]:  # noqa: ARG002 — other stores ask for one an image set
+        """The jobs that delete what hangs on a deleted image set; none where the deletion itself does."""
+        return []
+
     def sweep(self) -> int:
         """Remove packs that a crash left unnamed, and what can be made again.
 

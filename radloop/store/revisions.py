@@ -16,17 +16,12 @@ from radloop.core.images import ImageSet
 from radloop.core.ports import AuditEntry, Blobs, Change, Clock, Delete, Job, Put, Records, Term
 from radloop.core.tables import (
     EDITS,
-    FRAME_FACTS,
     IMAGE_SETS,
     INSTANCES,
-    LABELS,
-    METADATA,
     PACKS,
-    READS,
     SERIES,
     TAGS,
     TOMBSTONES,
-    VERSIONS,
     image_set_of,
     put_image_set,
     study_key,
@@ -36,6 +31,7 @@ from radloop.store.arranging import arranged
 from radloop.store.changing import Changing, Held, Write, claim, folding, require_in_scope
 from radloop.store.datastores import resource_of
 from radloop.store.edits import Edits, edited_instance, edited_set, write_edits
+from radloop.store.erasing import HANGING
 from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance, instance_of, put_instance
 from radloop.store.landing import primary_key, series_key
@@ -181,7 +177,8 @@ class Revisions:
     def delete(self, identity: str, *, by: Principal) -> Tombstone:
         """Delete an image set for good: its records, its data key, its bytes.
 
-        A crash in between leaves sealed bytes that nothing opens any more, and the next start removes them.
+        A crash in between leaves sealed bytes that nothing opens any more, and the next start removes them. A store
+        whose changes are too small for that takes the image set away here, and has a job delete the rest.
 
         Raises:
             NotFound: There is no such image set.
@@ -197,23 +194,23 @@ class Revisions:
         grave = Tombstone(
             identity, image_set.datastore, image_set.version, image_set.is_primary, image_set.created_at, now
         )
-        where = {"image_set": identity}
-        packs = self._records.find(PACKS, where)
-        tables = (INSTANCES, SERIES, VERSIONS, PACKS, FRAME_FACTS, METADATA, READS, LABELS)
-        gone = [Delete(table, found.key) for table in tables for found in self._records.find(table, where)]
+        jobs = self._images.erased_by(identity)
+        tables = () if jobs else HANGING
+        gone = [(table, found.key) for table in tables for found in self._records.find(table, {"image_set": identity})]
         writes: list[Write] = [
             put_image_set(image_set, expected=row.revision),  # nothing may have landed meanwhile
             Delete(IMAGE_SETS, identity),
             Delete(EDITS, identity),
             Delete(TAGS, resource_of(image_set.datastore, identity)),
-            *gone,
+            *(Delete(table, key) for table, key in gone),
             *self._moves.writes([(image_set, None)]),
             _put_tombstone(grave),
         ]
-        self._changing.commit(Change(writes, audit=[AuditEntry(by.id, "delete", identity)]))
-        for pack in packs:
-            self._blobs.delete(pack_key(identity, pack.key.partition("/")[2]))
-        discard(self._blobs, identity)
+        self._changing.commit(Change(writes, jobs=jobs, audit=[AuditEntry(by.id, "delete", identity)]))
+        if not jobs:
+            for key in (key for table, key in gone if table is PACKS):
+                self._blobs.delete(pack_key(identity, key.partition("/")[2]))
+            discard(self._blobs, identity)
         return grave
 
     def tombstone(self, identity: str) -> Tombstone | None:

@@ -54,6 +54,19 @@ def test_a_name_that_was_made_known_is_answered() -> None:
     assert objection("GET", two, frozenset()) is not None
 
 
+def test_behind_a_site_of_another_name_its_pages_may_ask_and_no_others() -> None:
+    site, hosts = "radiology.example", frozenset({"api.example"})
+
+    def asked(origin: str, fetched: str = "same-origin") -> str | None:
+        headers = Headers({"host": "api.example", "origin": origin, "sec-fetch-site": fetched})
+        return objection("POST", headers, hosts, site=site)
+
+    assert asked("https://radiology.example") is None
+    assert asked("https://radiology.example", "cross-site") is not None
+    for origin in ("https://api.example", "https://evil.example", "https://radiology.example.evil.example", "null"):
+        assert asked(origin) is not None, origin
+
+
 @pytest.mark.parametrize(
     "headers",
     [

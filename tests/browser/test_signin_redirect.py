@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -85,12 +86,19 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with serving(tmp_path_factory.mktemp("home")) as made:
+        yield made
+
+
+@contextmanager
+def serving(home: Path, idle_minutes: float = 15.0) -> Iterator[Site]:
+    """A site with one study, a pool with one person, and what stands between them."""
     port = free_port()
     url = f"http://localhost:{port}"
     with (
         edge_function("cookie.js") as function,
         pool_serving(f"{url}/app/") as pool,
-        open_installation(tmp_path_factory.mktemp("home")) as installation,
+        open_installation(home) as installation,
     ):
         pool.add(ANNA, "reader", "verifier")
         installation.land()
@@ -106,6 +114,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         page = PoolPage(pool.address, pool.client, url, key=bytes(32), clock=now, read=identities.signed_in)
         doors = replace(
             installation.doors,
+            platform=replace(ports, settings=replace(ports.settings, idle_sign_out_minutes=idle_minutes)),
             identities=identities,
             page=page,
             is_open=False,
@@ -227,6 +236,26 @@ def test_a_sign_in_that_ended_leads_there_and_back_by_itself_once(
         context.clear_cookies(name=name)
     page.evaluate("location.hash = '#/'")
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()  # not round in circles
+
+
+def test_whoever_is_idle_is_out_at_the_pool_too_and_told_so(
+    page: Page, context: BrowserContext, tmp_path: Path
+) -> None:
+    with serving(tmp_path, idle_minutes=0.1) as site:
+        page.goto(f"{site.url}/app/#/models")
+        sign_in(page)
+        expect(page.get_by_role("heading", name="Models")).to_be_visible()
+        with page.expect_request("**/logout?*"):
+            pass
+        expect(page.get_by_role("status")).to_contain_text("nothing was done here for a while")
+        expect(page.get_by_role("heading", name="Models")).to_have_count(0)
+        assert (ours(context), site.pool.refresh) == (set(), {})
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_label("User")).to_be_visible()  # nobody comes back in without the pool asking
+        page.get_by_label("User").fill(ANNA)
+        page.get_by_role("button", name="Come in").click()
+        expect(page.get_by_role("heading", name="Models")).to_be_visible()
+        page.goto("about:blank")
 
 
 def test_a_code_that_does_not_count_is_told_in_words_and_leaves_the_address(page: Page, site: Site) -> None:

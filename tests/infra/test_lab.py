@@ -138,7 +138,7 @@ def test_after_a_failure_nothing_is_done_but_what_ends_it(monkeypatch: pytest.Mo
 
 
 def test_the_gate_of_the_golden_path_is_a_policy_that_the_platform_reads() -> None:
-    from radloop.training import policy
+    from radloop.evaluation import policy
 
     found = policy.load(json.dumps(golden.lenient()))
     assert found.to_json()["counts"] == {"positives": 1, "negatives": 1}

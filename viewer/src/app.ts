@@ -7,6 +7,7 @@ import { button, el, setAttribute, setText } from "./dom.js";
 import { loads, watchTasks } from "./loads.js";
 import { loadPending, pendingNow, pendingOf, whenPending } from "./pending.js";
 import { ApiError, getSession, onSignedOut, type Session, signOut } from "./protocol.js";
+import { comeBack, keepGoing, leaveBy, sessionAgain, takeReturned, takeWhy } from "./redirect.js";
 import { type May, mayOf, PAGES, placeFor, type Route, routeOf } from "./routes.js";
 import { forgetSeen, watchHiding } from "./seen.js";
 import { prepareSeries } from "./series.js";
@@ -51,20 +52,32 @@ function clear(): void {
 
 /** Show the app if somebody is signed in, or nobody has to be; else the way in. */
 async function begin(): Promise<void> {
+  const returned = takeReturned(); // before anything else: a code stands in the address
   try {
     if (localStorage.getItem(LOCKED)) await leaveServer();
     if (localStorage.getItem(LOCKED)) return askIn("idle");
+    if (returned) return enter(await comeBack(returned, leaving.signal));
     const route = routeOf(location.hash);
     if (route.name === "view") prepareSeries(route.id); // beside the question who is signed in, not behind it
     enter(await getSession(leaving.signal));
   } catch (error) {
-    if (error instanceof ApiError && error.kind === "signed-out") askIn(null);
+    if (returned) askIn(null, error);
+    else if (error instanceof ApiError && error.kind === "signed-out") await beginAgain();
     else enter(null); // whatever is wrong, the page itself tells it and tries again
   }
 }
 
+/** Nobody is in, or nobody yet: a session that ended may be one to renew. */
+async function beginAgain(): Promise<void> {
+  const session = await sessionAgain(leaving.signal).catch(() => null);
+  if (session) enter(session);
+  else askIn(takeWhy() === "idle" ? "idle" : null);
+}
+
 function enter(session: Session | null): void {
   isIn = true;
+  watching.abort();
+  watching = new AbortController();
   localStorage.removeItem(LOCKED);
   may = mayOf(session);
   if (me !== (session?.id ?? null)) forgetSeen();
@@ -76,14 +89,14 @@ function enter(session: Session | null): void {
     setAttribute(links[position] as HTMLElement, "hidden", isWithin || !may(needs));
   });
   pendingOf(me);
-  if (session?.idle_minutes) void watchOver(session.idle_minutes).catch(() => {});
+  const { signal } = watching;
+  if (session?.renewal_s) keepGoing(session.renewal_s, () => askIn("over"), signal);
+  if (session?.idle_minutes) void watchOver(session.idle_minutes, signal).catch(() => {});
   show(routeOf(location.hash));
 }
 
 /** Sign out whoever leaves the page alone. No first image waits for it. */
-async function watchOver(minutes: number): Promise<void> {
-  watching = new AbortController();
-  const { signal } = watching;
+async function watchOver(minutes: number, signal: AbortSignal): Promise<void> {
   const [{ watchIdle }, { askOnTop }] = await insistently(
     () => Promise.all([import("./idle.js"), import("./dialog.js")]),
     signal,
@@ -137,16 +150,28 @@ async function insistently<T>(load: () => Promise<T>, signal: AbortSignal): Prom
 
 /** End the session on the server; what cannot be reached is told at the next start of the page. */
 async function leaveServer(): Promise<void> {
+  let address: string | null;
   try {
-    await signOut(new AbortController().signal);
-  } catch (error) {
-    if (!(error instanceof ApiError && error.kind === "signed-out")) return;
+    address = await signOutWhole(new AbortController().signal);
+  } catch {
+    return;
   }
   localStorage.removeItem(LOCKED);
+  if (address) leaveBy(address, "idle");
+}
+
+/** Sign out, though the access has ended and the sign-in has not; tells where to go to be signed out there too. */
+async function signOutWhole(signal: AbortSignal): Promise<string | null> {
+  try {
+    return await signOut(signal);
+  } catch (error) {
+    if (!(error instanceof ApiError && error.kind === "signed-out")) throw error;
+  }
+  return (await sessionAgain(signal)) && signOut(signal);
 }
 
 /** The address stays what it is, so that whoever comes back finds the same page. */
-function askIn(why: WhyOut | null): void {
+function askIn(why: WhyOut | null, failed: unknown = null): void {
   isIn = false;
   clear();
   watching.abort();
@@ -154,7 +179,7 @@ function askIn(why: WhyOut | null): void {
   document.body.removeAttribute("data-signed-in");
   document.body.dataset.page = "signin";
   document.title = "Sign in – radloop";
-  showSignIn(main, why, enter, leaving.signal);
+  showSignIn(main, why, enter, leaving.signal, failed);
 }
 
 /** Sign out; who leaves findings behind that are not sent is asked first. */
@@ -172,17 +197,17 @@ async function askOut(): Promise<void> {
 }
 
 async function goOut(): Promise<void> {
+  let address: string | null;
   try {
-    await signOut(leaving.signal);
-  } catch (error) {
-    if (!(error instanceof ApiError && error.kind === "signed-out")) {
-      localStorage.setItem(LOCKED, "1");
-      askIn("unheard");
-      return;
-    }
+    address = await signOutWhole(leaving.signal);
+  } catch {
+    localStorage.setItem(LOCKED, "1");
+    askIn("unheard");
+    return;
   }
   location.hash = "#/";
   askIn(null);
+  if (address) leaveBy(address, null);
 }
 
 function show(wanted: Route): void {

@@ -327,6 +327,15 @@ export interface Session {
   readonly is_open: boolean;
   /** Idle minutes after which a person is to be signed out; 0 for never, null for a program. */
   readonly idle_minutes: number | null;
+  /** Seconds until it ends unless it is renewed; null or undefined where it need not be. */
+  readonly renewal_s?: number | null;
+}
+
+/** How one signs in: here by a password, or at the page of `address`, which `leave` signs out of. */
+export interface SignInWay {
+  readonly kind: "password" | "redirect";
+  readonly address: string | null;
+  readonly leave: string | null;
 }
 
 export type ApiErrorKind =
@@ -398,7 +407,7 @@ export async function ask(path: string, init: RequestInit, base = BASE): Promise
   }
   if (!response.ok) {
     const error = errorFrom(response.status, await response.text());
-    if (error.kind === "signed-out" && path !== SESSION) toldSignedOut();
+    if (error.kind === "signed-out" && !path.startsWith(SESSION)) toldSignedOut();
     throw error;
   }
   return response;
@@ -434,9 +443,24 @@ export function signIn(name: string, password: string, signal: AbortSignal): Pro
   return postJson(SESSION, { name, password }, signal);
 }
 
-/** Sign out; `keepalive` lets it outlive the page. */
-export async function signOut(signal: AbortSignal): Promise<void> {
-  await ask(SESSION, { method: "DELETE", signal, keepalive: true });
+export function getSignInWay(signal: AbortSignal): Promise<SignInWay> {
+  return getJson("/sign-in", signal);
+}
+
+/** Sign in by what another page gave; tokens travel in cookies that no script can read. */
+export function signInByCode(code: string, state: string, signal: AbortSignal): Promise<Session> {
+  return postJson(SESSION, { code, state }, signal);
+}
+
+/** The same session for longer. */
+export function renewSession(signal: AbortSignal): Promise<Session> {
+  return postJson(`${SESSION}/renewal`, {}, signal);
+}
+
+/** Sign out; `keepalive` lets it outlive the page. Tells where to go to be signed out of another page too. */
+export async function signOut(signal: AbortSignal): Promise<string | null> {
+  const response = await ask(SESSION, { method: "DELETE", signal, keepalive: true });
+  return ((await response.json()) as { address?: string | null }).address ?? null;
 }
 
 export interface WorklistQuery {

@@ -1,6 +1,7 @@
-/** The way in: a name and a password. Nothing else of the app is shown before. */
-import { el, setText } from "./dom.js";
-import { ApiError, type Session, signIn } from "./protocol.js";
+/** The way in: a name and a password, or a button to where one signs in. Nothing else of the app is shown before. */
+import { button, el, setText } from "./dom.js";
+import { ApiError, getSignInWay, renewSession, type Session, type SignInWay, signIn } from "./protocol.js";
+import { goTo, mayGoUnasked } from "./redirect.js";
 
 /** Why somebody who was in is asked again: the sign-in was `over`, they left the page alone, or the server is `unheard`. */
 export type WhyOut = "over" | "idle" | "unheard";
@@ -20,13 +21,90 @@ export function refusalText(error: unknown): string {
   return error.message;
 }
 
-/** Show the sign-in in `root` until somebody is in or `signal` aborts. */
+/** What to tell a person whom the other page let in, or not, and who is not in here. */
+export function returnText(error: unknown): string {
+  if (!(error instanceof ApiError)) return "Signing in did not work.";
+  if (error.kind === "signed-out")
+    return "That sign-in does not count: it took too long, was used before, or was begun in another window.";
+  if (error.kind === "too-often") return "Too many sign-ins at this moment. Wait a little, then try again.";
+  return error.message;
+}
+
+/** What the server said last; one that cannot be reached is taken for what it was. */
+let known: SignInWay["kind"] = "password";
+
+async function wayHere(signal: AbortSignal): Promise<SignInWay> {
+  try {
+    const way = await getSignInWay(signal);
+    known = way.kind;
+    return way;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return { kind: known, address: null, leave: null };
+  }
+}
+
+/**
+ * Show the sign-in in `root` until somebody is in or `signal` aborts.
+ *
+ * @param failed What went wrong when somebody came back from another page, or null.
+ */
 export function showSignIn(
   root: HTMLElement,
   why: WhyOut | null,
   onSession: (session: Session) => void,
   signal: AbortSignal,
+  failed: unknown = null,
 ): void {
+  const words = why && REASONS[why];
+  const page = el(
+    "div",
+    { class: "page page-signin" },
+    el("h1", { tabindex: -1 }, "Sign in to radloop"),
+    words ? el("p", { class: "faint", role: "status" }, words) : null,
+  );
+  root.append(page);
+  wayHere(signal).then(
+    async (way) => {
+      if (signal.aborted) return;
+      if (way.kind === "password") return showForm(page, onSession, signal);
+      const session = why === "over" ? await renewSession(signal).catch(() => null) : null;
+      if (signal.aborted) return;
+      if (session) onSession(session);
+      else showButton(page, failed === null ? null : returnText(failed), why === "over" ? way : null, signal);
+    },
+    () => {}, // the page has been left
+  );
+}
+
+/** The button to the other page; where `now` tells the way, it is as if somebody had pressed it. */
+function showButton(
+  page: HTMLElement,
+  complaint: string | null,
+  now: SignInWay | null,
+  signal: AbortSignal,
+): void {
+  const trouble = el(
+    "p",
+    { class: "result-bad", role: "alert", hidden: complaint === null },
+    complaint ?? "",
+  );
+  const go = button("Sign in", { class: "primary", "data-testid": "signin-go" }, () => void ask());
+  page.append(el("div", { class: "signin card" }, trouble, go));
+  const ask = async (): Promise<void> => {
+    go.disabled = true;
+    const way = await wayHere(signal).catch(() => null); // anew: an address is good for one sign-in
+    if (signal.aborted || way === null) return;
+    go.disabled = false;
+    trouble.hidden = way.address !== null;
+    if (way.address === null) setText(trouble, "The server cannot be reached. Try again.");
+    goTo(way);
+  };
+  if (now && mayGoUnasked(Date.now())) goTo(now);
+  else go.focus({ preventScroll: true });
+}
+
+function showForm(page: HTMLElement, onSession: (session: Session) => void, signal: AbortSignal): void {
   const name = el("input", {
     id: "signin-name",
     "data-testid": "signin-name",
@@ -59,16 +137,7 @@ export function showSignIn(
     trouble,
     submit,
   );
-  const words = why && REASONS[why];
-  root.append(
-    el(
-      "div",
-      { class: "page page-signin" },
-      el("h1", { tabindex: -1 }, "Sign in to radloop"),
-      words ? el("p", { class: "faint", role: "status" }, words) : null,
-      form,
-    ),
-  );
+  page.append(form);
 
   const send = async (): Promise<void> => {
     if (!name.value || !password.value) {

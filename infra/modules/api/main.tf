@@ -4,8 +4,11 @@
 # the roles. Long uploads come in pieces, because the function is handed 6 MB at most.
 
 locals {
-  # Open to anyone: whether the API answers, and the question of a browser that asks before it calls.
-  open_routes = toset(concat(["GET /healthz"], length(var.cors_origins) > 0 ? ["OPTIONS /{proxy+}"] : []))
+  # What somebody asks who has no token yet, or whose token is over: the function knows them by cookies it sealed.
+  sign_in_routes = var.has_sign_in ? ["GET /api/v1/sign-in", "POST /api/v1/session", "POST /api/v1/session/renewal"] : []
+
+  # Open to anyone: whether the API answers, the question of a browser that asks before it calls, and the sign-in.
+  open_routes = toset(concat(["GET /healthz"], length(var.cors_origins) > 0 ? ["OPTIONS /{proxy+}"] : [], local.sign_in_routes))
   own_routes  = ["$default"]
 }
 
@@ -85,6 +88,17 @@ resource "aws_apigatewayv2_stage" "this" {
     detailed_metrics_enabled = true
     throttling_rate_limit    = var.throttle.rate
     throttling_burst_limit   = var.throttle.burst
+  }
+
+  dynamic "route_settings" {
+    for_each = toset(local.sign_in_routes)
+
+    content {
+      route_key                = aws_apigatewayv2_route.open[route_settings.value].route_key # which must be there first
+      detailed_metrics_enabled = true
+      throttling_rate_limit    = var.sign_in_throttle.rate
+      throttling_burst_limit   = var.sign_in_throttle.burst
+    }
   }
 
   access_log_settings {

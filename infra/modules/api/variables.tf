@@ -55,6 +55,18 @@ variable "throttle" {
   default     = { rate = 200, burst = 400 }
 }
 
+variable "has_sign_in" {
+  description = "Whether browsers sign in through the API, which opens the three routes they need for it."
+  type        = bool
+  default     = false
+}
+
+variable "sign_in_throttle" {
+  description = "The same for each route of the sign-in."
+  type        = object({ rate = number, burst = number })
+  default     = { rate = 10, burst = 40 }
+}
+
 variable "domain" {
   description = "Domain name of the API and its certificate in this region. Null leaves the name that AWS gives."
   type        = object({ name = string, certificate_arn = string })

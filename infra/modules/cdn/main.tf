@@ -87,7 +87,7 @@ resource "aws_cloudfront_response_headers_policy" "this" {
     content_security_policy {
       content_security_policy = join("; ", [
         "default-src 'self'", "script-src 'self' 'wasm-unsafe-eval'", "img-src 'self' blob: data:", "style-src 'self' 'unsafe-inline'",
-        "worker-src 'self' blob:", "connect-src ${join(" ", concat(["'self'"], var.sign_in_origins))}", "frame-ancestors 'none'",
+        "worker-src 'self' blob:", "connect-src 'self'", "frame-ancestors 'none'",
       ])
       override = false
     }
@@ -124,6 +124,14 @@ resource "aws_cloudfront_function" "viewer" {
   runtime = "cloudfront-js-2.0"
   publish = true
   code    = file("${path.module}/viewer.js")
+}
+
+resource "aws_cloudfront_function" "cookie" {
+  name    = "${var.name}-cookie"
+  comment = "The session's cookie is a token to the API."
+  runtime = "cloudfront-js-2.0"
+  publish = true
+  code    = file("${path.module}/cookie.js")
 }
 
 resource "aws_cloudfront_distribution" "this" {
@@ -170,6 +178,11 @@ resource "aws_cloudfront_distribution" "this" {
     origin_request_policy_id   = local.all_viewer_but_host_header
     response_headers_policy_id = aws_cloudfront_response_headers_policy.this.id
     compress                   = false
+
+    function_association {
+      event_type   = "viewer-request"
+      function_arn = aws_cloudfront_function.cookie.arn
+    }
   }
 
   ordered_cache_behavior {

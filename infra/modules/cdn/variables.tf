@@ -63,17 +63,6 @@ variable "signing_public_keys" {
   }
 }
 
-variable "sign_in_origins" {
-  description = "Origins that the viewer fetches tokens from, such as the sign-in of the user pool."
-  type        = list(string)
-  default     = []
-
-  validation {
-    condition     = alltrue([for origin in var.sign_in_origins : can(regex("^https://[a-z0-9.-]+$", origin))])
-    error_message = "An origin is https://host."
-  }
-}
-
 variable "has_firewall" {
   description = "Whether a web application firewall stands before it."
   type        = bool

@@ -33,6 +33,32 @@ run "every_route_but_the_question_of_health_wants_a_token" {
   }
 }
 
+run "whoever_signs_in_has_no_token_yet_and_everything_else_wants_one" {
+  command = plan
+
+  variables {
+    has_sign_in = true
+  }
+
+  assert {
+    condition     = keys(aws_apigatewayv2_route.open) == ["GET /api/v1/sign-in", "GET /healthz", "POST /api/v1/session", "POST /api/v1/session/renewal"]
+    error_message = "A route is open that is no part of signing in, or one is closed that is."
+  }
+
+  assert {
+    condition = (
+      toset([for route in aws_apigatewayv2_stage.this.route_settings : route.route_key]) == toset(["GET /api/v1/sign-in", "POST /api/v1/session", "POST /api/v1/session/renewal"])
+      && alltrue([for route in aws_apigatewayv2_stage.this.route_settings : route.throttling_rate_limit <= 10])
+    )
+    error_message = "Anyone may try to sign in as often as they like."
+  }
+
+  assert {
+    condition     = keys(aws_apigatewayv2_route.closed) == ["$default"] && aws_apigatewayv2_route.closed["$default"].authorization_type == "JWT"
+    error_message = "The API can be called without a token."
+  }
+}
+
 run "calls_are_throttled_and_logged_without_what_they_asked_for" {
   command = plan
 

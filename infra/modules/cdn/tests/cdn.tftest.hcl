@@ -21,7 +21,6 @@ variables {
   logs_kms_key_arn     = "arn:aws:kms:eu-west-1:123456789012:key/logs"
   secrets_kms_key_arn  = "arn:aws:kms:eu-west-1:123456789012:key/secrets"
   signing_public_keys  = { first = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n" }
-  sign_in_origins      = ["https://radloop-test.auth.eu-west-1.amazoncognito.com"]
   log_days             = 7
 }
 
@@ -71,6 +70,20 @@ run "the_api_is_never_cached" {
   }
 }
 
+run "the_cookie_becomes_a_token_before_the_api_and_nowhere_else" {
+  command = plan
+
+  assert {
+    condition     = [for function in aws_cloudfront_distribution.this.default_cache_behavior[0].function_association : "${function.event_type} ${function.function_arn}"] == ["viewer-request ${aws_cloudfront_function.cookie.arn}"]
+    error_message = "A browser that has signed in is a stranger to the API."
+  }
+
+  assert {
+    condition     = aws_cloudfront_function.cookie.code == file("cookie.js") && aws_cloudfront_function.cookie.runtime == "cloudfront-js-2.0"
+    error_message = "Another function than the one that is tested."
+  }
+}
+
 run "tls_is_1_2_and_s3_answers_cloudfront_alone" {
   command = plan
 
@@ -106,7 +119,7 @@ run "answers_carry_the_headers_that_the_embedded_platform_sends" {
 
   assert {
     condition = alltrue([
-      for directive in ["default-src 'self'", "script-src 'self' 'wasm-unsafe-eval'", "frame-ancestors 'none'", "connect-src 'self' https://radloop-test.auth.eu-west-1.amazoncognito.com"] :
+      for directive in ["default-src 'self'", "script-src 'self' 'wasm-unsafe-eval'", "frame-ancestors 'none'", "connect-src 'self'"] :
       contains(split("; ", aws_cloudfront_response_headers_policy.this.security_headers_config[0].content_security_policy[0].content_security_policy), directive)
     ])
     error_message = "The content security policy lets more in than the viewer needs, or not what it needs."

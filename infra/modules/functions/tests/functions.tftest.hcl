@@ -42,6 +42,8 @@ variables {
     RADLOOP_CLIENT_ID       = "0123456789abcdefghijklmnop"
     RADLOOP_INFERENCE_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/radloop-test-inference:1.0.0"
     RADLOOP_SETTINGS        = "{}"
+    RADLOOP_SITE_URL        = "https://radloop.example.org"
+    RADLOOP_SIGN_IN_URL     = "https://radloop-test-123456789012.auth.us-east-1.amazoncognito.com"
     RADLOOP_STREAM_URL      = "https://radloop.example.org/packs"
     RADLOOP_STREAM_KEY_ID   = "K2EXAMPLEKEY01"
     RADLOOP_STREAM_SECRET   = "arn:aws:secretsmanager:us-east-1:123456789012:secret:radloop-test/stream-signing-abcdef"
@@ -189,11 +191,22 @@ run "a_role_may_what_its_function_does_and_nothing_else" {
     condition = alltrue(flatten([
       for name, policy in aws_iam_role_policy.this : [
         for statement in jsondecode(policy.policy).Statement : [
-          for resource in statement.Resource : !strcontains(resource, "arn:aws:s3:::radloop-stream-") || contains(["api", "stream-layers"], name)
+          for resource in statement.Resource : !strcontains(resource, "arn:aws:s3:::radloop-stream-") || contains(["api", "stream-layers", "study-assembly"], name)
         ]
       ]
     ]))
-    error_message = "Static packs are for who writes them and for the API; readers get them from CloudFront."
+    error_message = "Static packs are for who writes and deletes them and for the API; readers get them from CloudFront."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for name, policy in aws_iam_role_policy.this : [
+        for statement in jsondecode(policy.policy).Statement : [
+          for resource in statement.Resource : name if strcontains(resource, "arn:aws:s3:::radloop-archive-") && contains(statement.Action, "s3:DeleteObject")
+        ]
+      ]
+    ])) == toset(["study-assembly"])
+    error_message = "Originals are deleted by the job that deletes image sets, and hidden only: no function may remove a locked version."
   }
 
   assert {
@@ -310,7 +323,7 @@ run "what_an_installation_does_without_is_left_out" {
   command = plan
 
   variables {
-    absent      = ["INFERENCE_ENDPOINT_NAME", "RADLOOP_STREAM_URL", "RADLOOP_STREAM_KEY_ID", "RADLOOP_STREAM_SECRET", "secret:stream-signing", "endpoint", "role:sagemaker"]
+    absent      = ["INFERENCE_ENDPOINT_NAME", "RADLOOP_SITE_URL", "RADLOOP_SIGN_IN_URL", "RADLOOP_STREAM_URL", "RADLOOP_STREAM_KEY_ID", "RADLOOP_STREAM_SECRET", "secret:stream-signing", "endpoint", "role:sagemaker"]
     secret_arns = {}
     values      = { RADLOOP_ISSUER = "https://x", RADLOOP_CLIENT_ID = "x", RADLOOP_INFERENCE_IMAGE = "x:1", RADLOOP_SETTINGS = "{}" }
   }
