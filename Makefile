@@ -44,13 +44,14 @@ test: setup browser peers  ## All tests; TEST_ARGS passes options on
 	bash tools/test.sh $(TEST_ARGS)
 
 check: setup  ## Format, lint, types, import rules, unused code and dependencies
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/vulture radloop --min-confidence 80
-	$(BIN)/deptry radloop
-	bash tools/web.sh check
+	@$(BIN)/mypy & types=$$!; ( set -ex; \
+	$(BIN)/ruff format --check .; \
+	$(BIN)/ruff check .; \
+	$(BIN)/lint-imports; \
+	$(BIN)/vulture radloop --min-confidence 80; \
+	$(BIN)/deptry radloop; \
+	bash tools/web.sh check \
+	); rest=$$?; wait $$types && exit $$rest
 
 check-infra: setup  ## infra/ without touching AWS: format, validity, tests with mocks, policies, misconfiguration; INFRA_ARGS passes options on
 	$(BIN)/python tools/check_infra.py --setup $(INFRA_ARGS)

@@ -302,7 +302,7 @@ class Measured:
     processing_s: float
 
 
-def measured(found: Measured, prices: Prices, *, zones: int = 2, endpoints: int = 12) -> Estimate:
+def measured(found: Measured, prices: Prices, *, zones: int = 2, endpoints: int = 14) -> Estimate:
     """What the same load would cost on AWS, a month; rates are those of the measured days.
 
     Args:

@@ -23,7 +23,6 @@ from radloop.aws.clients import client, translated
 from radloop.aws.identities import CognitoIdentities, CognitoPeople
 from radloop.aws.meter import EmfMeter
 from radloop.aws.notes import RecordNotes
-from radloop.aws.served import HealthImagingStore
 from radloop.aws.sign_in import PURPOSE as SIGN_IN
 from radloop.aws.sign_in import PoolPage
 from radloop.aws.tokens import CognitoTokens
@@ -37,7 +36,7 @@ from radloop.security.identities import IDLE_GRACE, Identities
 from radloop.security.links import PURPOSE, Links
 from radloop.serving.champion import Champion
 from radloop.streaming.standing import StandingLayers
-from radloop.wiring_aws import Cloud, frames_of, now, reader_of
+from radloop.wiring_aws import Cloud, now, reader_of, store_of
 
 LONGEST_ANSWER: Final = 4_500_000
 """Bytes of a body that Lambda can still give back: six megabytes, a third of which base64 takes."""
@@ -89,9 +88,7 @@ def _fitting(answer: Any) -> Any:
 
 def _doors(cloud: Cloud, environ: Mapping[str, str]) -> Doors:
     ports = cloud.platform
-    images = HealthImagingStore(
-        ports.blobs, ports.records, ports.keys, ports.clock, images=cloud.images, frames=frames_of(reader_of(environ))
-    )
+    images = store_of(cloud, reader_of(environ))
     who = _identities(cloud, environ)
     site = environ.get("RADLOOP_SITE_URL", "")
     return Doors(

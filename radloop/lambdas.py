@@ -5,9 +5,8 @@ a schedule; `contracts/functions.json` says by which. Delivery is at least once 
 repeat. What goes wrong is raised, so that it is delivered again and ends in a dead-letter queue and an alarm; of an
 error only our code or its type is told, because the message of a foreign one may hold a patient's data.
 
-An event of ours that a function has done is noted by its id, in our own table, and not done again within a week. The
-layer of aws-lambda-powertools for this keeps such notes too, but in a table that ages by itself, which ours must not:
-and what it holds back while a first delivery runs, our functions bear.
+Batches, idempotency and the shape of log lines and of metrics are aws-lambda-powertools'. An event of ours that a
+function has done is noted by its id, in our own table, and not done again within a week (`aws.repeats`).
 """
 
 import json
@@ -20,18 +19,19 @@ from datetime import timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
-from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from radloop.aws.assembly import KIND as ASSEMBLE
 from radloop.aws.endpoint import publish
 from radloop.aws.jobs import marks_of
+from radloop.aws.lines import LambdaLines
 from radloop.aws.models import ByHand
+from radloop.aws.repeats import once
 from radloop.core.errors import InvalidInput, RadloopError, Unavailable
 from radloop.core.events import IMAGING, MLOPS, MONITORING, AlarmStateChanged, Event, event_of
 from radloop.core.identity import SYSTEM
-from radloop.core.ports import Change, Claim, Delete, Put, Term
+from radloop.core.ports import Change, Claim, Delete, Term
 from radloop.core.predictions import SHADOW
 from radloop.core.tables import DELIVERIES
 from radloop.functions import bulk_ingestion as bulk
@@ -242,13 +242,10 @@ def _event(name: str, told: Told, cloud: Cloud) -> None:
 
 def _once(name: str, told: Told, cloud: Cloud) -> None:
     """Let a function do an event, unless it has done it."""
-    event = event_of(told)
-    key = "/".join((name, event.id, *marks_of(told)))
-    records = cloud.platform.records
-    if records.get(DELIVERIES, key) is None:
-        FUNCTIONS[name](event, cloud.platform)
-        day = cloud.platform.clock().date().isoformat()
-        records.commit(Change([Put(DELIVERIES, key, {"day": day}, {"day": day})]))
+    event, platform = event_of(told), cloud.platform
+    delivery = "/".join((event.id, *marks_of(told)))
+    work = partial(FUNCTIONS[name], event, platform)
+    once(work, delivery, of=name, records=platform.records, clock=platform.clock)
 
 
 # Jobs
@@ -450,9 +447,9 @@ def _telling(name: str, told: Told, context: Any) -> Iterator[None]:
 
 
 @cache
-def _formatter() -> LambdaPowertoolsFormatter:
+def _formatter() -> LambdaLines:
     """Puts lines of all our loggers into JSON."""
-    formatter = LambdaPowertoolsFormatter(service="radloop", use_rfc3339=True, utc=True, serialize_stacktrace=False)
+    formatter = LambdaLines()
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     ours = logging.getLogger("radloop")

@@ -5,7 +5,6 @@ from functools import lru_cache, partial
 from typing import Any
 
 from radloop.api.shapes import for_good
-from radloop.aws.served import HealthImagingStore
 from radloop.codec.htj2k import decode
 from radloop.core.errors import ChecksumMismatch, Corrupt, InvalidInput, UnsupportedPixels
 from radloop.core.images import ImageSet
@@ -14,7 +13,7 @@ from radloop.healthimaging import Frame, FrameMetadata, InstanceMetadata, pixels
 from radloop.store.folding import FoldedFrame, framed
 from radloop.store.readings import Reading
 from radloop.streaming.layers import Written
-from radloop.wiring_aws import HTJ2K, Cloud, frames_of, reader_of
+from radloop.wiring_aws import HTJ2K, Cloud, reader_of, store_of
 
 _Known = Mapping[tuple[str, int], tuple[InstanceMetadata, FrameMetadata]]
 _DAMAGE = (UnsupportedPixels, InvalidInput, Corrupt)
@@ -29,9 +28,7 @@ def work_of(cloud: Cloud, environ: Mapping[str, str], reader: Any = None) -> Lay
         reader: A `radloop.healthimaging.HealthImaging`; the environment's own without it.
     """
     ports, reader = cloud.platform, reader_of(environ) if reader is None else reader
-    images = HealthImagingStore(
-        ports.blobs, ports.records, ports.keys, ports.clock, images=cloud.images, frames=frames_of(reader)
-    )
+    images = store_of(cloud, reader)
 
     @lru_cache(1)  # the pieces of one image set come one after the other
     def known(image_set: str, version: int) -> _Known:  # noqa: ARG001 — a new version is read anew
@@ -60,7 +57,7 @@ def _frames(
     image_set = reading.image_set
     places = known(image_set.id, image_set.version)
     addresses = [reading.addresses[number] for number in numbers]
-    wanted = [places.get((address.instance.sop_uid, address.number)) for address in addresses]
+    wanted = [places.get((address.instance.uid_as_received, address.number)) for address in addresses]
     coming = reader.frames(image_set.id, [found[1].id for found in wanted if found is not None])
     for number, address, found in zip(numbers, addresses, wanted, strict=True):
         photometric = str((address.instance.image or {}).get("photometric") or "")

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any, Final
 
 import numpy as np
+from botocore.exceptions import BotoCoreError, ClientError
 from numpy.typing import NDArray
 
 from radloop.aws.assembly import Assembly
@@ -18,7 +19,7 @@ from radloop.aws.audit import DynamoAudit
 from radloop.aws.blobs import S3Blobs
 from radloop.aws.buckets import S3Buckets
 from radloop.aws.bus import EventBridgeBus
-from radloop.aws.clients import client
+from radloop.aws.clients import client, translated
 from radloop.aws.endpoint import Endpoint, Hosting
 from radloop.aws.images import HealthImagingImages, Pixels
 from radloop.aws.jobs import SqsJobs
@@ -31,7 +32,7 @@ from radloop.aws.plans import BlobPlans
 from radloop.aws.records import DynamoRecords
 from radloop.aws.sagemaker import Places
 from radloop.aws.seals import Seals
-from radloop.aws.served import Frames
+from radloop.aws.served import Describe, Frames, HealthImagingStore
 from radloop.core.contracts import contracts
 from radloop.core.errors import InvalidInput, NotFound
 from radloop.core.platform import Platform
@@ -42,6 +43,7 @@ from radloop.monitoring.catalogue import load_metrics
 from radloop.pipeline.pipeline_builder import definition_of
 from radloop.registry.models import RecordModels
 from radloop.security.access import RolePolicy, load_roles
+from radloop.store.described import Described, FrameFacts
 from radloop.store.layers import LANE, STREAM, asked_for
 from radloop.training.recipes import recipe_for
 
@@ -84,10 +86,11 @@ def open_aws(environ: Mapping[str, str]) -> Cloud:
             missed by what it does not do.
 
     Raises:
-        InvalidInput: A variable that every function has is missing, or one cannot be read.
+        InvalidInput: A variable that every function has is missing, one cannot be read, or two contradict each other.
     """
     settings = _settings(environ)
     buckets = _named(environ, "RADLOOP_BUCKETS")
+    _hold_together(environ, buckets)
     datastore = _told(environ, "HEALTHIMAGING_DATASTORE_ID")
     s3, sagemaker, imaging = client("s3"), client("sagemaker"), client("medical-imaging")
     records = DynamoRecords(client("dynamodb"), _told(environ, "DYNAMODB_TRACKING_TABLE"), now)
@@ -237,6 +240,47 @@ def frames_of(reader: Any) -> Frames:
     return frame
 
 
+def store_of(cloud: Cloud, reader: Any) -> HealthImagingStore:
+    """The image store that doors ask.
+
+    Args:
+        cloud: The environment.
+        reader: A `radloop.healthimaging.HealthImaging` on its data store.
+    """
+    ports = cloud.platform
+    return HealthImagingStore(
+        ports.blobs,
+        ports.records,
+        ports.keys,
+        ports.clock,
+        images=cloud.images,
+        frames=frames_of(reader),
+        describe=described_by(reader),
+    )
+
+
+def described_by(reader: Any) -> Describe:
+    """Asks HealthImaging what it tells of the instances of an image set.
+
+    Args:
+        reader: A `radloop.healthimaging.HealthImaging`.
+    """
+
+    def describe(image_set: str) -> Mapping[str, Described]:
+        try:
+            metadata = reader.metadata(image_set)
+        except (BotoCoreError, ClientError) as error:
+            raise translated(error, "medical-imaging") from error
+        return {one.sop_uid: _described(one) for one in metadata.instances}
+
+    return describe
+
+
+def _described(told: Any) -> Described:
+    facts = tuple(FrameFacts(each.checksums, each.least, each.greatest, each.size_bytes) for each in told.frames)
+    return Described(told.attributes, told.vrs, told.transfer_syntax, facts)
+
+
 def reader_of(environ: Mapping[str, str]) -> Any:
     """The HealthImaging client of an environment."""
     from radloop.healthimaging import HealthImaging  # noqa: PLC0415 — the codecs take 30 MB, which few functions need
@@ -280,11 +324,41 @@ def _endpoint(environ: Mapping[str, str], keyring: Mapping[str, str], places: Pl
 
 
 def _settings(environ: Mapping[str, str]) -> Settings:
-    """Those of RADLOOP_SETTINGS, and the gate's threshold, which the brief gives a variable of its own."""
+    """Those of RADLOOP_SETTINGS, and the gate's threshold, which the brief gives a variable of its own.
+
+    Raises:
+        InvalidInput: The two tell different thresholds.
+    """
     values: dict[str, Any] = _json(environ, "RADLOOP_SETTINGS") if environ.get("RADLOOP_SETTINGS") else {}
     if environ.get("ACCURACY_THRESHOLD"):
-        values = {**values, "accuracy_threshold": float(environ["ACCURACY_THRESHOLD"])}
+        threshold = float(environ["ACCURACY_THRESHOLD"])
+        if values.get("accuracy_threshold", threshold) != threshold:
+            raise InvalidInput("the variables ACCURACY_THRESHOLD and RADLOOP_SETTINGS contradict each other")
+        values = {**values, "accuracy_threshold": threshold}
     return read_settings(values)
+
+
+def _hold_together(environ: Mapping[str, str], buckets: Mapping[str, str]) -> None:
+    """The brief gives a function's bucket, table and pipeline variables of their own; ours name all of them at once.
+
+    Whoever changes one alone must hear of it: else the function would go on with the other.
+
+    Raises:
+        InvalidInput: A variable names something else than ours.
+    """
+    ours = {
+        "S3_INGESTION_BUCKET": buckets.get(_TRAINING),
+        "TRAINING_DATA_BUCKET": buckets.get(_TRAINING),
+        "TEST_DATA_BUCKET": buckets.get("preprocessed-data"),
+        "MODEL_ARTIFACTS_BUCKET": buckets.get("model-artifacts"),
+        "DYNAMODB_METRICS_TABLE": environ.get("DYNAMODB_TRACKING_TABLE"),
+    }
+    wrong = [name for name, value in ours.items() if environ.get(name, value) != value]
+    name, arn = environ.get("SAGEMAKER_PIPELINE_NAME", ""), environ.get("SAGEMAKER_PIPELINE_ARN", "")
+    if arn and arn.rpartition("/")[2] != name.lower():  # SageMaker writes ARNs in small letters
+        wrong.append("SAGEMAKER_PIPELINE_ARN")
+    if wrong:
+        raise InvalidInput(f"variables contradict the others: {', '.join(wrong)}")
 
 
 def _told(environ: Mapping[str, str], name: str) -> str:

@@ -1,6 +1,8 @@
 """What AWS costs, and where the brief's own arithmetic fails."""
 
+import inspect
 import json
+import re
 import subprocess
 import sys
 from datetime import date
@@ -54,9 +56,26 @@ def test_what_is_free_of_charge_is_not_counted(scenarios: dict[str, Estimate]) -
 
 
 def test_what_the_brief_left_out_is_counted_and_named(scenarios: dict[str, Estimate]) -> None:
-    missing = {line.what: line.amount for line in scenarios["poc"].lines if line.faults == ("missing",)}
-    assert missing["interface endpoints"] == pytest.approx(12 * 2 * 730 * 0.01)
-    assert {"CloudTrail data events", "public addresses of the NAT gateways", "secrets"} <= set(missing)
+    for name in ("poc", "production"):
+        missing = {line.what: line.amount for line in scenarios[name].lines if line.faults == ("missing",)}
+        assert missing["interface endpoints"] == pytest.approx(14 * 2 * 730 * 0.01)
+        assert {
+            "CloudTrail data events",
+            "CloudTrail insights",
+            "API Gateway",
+            "public addresses of the NAT gateways",
+            "secrets",
+            "container images",
+        } <= set(missing)
+
+
+def test_the_endpoints_that_are_counted_are_those_that_are_made(scenarios: dict[str, Estimate]) -> None:
+    text = (Path(__file__).parents[1] / "infra" / "modules" / "network" / "endpoints.tf").read_text()
+    made = re.findall(
+        r'^    "([a-z.-]+)" +=', text[text.index("  interfaces = {") : text.index("  gateways = {")], re.MULTILINE
+    )
+    assert len(made) == inspect.signature(measured).parameters["endpoints"].default == 14
+    assert scenarios["poc"].of("K11b").quantity == len(made) * 2 * 730
 
 
 def test_totals_are_the_sums_of_their_lines_and_groups(scenarios: dict[str, Estimate]) -> None:

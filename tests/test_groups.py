@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tests.order import SECONDS
+
 TESTS = Path(__file__).parent
 OF_A_GROUP = re.compile(r"mark\.(slow|browser|alone)\b")
 
@@ -20,3 +22,10 @@ def test_no_file_takes_marked_tests_from_another() -> None:
             r"^from tests\.[\w.]*?(test_\w+) import ([^\n]+)", path.read_text(), re.MULTILINE
         ):
             assert module not in marked or not re.search(r"\bTest\w+|\btest_\w+", names), f"{path.name} takes {names}"
+
+
+def test_what_begins_first_is_there() -> None:
+    for name in SECONDS:
+        file, _, test = name.partition("::")
+        text = (TESTS.parent / file).read_text()
+        assert not test or f"def {test.partition('[')[0]}(" in text, name

@@ -9,8 +9,8 @@
     python tools/lab.py down         end what `up` started
 
 A table tells the minutes, what was run and what was skipped; another tells what each function took of the memory it
-has, above which it is killed. MiniStack lies in an environment of its own, `<RADLOOP_LAB>/ministack` (by default
-`.lab`), where tools/lab_install.py puts it. RADLOOP_TF_MIRROR names a folder with Terraform's providers, where the
+has, above which it is killed. MiniStack and moto lie in environments of their own below RADLOOP_LAB (by default
+`.lab`), where tools/lab_install.py puts them. RADLOOP_TF_MIRROR names a folder with Terraform's providers, where the
 network is not to be asked. docs/aws.md, section "The lab", says what is emulated, and what stands in for what.
 """
 

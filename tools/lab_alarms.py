@@ -1,9 +1,8 @@
 # ruff: noqa: INP001 — part of programs that are run by themselves
 """Every alarm of contracts/alarms.json is provoked on what was applied; people and the log must hear of each.
 
-An alarm on a metric goes on because a value is put that is far on the wrong side. One that is computed of several is
-set, where infra/lab.json names the emulator that computes nothing: then its way to people is shown, not its sum, which
-the test named there holds.
+An alarm goes on because values are put that are far on the wrong side. What is computed of several metrics the lab
+computes (`lab_math`), where infra/lab.json names the emulator that does not.
 """
 
 import json
@@ -11,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lab_servers import LabFailed
-from lab_terraform import NAMED
+from lab_math import dimensions, judge
+from lab_servers import Lab, LabFailed, running
+from lab_terraform import NAMED, kept
 
 from radloop.aws.clients import client
 from radloop.core.contracts import contracts
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lab_golden import Walk
 
 _FAR = 10.0
+_FAR_FOR_ALL = 1e12  # bytes above any budget, failures as many as there are runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +31,27 @@ class Alarm:
     Attributes:
         contract: As contracts/alarms.json has it.
         name: As CloudWatch has it.
-        is_computed: Whether it is of several metrics.
+        applied: As Terraform keeps it, where it is computed of several metrics; else None.
     """
 
     contract: Mapping[str, Any]
     name: str
-    is_computed: bool
+    applied: Mapping[str, Any] | None
 
     def provoke(self) -> None:
-        """Put a value that is far on the wrong side; or set it, where nothing computes it."""
+        """Put values that are far on the wrong side.
+
+        Raises:
+            LabFailed: It is computed, and was on before.
+        """
         watched = client("cloudwatch")
-        if self.is_computed:
-            watched.set_alarm_state(AlarmName=self.name, StateValue="ALARM", StateReason="provoked")
+        if self.applied is not None:
+            if judge(watched, self.applied) == "ALARM":
+                raise LabFailed(f"{self.name} is on before anything was provoked")
+            for metric in (metric for query in self.applied["metric_query"] for metric in query["metric"]):
+                data = {"MetricName": metric["metric_name"], "Dimensions": dimensions(metric), "Value": _FAR_FOR_ALL}
+                watched.put_metric_data(Namespace=metric["namespace"], MetricData=[data])
+            judge(watched, self.applied)
             return
         wanted = self.contract["aws"]
         threshold = float(wanted["threshold"])
@@ -56,10 +66,11 @@ class Alarm:
         return str(client("cloudwatch").describe_alarms(AlarmNames=[self.name])["MetricAlarms"][0]["StateValue"])
 
 
-def applied_of(contract: Mapping[str, Any], prefix: str) -> Iterator[Alarm]:
+def applied_of(lab: Lab, contract: Mapping[str, Any], prefix: str) -> Iterator[Alarm]:
     """The alarms of the contract as they were applied; of those that each function has, the API's.
 
     Args:
+        lab: Where they were.
         contract: contracts/alarms.json.
         prefix: Of the names of all that was applied.
 
@@ -72,14 +83,14 @@ def applied_of(contract: Mapping[str, Any], prefix: str) -> Iterator[Alarm]:
         for each in page["MetricAlarms"]
     }
     named = {alarm for entry in json.loads(NAMED.read_text())["computed"] for alarm in entry["alarms"]}
-    computed = set()
+    computed, state = set(), {each["alarm_name"]: each for each in kept(lab, "aws_cloudwatch_metric_alarm")}
     for each in contract["alarms"]:
         own = f"{prefix}-{each['name']}" + ("-api" if each["aws"].get("each") == "function" else "")
         if own not in there:
             raise LabFailed(f"alarm {own} was not applied")
         if "expression" in each["aws"]:
             computed.add(each["id"])
-        yield Alarm(each, own, "expression" in each["aws"])
+        yield Alarm(each, own, state[own] if "expression" in each["aws"] else None)
     if computed != named:
         raise LabFailed(f"infra/lab.json names {sorted(named)} as computed, and these are: {sorted(computed)}")
 
@@ -88,7 +99,7 @@ def alarmed(walk: "Walk") -> str:
     """Every alarm that is provoked goes on, people are told by its topic, and the function writes it down."""
     topic, queue = walk.applied.installation["alerts_topic"], _listening(walk)
     prefix = walk.applied.installation["functions"]["api"].removesuffix("-api")
-    alarms = list(applied_of(json.loads((contracts() / "alarms.json").read_text()), prefix))
+    alarms = list(applied_of(running(), json.loads((contracts() / "alarms.json").read_text()), prefix))
     if already := [each.name for each in alarms if each.state() == "ALARM"]:
         raise LabFailed(f"on before anything was provoked: {already}")
     for alarm in alarms:
@@ -108,10 +119,9 @@ def alarmed(walk: "Walk") -> str:
             bool,
             lambda _, name=alarm.name: f"error-logging has not written {name} down",
         )
-    computed = [each.contract["id"] for each in alarms if each.is_computed]
-    return (
-        f"{len(alarms)} alarms went on, the topic told each, error-logging wrote each down; set: {', '.join(computed)}"
-    )
+    computed = ", ".join(each.contract["id"] for each in alarms if each.applied is not None)
+    heard_of = "went on by values, the topic told each, error-logging wrote each down"
+    return f"{len(alarms)} alarms {heard_of}; computed by the lab: {computed}"
 
 
 def _listening(walk: "Walk") -> str:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab_install import REPOSITORY, NotInstalled, install
+from lab_install import REPOSITORY, NotInstalled, install_all
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
@@ -97,7 +97,7 @@ def up() -> Lab:
     if _RUNNING.exists():
         raise LabFailed("a lab is up already: `python tools/lab.py down` ends it")
     try:
-        program = install()
+        programs = install_all()
     except NotInstalled as error:
         raise LabFailed(str(error)) from error
     folder = Path(tempfile.mkdtemp(prefix="radloop-lab-"))
@@ -110,9 +110,9 @@ def up() -> Lab:
     (home / "settings.toml").write_text(f's3_endpoint = "{at["ministack"]}"\n')
     (folder / "ministack").mkdir()
     commands: dict[str, tuple[list[str], dict[str, str], str]] = {
-        "moto": ([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(ports["moto"])], {}, "/moto-api/"),
+        "moto": ([str(programs["moto"]), "-H", "127.0.0.1", "-p", str(ports["moto"])], {}, "/moto-api/"),
         "ministack": (
-            [str(program)],
+            [str(programs["ministack"])],
             {
                 "BIND_HOST": "127.0.0.1",  # it runs uploaded code, and would listen everywhere
                 "GATEWAY_PORT": str(ports["ministack"]),

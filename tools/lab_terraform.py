@@ -104,6 +104,13 @@ def apply(lab: Lab) -> Applied:
     return Applied(len(made), tuple(absent), drifted, plan["output_changes"]["installation"]["after"])
 
 
+def kept(lab: Lab, kind: str) -> list[dict[str, Any]]:
+    """The attributes of all resources of a kind, as Terraform keeps them of what it applied."""
+    state = json.loads((lab.folder / "tree" / _STACK / "terraform.tfstate").read_text())
+    found = [each for each in state["resources"] if (each["mode"], each["type"]) == ("managed", kind)]
+    return [one["attributes"] for each in found for one in each["instances"]]
+
+
 def errors_of(said: str) -> list[Fault]:
     """What went wrong in an apply that was told as JSON, a line each.
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# All tests: the many quick ones, the slow ones, those with a browser. Two at a time, with one thread each. Last, one
-# after the other, those that measure how long something takes.
+# All tests: the many quick ones, the slow ones, those with a browser. Three at a time on two processors, with one thread
+# each, for tests wait a fifth of their time and more; browsers two at a time, for each is many processes. Those that take
+# longest begin first (tests/order.py). Last, one after the other, those that measure how long something takes.
 #
 # What fails beside other tests is asked once more, alone: a test that waits on a busy machine fails once, a fault fails
 # twice. What passed only then is named at the end. More than five are not asked again: that is no accident.
@@ -34,8 +35,8 @@ group() { # NAME MARKS FILES OPTIONS... ; only these files are read, for to read
 
 marked() { grep -rlE "mark\.$1\b" --include='*.py' tests | sort | tr '\n' ' '; }
 
-group quick "not slow and not browser and not alone" tests -n 2
-group slow "slow and not alone" "$(marked slow)" -n 2 --dist worksteal --durations=10
+group quick "not slow and not browser and not alone" tests -n 3
+group slow "slow and not alone" "$(marked slow)" -n 3 --dist loadfile --durations=10
 group browser "browser and not slow and not alone" "$(marked browser)" -n 2 --dist loadfile --durations=10
 group alone alone "$(marked alone)"
 if [ -n "$unstable" ]; then printf '== unstable, passed only alone; each is a fault to mend:\n%s' "$unstable"; fi

@@ -94,12 +94,12 @@ def build(out: Path, *, python: str = PYTHON, wheels: Path | None = None) -> Pac
             download(Path(folder), python)
             return build(out, python=python, wheels=Path(folder))
     files = {**_theirs(wheels), **_ours()}
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as package:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as package:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.external_attr = _FILE_MODE
             entry.create_system = 3
-            package.writestr(entry, files[name], zipfile.ZIP_DEFLATED, 9)
+            package.writestr(entry, files[name], zipfile.ZIP_DEFLATED, 6)  # 9 takes three times as long for 0.7 %
     made = Package(
         path=out,
         zipped_bytes=out.stat().st_size,

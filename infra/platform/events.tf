@@ -13,7 +13,7 @@ module "events" {
     pipeline_arn      = module.training.pipeline_arn
     package_group     = module.registry.group_name
   }
-  delays_s         = { retrain_delay_s = var.retrain_delay_s }
+  delays_s         = { retrain_delay_s = local.settings.retrain_delay_s }
   function_arns    = module.functions.function_arns
   topic_arns       = { alerts = module.monitoring.topic_arn }
   kms_key_arn      = module.keys.arns["messages"]

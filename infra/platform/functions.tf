@@ -1,6 +1,12 @@
 locals {
   log_days = var.environment == "prod" ? 30 : 7
 
+  # Two settings that Terraform needs as well; said once, so that functions, queue and pipeline hold the same.
+  settings = merge({ accuracy_threshold = 0.85, retrain_delay_s = 30 }, var.settings)
+
+  # Variables and symbols of the contract that go with what an installation may do without.
+  without = jsondecode(file("${local.contracts}/functions.json")).without
+
   # What blob prefixes may lie in; the viewer's files and the logs of access are none of the functions' business.
   bucket_names = { for name, bucket in module.storage.names : name => bucket if !contains(["access-logs", "web"], name) }
 }
@@ -40,7 +46,7 @@ module "functions" {
       RADLOOP_ISSUER          = module.identity.issuer
       RADLOOP_CLIENT_ID       = module.identity.client_id
       RADLOOP_INFERENCE_IMAGE = "${module.images.repository_urls["inference"]}:${var.image_tag}"
-      RADLOOP_SETTINGS        = jsonencode(var.settings)
+      RADLOOP_SETTINGS        = jsonencode(local.settings)
     }],
     [for cdn in module.cdn : {
       RADLOOP_STREAM_URL    = cdn.packs_url
@@ -51,10 +57,10 @@ module "functions" {
     }],
   )...)
   absent = concat(
-    [for name in ["RADLOOP_SITE_URL", "RADLOOP_SIGN_IN_URL", "RADLOOP_STREAM_URL", "RADLOOP_STREAM_KEY_ID", "RADLOOP_STREAM_SECRET", "secret:stream-signing"] : name if var.site == null],
-    [for name in ["INFERENCE_ENDPOINT_NAME", "endpoint", "role:sagemaker"] : name if !var.has_endpoint],
+    [for name in local.without.site : name if var.site == null],
+    [for name in local.without.endpoint : name if !var.has_endpoint],
   )
-  accuracy_threshold = var.accuracy_threshold
+  accuracy_threshold = local.settings.accuracy_threshold
   subnet_ids         = module.network.subnet_ids
   security_group_ids = [module.network.compute_security_group_id]
   log_days           = local.log_days

@@ -13,7 +13,7 @@ module "training" {
   is_spot               = var.is_spot
   processing            = var.processing
   training              = var.training
-  accuracy_threshold    = var.accuracy_threshold
+  accuracy_threshold    = local.settings.accuracy_threshold
   drift                 = var.has_endpoint ? var.drift : null
   endpoint_name         = local.name
   undelivered_queue_arn = module.events.undelivered_queue_arn

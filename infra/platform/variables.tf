@@ -130,21 +130,19 @@ variable "image_tag" {
 }
 
 variable "settings" {
-  description = "Settings as docs/settings.md has them, as an object: {quiet_s = 60}."
+  description = "Settings as docs/settings.md has them, as an object: {quiet_s = 60}. accuracy_threshold and retrain_delay_s among them go to SageMaker and to the queue that waits, too."
   type        = any
   default     = {}
-}
 
-variable "retrain_delay_s" {
-  description = "Seconds that a verification waits before it starts a training."
-  type        = number
-  default     = 30
-}
+  validation {
+    condition     = var.environment == "dev" || try(var.settings.accuracy_threshold, 0.85) > 0.5
+    error_message = "Outside dev an accuracy_threshold at or below 0.5 lets guessing through."
+  }
 
-variable "accuracy_threshold" {
-  description = "Accuracy below which the gate lets no model through, whatever else it says."
-  type        = number
-  default     = 0.85
+  validation {
+    condition     = try(var.settings.retrain_delay_s, 30) >= 0 && try(var.settings.retrain_delay_s, 30) <= 900
+    error_message = "retrain_delay_s is 900 at most: no queue of SQS holds an event back for longer."
+  }
 }
 
 variable "is_spot" {

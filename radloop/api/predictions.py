@@ -9,7 +9,7 @@ from radloop.api.operations import Ask, as_json, is_unchanged, validator
 from radloop.codec.rendering import as_png
 from radloop.core.errors import InvalidInput, NotFound
 from radloop.core.images import ImageSet
-from radloop.functions import prediction
+from radloop.functions import prediction, shadow
 from radloop.serving.saliency import overlay
 
 _PREDICT = "image.predict"
@@ -68,7 +68,7 @@ def get_standing(ask: Ask) -> Response:
 
 def get_comparison(ask: Ask) -> Response:
     """Champion against shadow."""
-    return as_json(prediction.comparison(ask.doors.platform))
+    return as_json(shadow.comparison(ask.doors.platform))
 
 
 def get_saliency(ask: Ask) -> Response:

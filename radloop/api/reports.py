@@ -17,6 +17,7 @@ from radloop.api.operations import Ask, Operation
 from radloop.core.errors import NotFound
 from radloop.core.ports import AuditEntry
 from radloop.evaluation.report import report_of
+from radloop.store.learning import PICTURES, REPORT
 
 _BUCKET: Final = "model-artifacts"
 _STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)
@@ -69,12 +70,23 @@ def _page(ask: Ask, folder: str, what: str) -> Response:
     """The report, with its pictures only for who may see images; that they were seen is noted."""
     platform, principal = ask.doors.platform, ask.principal
     if platform.policy.allows(principal, "image.read") and principal.patients is None:
-        page = _file(ask, folder, what, "report.html").decode()
+        page = _whole_page(ask, folder, what)
         platform.audit.record(AuditEntry(principal.id, "model.report", what))
     else:
         evaluation, checklists = (_json(ask, folder, what, f"{name}.json") for name in ("evaluation", "checklists"))
         page = report_of(evaluation, checklists, None)
     return Response(page, media_type=_HTML, headers={"Content-Security-Policy": policy_of(page)})
+
+
+def _whole_page(ask: Ask, folder: str, what: str) -> str:
+    """The report as the run wrote it; made anew where it is gone because one of its image sets was deleted."""
+    blobs = ask.doors.platform.blobs
+    try:
+        return blobs.get(f"{folder}/{REPORT}").decode()
+    except NotFound:
+        evaluation, checklists = (_json(ask, folder, what, f"{name}.json") for name in ("evaluation", "checklists"))
+        names = [key.removeprefix(f"{folder}/") for key in blobs.keys(f"{folder}/{PICTURES}/")]
+        return report_of(evaluation, checklists, {name: blobs.get(f"{folder}/{name}") for name in names})
 
 
 def _json(ask: Ask, folder: str, what: str, name: str) -> Any:

@@ -25,7 +25,7 @@ from radloop.aws.items import (
     weight_bytes,
 )
 from radloop.core.errors import Conflict, NotFound, TooLarge
-from radloop.core.ports import Adjust, AuditEntry, Delete, Put, Table
+from radloop.core.ports import Adjust, AuditEntry, Delete, Put, Stands, Table
 from radloop.security.chain import GENESIS, link
 
 AUDIT = Table("audit", ("principal", "subject"), facts=("action",))
@@ -61,7 +61,7 @@ class Once:
     put: Put
 
 
-Write = Put | Adjust | Delete | Once
+Write = Put | Adjust | Delete | Stands | Once
 
 
 def refs_of(writes: Iterable[Write]) -> list[Ref]:
@@ -92,7 +92,7 @@ class Plan:
 
         Raises:
             Conflict: The revision it expects does not stand.
-            NotFound: There is no record to adjust.
+            NotFound: There is no record to adjust, or none that is to stand.
         """
         match write:
             case Put():
@@ -103,6 +103,11 @@ class Plan:
                 ref = Ref(write.table, write.key)
                 self._touched[ref] = None
                 self._after.pop(ref, None)
+            case Stands():
+                ref = Ref(write.table, write.key)
+                if self._after.get(ref) is None:
+                    raise NotFound(f"no {ref.table.name} record {ref.key}")
+                self._touched[ref] = None
             case Once(put):
                 if Ref(put.table, put.key) not in self._after:
                     self._put(put)
@@ -169,7 +174,9 @@ class Plan:
     def _of_record(self, ref: Ref) -> Iterator[Action]:
         before, after = self._before.get(ref), self._after.get(ref)
         as_read = _stands(before)
-        if after is None:
+        if after is not None and after == before:
+            yield {"ConditionCheck": {"Key": row_address(*ref).key(), **as_read}}
+        elif after is None:
             verb = "ConditionCheck" if before is None else "Delete"
             yield {verb: {"Key": row_address(*ref).key(), **as_read}}
         elif ref in self._packed:

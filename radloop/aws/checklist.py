@@ -4,7 +4,7 @@ Names are those that the Terraform of this repository gives: `<project>-<environ
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,10 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from radloop.aws.clients import client, code_of, translated
+from radloop.aws.identities import roles_given
+from radloop.aws.people import PEOPLE, drift, people_of
 from radloop.core.checklist import Check, Found, either, failed, not_applicable, ok
+from radloop.core.identity import Principal
 
 _BUCKETS: Final = ("training-data", "preprocessed-data", "model-artifacts", "logs", "audit", "archive", "stream")
 _KEYS: Final = ("training", "models", "logs", "tables", "imaging", "messages", "secrets", "audit")
@@ -29,6 +32,7 @@ _ENDPOINTS: Final = (
 )
 _OPERATOR = "the operator's own work: the state of Terraform lies where the operator keeps it"
 _PAGES_AT_MOST: Final = 50
+_DECIDE: Final = "model.decide"
 
 
 def account_checks(name: str, contracts: Path) -> dict[str, Check]:
@@ -72,7 +76,7 @@ def account_checks(name: str, contracts: Path) -> dict[str, Check]:
         "D8.1": account.sealed,
         "D8.2": account.encryption,
         "D8.3": account.endpoints,
-        "D8.4": lambda: not_applicable("a person's work; `make check-infra` lists every action of every role"),
+        "D8.4": account.reviewed,
         "D9.1": account.received,
         "D9.2": account.ingested,
         "D9.3": lambda: not_applicable("a person with a phone; docs/deployment-aws.md says how"),
@@ -274,12 +278,20 @@ class _Account:
         return either(not lacking, f"{len(self.wanted)} functions are deployed", f"not deployed: {', '.join(lacking)}")
 
     def environments(self) -> Found:
-        lacking = []
+        contract = json.loads((self.contracts / "functions.json").read_bytes())
+        lacking, done_without = [], set()
         for one in self.wanted:
             variables = self.configurations.get(one["name"], {}).get("Environment", {}).get("Variables", {})
-            lacking += [f"{one['name']}: {name}" for name in one["environment"] if name not in variables]
+            missing = {*contract["common"]["environment"], *one["environment"]} - {*variables}
+            for what, names in contract["without"].items():
+                wanted = {*names} & {*one["environment"]}
+                if wanted and wanted <= missing:  # all of it or nothing
+                    missing -= wanted
+                    done_without.add(what)
+            lacking += [f"{one['name']}: {name}" for name in sorted(missing)]
+        told = f"; this installation has no {' and no '.join(sorted(done_without))}" if done_without else ""
         return either(
-            not lacking, "every function has the variables of its contract", f"not set: {', '.join(lacking[:5])}"
+            not lacking, f"every function has the variables of its contract{told}", f"not set: {', '.join(lacking[:5])}"
         )
 
     def logs(self) -> Found:
@@ -380,6 +392,40 @@ class _Account:
             not living, f"{len(there)} endpoints, no NAT gateway", f"{len(living)} NAT gateways lead to the internet"
         )
 
+    def reviewed(self) -> Found:
+        by_hand = "policies are a person's work; `make check-infra` lists every action of every role"
+        told = self._people()
+        if not told:
+            return not_applicable(f"{by_hand}; people.json names nobody")
+        pools = _all("cognito-idp", "list_user_pools", "UserPools", MaxResults=60)
+        pool = next((one["Id"] for one in pools if one["Name"] == self.name), None)
+        if pool is None:
+            return failed(f"people.json names people, and there is no user pool {self.name}")
+        deciding = [role for role, may in self.roles_told.items() if _DECIDE in may]
+        found = drift(told.values(), roles_given(client("cognito-idp"), pool, self.roles_told), deciding)
+        if found.too_much or found.too_little:
+            return failed(
+                f"of {found.people} people in people.json {found.too_much} have a role that the user pool does not give"
+                f" them, {found.too_little} lack one to decide by that it gives; docs/aws.md says what to do"
+            )
+        return not_applicable(f"{by_hand}; people.json agrees with the user pool on {found.people} people")
+
+    @cached_property
+    def roles_told(self) -> dict[str, list[str]]:
+        """What each role may do, as the contract says."""
+        found: dict[str, list[str]] = json.loads((self.contracts / "roles.json").read_bytes())["roles"]
+        return found
+
+    def _people(self) -> Mapping[str, Principal]:
+        bucket, _, key = PEOPLE.partition("/")
+        try:
+            body = client("s3").get_object(Bucket=self.bucket(bucket), Key=key)["Body"]
+        except ClientError as error:
+            if code_of(error) == "NoSuchKey":
+                return {}
+            raise
+        return people_of(body.read(), self.roles_told)
+
     # What has been done
 
     def received(self) -> Found:
@@ -401,9 +447,10 @@ class _Account:
         return either(count, f"{count} model packages", "no model package is registered yet")
 
 
-def _all(service: str, operation: str, field: str) -> Iterable[dict[str, Any]]:
+def _all(service: str, operation: str, field: str, **asked: Any) -> Iterable[dict[str, Any]]:
     """All items of a list, page by page; never more than a house's own account has."""
-    pages = client(service).get_paginator(operation).paginate(PaginationConfig={"MaxItems": 100 * _PAGES_AT_MOST})
+    most = {"MaxItems": 100 * _PAGES_AT_MOST}
+    pages = client(service).get_paginator(operation).paginate(**asked, PaginationConfig=most)
     return [one for page in pages for one in page.get(field, [])]
 
 

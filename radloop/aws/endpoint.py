@@ -26,6 +26,9 @@ SERVED: Final = "model-artifacts/serving"
 """Where the package of the version that serves lies for the drift job: `model.tar.gz`, and `version`, whose it is."""
 
 _STEADY: Final = "InService"
+_AS_NAMED: Final = (_STEADY, "Creating", "SystemUpdating")
+"""States in which an endpoint serves, or will, what it names; one that is updated names what it served before."""
+
 _BROKEN: Final = ("Failed", "UpdateRollbackFailed")
 """States out of which SageMaker lets an endpoint only be deleted."""
 
@@ -133,7 +136,7 @@ class Endpoint:
         if there.status in _BROKEN:
             self.remove()
             return CHANGING
-        if there.configuration == wanted:
+        if there.configuration == wanted and there.status in _AS_NAMED:
             return UNCHANGED
         if there.status != _STEADY:
             return CHANGING

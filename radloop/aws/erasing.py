@@ -5,10 +5,12 @@ and the audit, and asks for the job that works here. The job goes by what it sti
 names something else: an original before the record that names it. So it may die anywhere and come again, and each time
 finds less:
 
-1. the static layers, which CloudFront gives out without asking us,
+1. the static layers, which CloudFront gives out without asking us, and what training laid out of its pixels,
 2. of every instance the original in the archive, then its record and that of its arrival,
 3. the other records, with the packs that some of them name,
 4. HealthImaging's own image set.
+
+What goes and what stays stands in `store.erasing`, for both substrates.
 
 The archive is versioned and under Object Lock in governance mode: deleting an original hides it behind a delete marker.
 The bytes stay sealed until the lock ends, or until somebody who may bypass it removes the version.
@@ -23,10 +25,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from radloop.aws.assembly import original_of
 from radloop.aws.clients import translated
 from radloop.core.errors import Conflict, NotFound, TooLarge
-from radloop.core.ports import Blobs, Change, Delete, Records, Row, Table
+from radloop.core.ports import Blobs, Change, Delete, Records
 from radloop.core.tables import ARRIVALS, IMAGE_SETS, INSTANCES, PACKS
-from radloop.store.erasing import HANGING, asked_for
+from radloop.store.erasing import HANGING, asked_for, hanging
 from radloop.store.layers import discard
+from radloop.store.learning import discard_copies
 from radloop.store.packs import pack_key
 
 _TOGETHER: Final = 10  # an instance is five items and its arrival three, of the 99 of a change
@@ -63,19 +66,20 @@ class Erasing:
         if self._records.get(IMAGE_SETS, image_set, columns=()) is not None:
             raise Conflict(f"image set {image_set} has not been deleted")
         discard(self._blobs, image_set)
+        discard_copies(self._blobs, self._records, image_set)
         for _ in range(0, _MOST_A_CALL, _TOGETHER):
-            rows = self._hanging(INSTANCES, image_set)
-            if not rows:
+            some = hanging(self._records, INSTANCES, image_set, limit=_TOGETHER)
+            if not some:
                 break
-            self.forget([row.key for row in rows])
+            self.forget([each.key for each in some])
         else:
             self._records.commit(Change(jobs=[asked_for(image_set, part + 1)]))
             return
         for table in HANGING:
-            while rows := self._hanging(table, image_set):
+            while some := hanging(self._records, table, image_set, limit=_TOGETHER):
                 if table is PACKS:
-                    self._delete_blobs([pack_key(image_set, row.key.partition("/")[2]) for row in rows])
-                self._delete([Delete(table, row.key) for row in rows])
+                    self._delete_blobs([pack_key(image_set, each.key.partition("/")[2]) for each in some])
+                self._delete(some)
         self._delete_from_healthimaging(image_set)
 
     def forget(self, arrivals: Sequence[str]) -> None:
@@ -89,9 +93,6 @@ class Erasing:
         """
         self._delete_blobs([original_of(name) for name in arrivals])
         self._delete([Delete(table, name) for name in arrivals for table in (ARRIVALS, INSTANCES)])
-
-    def _hanging(self, table: Table, image_set: str) -> list[Row]:
-        return self._records.find(table, {"image_set": image_set}, limit=_TOGETHER)
 
     def _delete_blobs(self, keys: Sequence[str]) -> None:
         with ThreadPoolExecutor(_AT_ONCE) as pool:

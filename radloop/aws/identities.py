@@ -1,13 +1,14 @@
 """Who there is where people sign in at a Cognito user pool.
 
-The groups of the pool that are named like a role are the roles of whoever is in them. Which patients a person may know
-of stands in an attribute of the pool that only an administrator writes; access tokens do not carry it unless a trigger
-puts it there, so the pool is asked, which also tells who may not come in any more.
+The groups of the pool that are named like a role are the roles of whoever is in them; a token has those that it tells
+and that the person is still in. Which patients a person may know of stands in an attribute of the pool that only an
+administrator writes; access tokens do not carry it unless a trigger puts it there, so the pool is asked, which also
+tells who may not come in any more.
 """
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -19,7 +20,7 @@ from radloop.aws.tokens import SCOPE_CLAIM, CognitoTokens
 from radloop.core.errors import Unauthenticated
 from radloop.core.identity import Principal
 from radloop.core.ports import Clock, Keys, Records
-from radloop.security.identities import Identities
+from radloop.security.identities import GONE, Identities
 from radloop.security.memory import Memory
 from radloop.security.sign_in import SignedIn
 
@@ -27,7 +28,6 @@ EVERY_PATIENT: Final = "*"
 
 _ASKED_EVERY = timedelta(minutes=1)
 _SUB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_MAY_NOT = "whoever holds the token may not come in any more"
 _SERVICE = "cognito-idp"
 
 
@@ -83,12 +83,12 @@ class CognitoPeople:
             Unauthenticated: Nobody has.
         """
         if _SUB.fullmatch(sub) is None:
-            raise Unauthenticated(_MAY_NOT)
+            raise Unauthenticated(GONE)
 
         def find() -> tuple[Person, datetime | None]:
             users = self._asked("list_users", Filter=f'sub = "{sub}"', Limit=1)["Users"]
             if not users:
-                raise Unauthenticated(_MAY_NOT)
+                raise Unauthenticated(GONE)
             return _person(users[0], users[0]["Attributes"]), self._clock() + _ASKED_EVERY
 
         return self._people.get(f"sub {sub}", find, self._clock())
@@ -113,7 +113,7 @@ class CognitoPeople:
             answer: dict[str, Any] = getattr(self._client, operation)(UserPoolId=self._pool, **given)
         except ClientError as error:
             if code_of(error) == "UserNotFoundException":
-                raise Unauthenticated(_MAY_NOT) from None
+                raise Unauthenticated(GONE) from None
             raise translated(error, _SERVICE) from None  # what Cognito says may name the user
         except BotoCoreError as error:
             raise translated(error, _SERVICE) from None
@@ -166,9 +166,10 @@ class CognitoIdentities(Identities):
         bearer = self._tokens.read(token)
         person = self._pool.named(bearer.username)
         if not person.is_enabled or person.sub != bearer.sub:
-            raise Unauthenticated(_MAY_NOT)
+            raise Unauthenticated(GONE)
         told = None if bearer.scope is None else patients_of(bearer.scope)
-        principal = Principal(bearer.sub, bearer.groups & self._roles, _both(person.patients, told))
+        roles = bearer.groups & self._pool.groups_of(person) & self._roles  # a token outlives what was taken away
+        principal = Principal(bearer.sub, roles, _both(person.patients, told))
         return SignedIn(principal, person.name, bearer.expires_at)
 
     def of_id(self, identity: str) -> Principal:
@@ -181,8 +182,34 @@ class CognitoIdentities(Identities):
             return super().of_id(identity)
         person = self._pool.of_sub(identity)
         if not person.is_enabled:
-            raise Unauthenticated(_MAY_NOT)
+            raise Unauthenticated(GONE)
         return Principal(person.sub, self._pool.groups_of(person) & self._roles, person.patients)
+
+
+def roles_given(client: Any, pool: str, roles: Collection[str]) -> Mapping[str, frozenset[str]]:
+    """The roles that a user pool gives, by the `sub` of everybody who may come in and has one.
+
+    Args:
+        client: A boto3 client of `cognito-idp`.
+        pool: Id of the user pool.
+        roles: Names of the roles there are.
+
+    Raises:
+        ClientError: The pool does not answer, or does not let us ask.
+    """
+    given: dict[str, frozenset[str]] = {}
+    for role in roles:
+        pages = client.get_paginator("list_users_in_group").paginate(UserPoolId=pool, GroupName=role)
+        try:
+            found = [one for page in pages for one in page["Users"]]
+        except ClientError as error:
+            if code_of(error) != "ResourceNotFoundException":  # else nobody is in a group that is not there
+                raise
+            continue
+        for person in (_person(one, one["Attributes"]) for one in found):
+            if person.is_enabled:
+                given[person.sub] = given.get(person.sub, frozenset()) | {role}
+    return given
 
 
 def patients_of(scope: str) -> frozenset[str] | None:

@@ -389,7 +389,7 @@ class HealthImagingImages:
         for place, number in versions[-1].frames:
             instance = instances[versions[-1].instances[place]]
             try:
-                stored = pixels[instance.sop_uid][number]
+                stored = pixels[instance.uid_as_received][number]
             except (KeyError, IndexError):
                 raise Unavailable(f"HealthImaging has other frames of image set {identity} than we know") from None
             frames.append(grey(stored, instance.image or {}, image_set.modality))

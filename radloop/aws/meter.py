@@ -1,4 +1,4 @@
-"""Figures told to CloudWatch as lines on the standard output, in its embedded metric format (EMF).
+"""Figures told to CloudWatch as lines on the standard output, in its embedded metric format (EMF), by powertools.
 
 The names are those of `contracts/metrics.json`, in the namespace `Radloop`, with the labels as dimensions; a value of a
 label that the contract does not admit is told as `other`, so no dimension can come to carry an id. No call is made and
@@ -6,14 +6,14 @@ nothing is waited for: CloudWatch takes the figures out of the log.
 """
 
 import math
-import re
 import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import orjson
+from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
 from radloop.core.ports import Clock
 from radloop.monitoring.catalogue import OTHER, Metric, Sample
@@ -91,21 +91,20 @@ class Emf:
                 self._write(self._line(labels, some))
 
     def _line(self, labels: _Labels, figures: Mapping[str, Sequence[float]]) -> str:
-        metrics = [{"Name": name, "Unit": _UNITS.get(self._catalogue[name].unit, "Count")} for name in figures]
-        directive = {"Namespace": NAMESPACE, "Dimensions": [[name for name, _ in labels]], "Metrics": metrics}
-        told: dict[str, Any] = {
-            "_aws": {"Timestamp": int(self._clock().timestamp() * 1000), "CloudWatchMetrics": [directive]},
-            **dict(labels),
-            **{name: values[0] if len(values) == 1 else list(values) for name, values in figures.items()},
+        metrics = {
+            name: {
+                "Unit": _UNITS.get(self._catalogue[name].unit, "Count"),
+                "Value": values[0] if len(values) == 1 else list(values),
+            }
+            for name, values in figures.items()
         }
-        return orjson.dumps(told).decode()
+        form = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service="")  # no dimension besides the labels
+        form.timestamp = int(self._clock().timestamp() * 1000)
+        return orjson.dumps(form.serialize_metric_set(metrics, dict(labels), {})).decode()
 
     def _admitted(self, name: str, labels: Mapping[str, str]) -> _Labels:
-        """The metric's labels in its order; `other` for a value that is missing, or not admitted by the contract."""
-        return tuple(
-            (label, value if re.fullmatch(admitted, value := labels.get(label, OTHER)) else OTHER)
-            for label, admitted in self._catalogue[name].labels.items()
-        )
+        metric = self._catalogue[name]
+        return tuple(zip(metric.labels, metric.admitted(labels), strict=True))
 
 
 class EmfWork(WorkMeter):
@@ -154,6 +153,7 @@ class EmfMeter(Meter):
         super().__init__(catalogue, operations, EmfWork(catalogue, emf))
         self._emf = emf
         self._open = 0
+        self._opening = threading.Lock()
 
     def frames_retrieved(self, seconds: float, frames: int = 1) -> None:
         """See `Meter.frames_retrieved`."""
@@ -171,13 +171,17 @@ class EmfMeter(Meter):
     def stream_began(self) -> None:
         """See `Meter.stream_began`."""
         super().stream_began()
-        self._open += 1
-        self._emf.observe("radloop_streams_open", self._open)
+        self._opened(1)
 
     def stream_ended(self) -> None:
         """See `Meter.stream_ended`."""
         super().stream_ended()
-        self._open -= 1
+        self._opened(-1)
+
+    def _opened(self, more: int) -> None:
+        with self._opening:
+            self._open += more
+            self._emf.observe("radloop_streams_open", self._open)
 
 
 def _lines(figures: Sequence[tuple[str, Sequence[float]]]) -> Iterator[dict[str, Sequence[float]]]:

@@ -6,12 +6,16 @@
 
 An ARN counts only where it names one person whatever the person does: an IAM user, a user profile of SageMaker, or a
 session that IAM Identity Center has named. The name of any other role's session is what its holder chose.
+
+The object is kept by hand, because which ARN is whose only a person can say, because the functions that read it are in
+a network from which the pool cannot be asked, and because a function that could write it could let anybody decide.
+Taking an entry out counts at once and asks nobody. `drift` shows where object and pool have come apart.
 """
 
 import json
 import re
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, NamedTuple
 
 from radloop.core.errors import Corrupt, NotFound
 from radloop.core.identity import Principal
@@ -51,13 +55,59 @@ class People:
             data = self._blobs.get(PEOPLE)
         except NotFound:
             return {}
-        try:
-            return {_text(each["arn"]): self._person(each) for each in json.loads(data)["people"]}
-        except (ValueError, KeyError, TypeError):
-            raise Corrupt('people.json is not written as {"people": [{"arn", "id", "roles"}]}') from None
+        return people_of(data, self._roles)
 
-    def _person(self, told: Mapping[str, Any]) -> Principal:
-        return Principal(_text(told["id"]), frozenset(map(_text, told["roles"])) & self._roles - {"system"})
+
+def people_of(data: bytes, roles: Collection[str]) -> Mapping[str, Principal]:
+    """Persons by their ARN, as the object tells them.
+
+    Args:
+        data: The object.
+        roles: Names of the roles there are; others count for nothing.
+
+    Raises:
+        Corrupt: The object is not of its form.
+    """
+    counting = frozenset(roles) - {"system"}
+    try:
+        told = json.loads(data)["people"]
+        return {
+            _text(each["arn"]): Principal(_text(each["id"]), frozenset(map(_text, each["roles"])) & counting)
+            for each in told
+        }
+    except (ValueError, KeyError, TypeError):
+        raise Corrupt('people.json is not written as {"people": [{"arn", "id", "roles"}]}') from None
+
+
+class Drift(NamedTuple):
+    """How far the object and the user pool disagree.
+
+    Attributes:
+        people: Entries of the object.
+        too_much: Those with a role that the pool does not give the person, or not any more.
+        too_little: Those without a role to decide by that the pool does give.
+    """
+
+    people: int
+    too_much: int
+    too_little: int
+
+
+def drift(told: Iterable[Principal], given: Mapping[str, Collection[str]], deciding: Collection[str]) -> Drift:
+    """Hold the object against the user pool.
+
+    Args:
+        told: The people of the object.
+        given: Roles by `sub` of whoever may come in; nobody else has any.
+        deciding: The roles that may decide about versions. That somebody's other roles do not stand in the object
+            makes no difference.
+    """
+    pairs = [(one.roles, frozenset(given.get(one.id, ()))) for one in told]
+    return Drift(
+        people=len(pairs),
+        too_much=sum(not ours <= pools for ours, pools in pairs),
+        too_little=sum(not pools & frozenset(deciding) <= ours for ours, pools in pairs),
+    )
 
 
 def _text(value: object) -> str:

@@ -1,13 +1,14 @@
 """Image sets of HealthImaging as the doors want them: the same store, which finds its bytes elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from radloop.aws.assembly import original_of
 from radloop.aws.images import HealthImagingImages
 from radloop.core.identity import Principal
-from radloop.core.ports import Blobs, Cipher, Clock, Job, Keys, Landing, Records, Upload
+from radloop.core.ports import Blobs, Cipher, Clock, Job, Keys, Landing, Records, Span, Upload
 from radloop.core.tables import DEFAULT_DATASTORE
 from radloop.store.contents import Contents
+from radloop.store.described import Described
 from radloop.store.erasing import asked_for
 from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance
@@ -16,23 +17,27 @@ from radloop.store.studies import Study
 Frames = Callable[[str, str, int], bytes | None]
 """A frame by image set, SOP instance UID and number, as an HTJ2K codestream; None where HealthImaging keeps another."""
 
+Describe = Callable[[str], Mapping[str, Described]]
+"""What HealthImaging tells of the instances of an image set, by SOP instance UID as received."""
+
 
 class HealthImagingContents(Contents):
     """Reads instances: frames from HealthImaging, whole files from the archive of originals.
 
     Args:
         blobs, records: The ports.
-        frames: Asks HealthImaging.
+        frames, describe: Ask HealthImaging.
     """
 
-    def __init__(self, blobs: Blobs, records: Records, frames: Frames) -> None:
+    def __init__(self, blobs: Blobs, records: Records, frames: Frames, describe: Describe) -> None:
         super().__init__(blobs, records)
         self._archive = blobs
         self._frames = frames
+        self._describe = describe
 
     def codestream(self, cipher: Cipher, instance: StoredInstance, number: int) -> bytes:
         """See `Contents.codestream`."""
-        found = self._frames(instance.image_set, instance.sop_uid, number)
+        found = self._frames(instance.image_set, instance.uid_as_received, number)
         return super().codestream(cipher, instance, number) if found is None else found
 
     def preview(self, cipher: Cipher, instance: StoredInstance, number: int) -> bytes | None:  # noqa: ARG002 — the port's
@@ -44,8 +49,17 @@ class HealthImagingContents(Contents):
         return self._archive.get(original_of(instance.id))
 
     def header(self, cipher: Cipher, instance: StoredInstance) -> bytes:
-        """See `Contents.header`."""
-        return self.file(cipher, instance)
+        """See `Contents.header`; pixels that stand by themselves in the file stay where they are."""
+        if instance.pixel_span is None:
+            return self.file(cipher, instance)
+        key, (start, length) = original_of(instance.id), instance.pixel_span
+        end = start + length
+        tail = self._archive.get(key, Span(end, instance.size_bytes)) if end < instance.size_bytes else b""
+        return self._archive.get(key, Span(0, start)) + bytes(length) + tail
+
+    def described(self, identity: str) -> Mapping[str, Described]:
+        """See `Contents.described`: one call instead of the originals of all its instances."""
+        return self._describe(identity)
 
 
 class HealthImagingStore(ImageStore):
@@ -55,6 +69,7 @@ class HealthImagingStore(ImageStore):
         blobs, records, keys, clock: The ports.
         images: What takes files in and knows what became of them.
         frames: Asks HealthImaging for a frame.
+        describe: Asks HealthImaging for its metadata.
     """
 
     def __init__(
@@ -66,8 +81,10 @@ class HealthImagingStore(ImageStore):
         *,
         images: HealthImagingImages,
         frames: Frames,
+        describe: Describe,
     ) -> None:
-        super().__init__(blobs, records, keys, clock, contents=HealthImagingContents(blobs, records, frames))
+        contents = HealthImagingContents(blobs, records, frames, describe)
+        super().__init__(blobs, records, keys, clock, contents=contents)
         self._arriving = images
 
     def land(self, uploads: list[Upload], *, by: Principal, datastore: str = DEFAULT_DATASTORE) -> list[Landing]:

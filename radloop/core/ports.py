@@ -257,6 +257,18 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Stands:
+    """Change nothing; what is written with it is written only while there is a record under the key.
+
+    This is how what hangs on a record never comes to outlive it: whoever removes that has removed it before, and this
+    change fails, or removes it after, and finds what this change has written.
+    """
+
+    table: Table
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """Work to be done later, at least once.
 
@@ -328,7 +340,7 @@ class Change:
         needs: What must be true before; each returns once it is, or raises, and then nothing of the change is made.
     """
 
-    writes: Sequence[Put | Adjust | Delete] = ()
+    writes: Sequence[Put | Adjust | Delete | Stands] = ()
     events: Sequence[Event] = ()
     jobs: Sequence[Job] = ()
     audit: Sequence[AuditEntry] = ()
@@ -431,7 +443,7 @@ class Records(Protocol):
 
         Raises:
             Conflict: An `expected` revision does not stand.
-            NotFound: There is no record to adjust.
+            NotFound: There is no record to adjust, or none that is to stand.
             TooLarge: It is more than this store makes true at once.
         """
         ...

@@ -16,6 +16,9 @@ DIGITAL_X_RAY = "1.2.840.10008.5.1.4.1.1.1.1"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 IMPLEMENTATION = "2.25.139526018274650137528467215840913175302"
 
+AI_REPORT, AI_CAPTURE, PROVENANCE = RESULTS = "ai-report", "ai-capture", "provenance"
+"""Kinds of results that are written into a study, each into a series of its own for every image set."""
+
 _DATE_DIGITS = 8
 
 
@@ -27,6 +30,15 @@ def uid_of(*parts: str) -> str:
     """
     digest = hashlib.sha256("\0".join(("radloop", *parts)).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+
+
+def result_series(kind: str, image_set: str) -> str:
+    """The UID of the series that results of a kind, one of `RESULTS`, are written to for an image set.
+
+    >>> result_series("ai-report", "a") == uid_of("ai-report", "a")
+    True
+    """
+    return uid_of(kind, image_set)
 
 
 def xray_instance(

@@ -138,7 +138,8 @@ def watch(model_version: int, platform: Platform, references: References) -> Wat
     held = references.reference(model_version)
     now = platform.clock()
     rows = platform.records.find(PREDICTIONS, {"model_version": model_version}, after=known.order)
-    after = replace(known, seen=platform.records.count(PREDICTIONS, {"model_version": model_version}))
+    there = platform.records.count(PREDICTIONS, {"model_version": model_version})
+    after = replace(known if there >= known.seen + len(rows) else _of_those_there(known, platform), seen=there)
     reference = None if held is None else studies_of(held)
     if held is not None and reference is not None and len(reference) >= FEWEST_PATIENTS:
         after = _taken(replace(after, reference=_facts(held)), rows, reference, platform)
@@ -174,6 +175,17 @@ def watched(model_version: int, platform: Platform) -> Watched:
 
 
 # Taking what was said
+
+
+def _of_those_there(known: Watched, platform: Platform) -> Watched:
+    """Without the answers on image sets that have been deleted; what was examined with them stays examined."""
+    keys = {key for _, key in known.recent} | {key for key, _, _ in known.labelled}
+    there = {key for key in keys if platform.records.get(PREDICTIONS, key, columns=()) is not None}
+    return replace(
+        known,
+        recent=tuple(each for each in known.recent if each[1] in there),
+        labelled=tuple(each for each in known.labelled if each[0] in there),
+    )
 
 
 def _taken(known: Watched, rows: Sequence[Row], reference: Studies, platform: Platform) -> Watched:

@@ -20,6 +20,7 @@ from radloop.core.platform import Platform
 from radloop.core.ports import Change, Execution
 from radloop.functions import contexts, snapshots
 from radloop.functions.snapshots import CLASSES, Snapshot, Verified
+from radloop.store.learning import discard_deleted
 
 _NEWEST_EVENTS: Final = 50
 
@@ -31,6 +32,7 @@ def handle(event: Event, platform: Platform) -> None:
     """
     if event.detail_type == "PipelineEnded":
         contexts.trim(str(event.detail["execution"]), platform)
+        discard_deleted(platform.blobs, platform.records, str(event.detail["execution"]))
     last = _last(platform)
     if last is not None and last.state == "Executing":
         return

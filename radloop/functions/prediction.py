@@ -7,6 +7,7 @@ network looked. What a shadow says is kept there too, and nowhere that a reader 
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -35,13 +36,12 @@ from radloop.core.predictions import (
     Observation,
     images_of,
     key_of,
-    observation_of,
     put_observation,
 )
 from radloop.core.reads import ReadingPolicy, project_of
 from radloop.core.tables import ASKED, DRIFT, IMAGE_SETS, PREDICTIONS, SALIENCY, image_set_of
 from radloop.dicom.tiles import CT, XRAYS, TileSpec
-from radloop.reading.opinion import keep_prediction
+from radloop.reading.opinion import keep_beside, keep_prediction
 from radloop.serving.champion import Champion, Opinion
 from radloop.serving.saliency import Saliency, saliency_of
 
@@ -190,7 +190,7 @@ class Consultant:
                 predict(image_set, self.images, self.platform, self.champion, by=SYSTEM)
             except (InvalidInput, NoChampion):  # a volume of two sizes, or the last version was taken back
                 return
-            except Conflict:  # somebody read it meanwhile, or more of it came
+            except (Conflict, NotFound):  # somebody read it meanwhile, more of it came, or it was deleted
                 continue
             return
         raise Unavailable("the image set kept changing while the model looked at it")
@@ -216,10 +216,13 @@ class Consultant:
             return
         try:
             opinion = self.shadow.predict(self.images.volume(identity), image_set.modality)
+            row = put_observation(observed(image_set, opinion, self.platform, SHADOW))
+            keep_beside(self.platform.records, image_set, [row])
         except InvalidInput:
             return
-        row = put_observation(observed(image_set, opinion, self.platform, SHADOW))
-        self.platform.records.commit(Change(writes=[row]))
+        except NotFound:
+            if self._there(identity) is not None:
+                raise  # something else is missing
 
     def write(self, identity: str) -> None:
         """Write the kept prediction into the store as DICOM: a report, and a picture of where the network looked."""
@@ -247,7 +250,8 @@ class Consultant:
             plane = shown_grey(self.images.volume(identity)[frame], image_set.modality)
             heat = saliency_kept(image_set, self.platform).heat(frame, *_heat_shape(plane.shape))
             picture = KeySlice(frame=frame, plane=plane, heat=heat)
-        write_result(self.platform, image_set, result, picture, by=SYSTEM)
+        with suppress(NotFound):  # it was deleted meanwhile
+            write_result(self.platform, image_set, result, picture, by=SYSTEM)
 
     def _there(self, identity: str) -> ImageSet | None:
         try:
@@ -419,50 +423,6 @@ def _put_saliency(image_set: ImageSet, opinion: Opinion) -> Put:
     return Put(SALIENCY, image_set.id, document)
 
 
-# Comparing champion and shadow
-
-
-def comparison(platform: Platform, *, most: int = 1000) -> dict[str, Any]:
-    """Champion against shadow on the image sets that both have judged lately.
-
-    Returns:
-        `champion`, `shadow`: versions, null without; `image_sets`; `agreement`: share with the same finding;
-        `difference`: mean absolute difference of the probabilities; `higher`: share in which the shadow's is higher.
-        Null where nothing can be compared. Nothing about a single image set, whose readers may be blinded.
-    """
-    champion = platform.models.champion()
-    shadow = next((model for model in platform.models.versions() if SHADOW in model.aliases), None)
-    told: dict[str, Any] = {
-        "champion": None if champion is None else champion.version,
-        "shadow": None if shadow is None else shadow.version,
-        "image_sets": 0,
-        "agreement": None,
-        "difference": None,
-        "higher": None,
-    }
-    if champion is None or shadow is None:
-        return told
-    pairs = []
-    for row in platform.records.find(PREDICTIONS, {"model_version": shadow.version}, newest_first=True, limit=most):
-        of_shadow = observation_of(row)
-        beside = platform.records.get(PREDICTIONS, key_of(champion.version, of_shadow.image_set))
-        if beside is not None:
-            pairs.append((observation_of(beside), of_shadow))
-    if not pairs:
-        return told
-    differences = np.array([shown.probability - hidden.probability for shown, hidden in pairs])
-    return told | {
-        "image_sets": len(pairs),
-        "agreement": float(np.mean([_verdict(shown) == _verdict(hidden) for shown, hidden in pairs])),
-        "difference": float(np.abs(differences).mean()),
-        "higher": float((differences < 0).mean()),
-    }
-
-
-def _verdict(said: Observation) -> str:
-    return said.refused or ("present" if said.says_present else "absent")
-
-
 # Jobs
 
 
@@ -485,9 +445,11 @@ def _jobs_after(image_set: ImageSet, opinion: Opinion, platform: Platform) -> li
         name = derived_id(WRITE, image_set.id, version, model)
         jobs.append(Job(id=name, lane=LANE, kind=WRITE, payload=payload, trace=image_set.id))
     row = platform.records.get(DRIFT, f"v{model}")
-    seen = 0 if row is None else int(row.document["seen"])
-    if platform.records.count(PREDICTIONS, {"model_version": opinion.model_version}) + 1 >= seen + WATCHED_EVERY:
-        name = derived_id(WATCH, model, str(seen))
+    order = 0 if row is None else int(row.document["order"])
+    where = {"model_version": opinion.model_version}
+    new = platform.records.find(PREDICTIONS, where, after=order, limit=WATCHED_EVERY)
+    if len(new) + 1 >= WATCHED_EVERY:
+        name = derived_id(WATCH, model, str(order))
         jobs.append(Job(id=name, lane=LANE, kind=WATCH, payload={"model_version": opinion.model_version}))
     return jobs
 

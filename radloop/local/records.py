@@ -12,7 +12,7 @@ import apsw
 import orjson
 
 from radloop.core.errors import Conflict, NotFound
-from radloop.core.ports import Adjust, Change, Clock, Delete, Job, Put, Row, Table, Term
+from radloop.core.ports import Adjust, Change, Clock, Delete, Job, Put, Row, Stands, Table, Term
 from radloop.local.audit import append
 from radloop.local.database import Database
 
@@ -162,8 +162,13 @@ def _jobs(jobs: Any) -> list[Job]:
     return list(jobs)
 
 
-def _apply(connection: apsw.Connection, write: Put | Adjust | Delete) -> None:
+def _apply(connection: apsw.Connection, write: Put | Adjust | Delete | Stands) -> None:
     name = write.table.name
+    if isinstance(write, Stands):
+        query = f"SELECT 1 FROM {name} WHERE key = ?"  # noqa: S608 — names are ours
+        if connection.execute(query, (write.key,)).fetchone() is None:
+            raise NotFound(f"no {name} record {write.key}")
+        return
     if isinstance(write, Adjust):
         _adjust(connection, write)
         return

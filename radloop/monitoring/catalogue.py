@@ -1,6 +1,7 @@
 """The catalogue of everything that is measured, as `contracts/metrics.json` has it."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,13 @@ class Metric:
     labels: Mapping[str, str] = field(default_factory=dict)
     dashboard: str = ""
     aws: Sequence[Mapping[str, Any]] = ()
+
+    def admitted(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """Values of its labels in their order; `other` for one that is missing or that the contract does not admit."""
+        return tuple(
+            value if re.fullmatch(admitted, value := labels.get(label, OTHER)) else OTHER
+            for label, admitted in self.labels.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)

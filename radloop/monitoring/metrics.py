@@ -33,6 +33,7 @@ __all__ = [
     "collect",
     "exposition",
     "load_metrics",
+    "text_of",
 ]
 
 _RETRIEVAL_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -123,9 +124,13 @@ class Meter:
 def exposition(meter: Meter, platform: Platform) -> bytes:
     """Everything measured, in Prometheus' text format 0.0.4."""
     families, waiting = meter.counted()
-    samples = [*collect(platform), *_told(meter, platform), *waiting]
+    return text_of(meter.catalogue, families, [*collect(platform), *_told(meter, platform), *waiting])
+
+
+def text_of(catalogue: Mapping[str, Metric], families: Iterable[Family], samples: Iterable[Sample]) -> bytes:
+    """Families as they stand and samples by metric, in Prometheus' text format 0.0.4."""
     registry = prometheus.CollectorRegistry(auto_describe=False)
-    registry.register(_Answer([*_families(samples, meter.catalogue), *families]))
+    registry.register(_Answer([*_families(samples, catalogue), *families]))
     return prometheus.generate_latest(registry)
 
 
@@ -151,7 +156,7 @@ def _families(samples: Iterable[Sample], catalogue: Mapping[str, Metric]) -> lis
     """Samples by metric; those that share all label values, such as several `other`, are one series, their sum."""
     sums: dict[str, dict[tuple[str, ...], float]] = defaultdict(lambda: defaultdict(float))
     for sample in samples:
-        sums[sample.name][_admitted(sample, catalogue[sample.name])] += sample.value
+        sums[sample.name][catalogue[sample.name].admitted(sample.labels)] += sample.value
     families: list[Family] = []
     for name, series in sums.items():
         metric = catalogue[name]
@@ -161,11 +166,3 @@ def _families(samples: Iterable[Sample], catalogue: Mapping[str, Metric]) -> lis
             family.add_metric(labels, value)
         families.append(family)
     return families
-
-
-def _admitted(sample: Sample, metric: Metric) -> tuple[str, ...]:
-    """The sample's label values in the metric's order, those the contract does not admit as `other`."""
-    return tuple(
-        value if re.fullmatch(admitted, value := sample.labels[label]) else OTHER
-        for label, admitted in metric.labels.items()
-    )

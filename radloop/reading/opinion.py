@@ -7,10 +7,19 @@ from typing import Any
 from radloop.core.errors import Conflict, NotFound, Unavailable
 from radloop.core.identity import Principal
 from radloop.core.images import ImageSet
-from radloop.core.ports import AuditEntry, Change, Job, Put, Records
+from radloop.core.ports import AuditEntry, Change, Job, Put, Records, Stands
 from radloop.core.tables import IMAGE_SETS, image_set_of, put_image_set
 
 _TRIES = 20
+
+
+def keep_beside(records: Records, image_set: ImageSet, writes: Sequence[Put]) -> None:
+    """Keep what a model says of an image set where no reader sees it.
+
+    Raises:
+        NotFound: It has been deleted meanwhile.
+    """
+    records.commit(Change([Stands(IMAGE_SETS, image_set.id), *writes]))
 
 
 def keep_prediction(

@@ -27,7 +27,7 @@ from radloop.dicom.concepts import (
     YES,
     Concept,
 )
-from radloop.dicom.make import uid_of
+from radloop.dicom.make import AI_REPORT, PROVENANCE, result_series, uid_of
 from radloop.dicom.report import Algorithm, Device, Group, Measure, Person, Report
 from radloop.results.account import Account, Kind, Word
 from radloop.results.picture import WARNING
@@ -53,7 +53,7 @@ def provenance_report(account: Account) -> Report:
     return Report(
         subject=account.subject,
         sop_uid=_content_uid("provenance", account),
-        series_uid=uid_of("provenance", account.image_set.id),
+        series_uid=result_series(PROVENANCE, account.image_set.id),
         series_number=_READS_SERIES,
         instance_number=len(account.words),
         series_description="Reads and ground truth",
@@ -77,7 +77,7 @@ def ai_report(account: Account) -> Report:
     return Report(
         subject=account.subject,
         sop_uid=_content_uid("ai-report", account, without=("at",)),
-        series_uid=uid_of("ai-report", account.image_set.id),
+        series_uid=result_series(AI_REPORT, account.image_set.id),
         series_number=_AI_SERIES,
         instance_number=word.model_version,
         series_description="AI result, not verified",

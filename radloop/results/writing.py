@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
 
-from radloop.core.errors import Blinded, Conflict, Corrupt, InvalidInput
+from radloop.core.errors import Blinded, Conflict, Corrupt, InvalidInput, NotFound
 from radloop.core.identity import Principal
 from radloop.core.images import MADE_BY_AI, ImageSet, State
 from radloop.core.platform import Platform
@@ -18,7 +18,7 @@ from radloop.core.ports import Records, Upload
 from radloop.core.reads import ReadingPolicy, project_of
 from radloop.core.tables import IMAGE_SETS, INSTANCES
 from radloop.dicom.capture import capture_file
-from radloop.dicom.make import uid_of
+from radloop.dicom.make import AI_CAPTURE, result_series, uid_of
 from radloop.dicom.report import report_file
 from radloop.results.account import Account, Kind, Word, account_of, device_of, images_of
 from radloop.results.picture import KeySlice, drawn
@@ -84,6 +84,7 @@ def write_result(
     Raises:
         Conflict: The image set is still arriving, or a model made it.
         InvalidInput: It has no images, or the picture names a frame that it has not.
+        NotFound: It has been deleted meanwhile.
         Corrupt: What was made was not accepted by our own door.
     """
     if image_set.made_by_ai:
@@ -115,7 +116,7 @@ def keep_provenance(platform: Platform, image_set: ImageSet, *, by: Principal) -
 
     Raises:
         Blinded: Readers who have not read yet would learn from it what others said.
-        NotFound: Nobody has said anything yet.
+        NotFound: Nobody has said anything yet, or it has been deleted meanwhile.
         InvalidInput: The image set has no images.
         Corrupt: What was made was not accepted by our own door.
     """
@@ -158,7 +159,7 @@ def _capture(account: Account, result: AiResult, picture: KeySlice, uid: str) ->
         account.subject,
         source=source,
         sop_uid=uid,
-        series_uid=uid_of("ai-capture", account.image_set.id),
+        series_uid=result_series(AI_CAPTURE, account.image_set.id),
         series_number=AI_CAPTURE_SERIES,
         instance_number=result.model_version,
         series_description="AI heat map, not verified",
@@ -192,6 +193,8 @@ def _is_kept(records: Records, datastore: str, sop_uid: str) -> bool:
 
 
 def _land(platform: Platform, image_set: ImageSet, data: bytes, by: Principal) -> None:
+    if platform.records.get(IMAGE_SETS, image_set.id, columns=()) is None:
+        raise NotFound(f"no image set {image_set.id}")
     (landing,) = platform.images.land([Upload(data)], by=by, datastore=image_set.datastore)
     if landing.outcome == "quarantined":
         raise Corrupt(f"a result of image set {image_set.id} was not accepted: {landing.reason}")

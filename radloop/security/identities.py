@@ -52,6 +52,9 @@ IDLE_GRACE = timedelta(minutes=2)
 
 _NOBODY = "nobody"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+GONE = "whoever this is, is unknown, disabled, expired or revoked"
+"""The one answer to all who may not come in; which it is, is not told."""
+
 _REFUSED = "the name or the password is wrong, or the user is disabled"
 
 
@@ -234,7 +237,7 @@ class Identities:
             user = self.user_of_session(token)
             row = self._records.get(SESSIONS, key)
             expires = None if row is None else self._session_end(row)
-            return Principal(user.id, user.roles, user.patients), expires
+            return self._as_known(user), expires
 
         now = self._clock()
         principal = self._principals.get(f"session {key}", find, now)
@@ -364,8 +367,8 @@ class Identities:
                 return self._valid(self._records.get(CREDENTIALS, identity))
             user = user_of(rows[0])
             if user.is_disabled:
-                raise Unauthenticated("the user is disabled")
-            return Principal(user.id, user.roles, user.patients), None
+                raise Unauthenticated(GONE)
+            return self._as_known(user), None
 
         return self._principals.get(f"id {identity}", find, self._clock())
 
@@ -397,8 +400,12 @@ class Identities:
     def _valid(self, row: Row | None) -> tuple[Principal, datetime | None]:
         found = None if row is None else credential_of(row)
         if found is None or found.revoked_at is not None or is_over(found.expires_at, self._clock()):
-            raise Unauthenticated("the credential is unknown, expired or revoked")
-        return Principal(found.id, found.roles, found.patients), found.expires_at
+            raise Unauthenticated(GONE)
+        return self._as_known(found), found.expires_at
+
+    def _as_known(self, found: User | Credential) -> Principal:
+        """Whom a record tells of; a role that there is not, or not any more, counts for nothing."""
+        return Principal(found.id, found.roles & self._roles, found.patients)
 
     def _session_end(self, row: Row) -> datetime:
         """When a session ends unless it is used again; one of before this was noted counts from its beginning."""

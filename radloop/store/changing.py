@@ -84,7 +84,7 @@ class Changing:
     def received(self, instance: StoredInstance) -> StoredInstance:
         """The instance with the attributes its file has."""
         parsed = parse(self._images.header(instance))
-        return replace(instance, attributes=parsed.attributes, sop_uid=parsed.sop_uid)
+        return replace(instance, attributes=parsed.attributes, sop_uid=parsed.sop_uid, received_uid=None)
 
     def retried(self, attempt: Callable[[], _T]) -> _T:
         """What `attempt` returns, tried again where a record moved under it.

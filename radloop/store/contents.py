@@ -1,5 +1,7 @@
 """What an instance holds, put together from where its bytes lie: frames, pixels, header, the file as it arrived."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,6 +10,7 @@ from radloop.core.errors import Corrupt, NotFound
 from radloop.core.ports import Blobs, Cipher, Records
 from radloop.core.tables import INSTANCES
 from radloop.dicom.parse import parse
+from radloop.store.described import Described
 from radloop.store.folding import native_bytes, pixels_of
 from radloop.store.instances import StoredInstance, instance_of
 from radloop.store.packs import Ref, read_record
@@ -81,6 +84,10 @@ class Contents:
             tail = b"" if instance.tail is None else self._record(cipher, instance, instance.tail)
             data += bytes(instance.size_bytes - len(data) - len(tail)) + tail  # pixels are not part of the answer
         return data
+
+    def described(self, identity: str) -> Mapping[str, Described]:  # noqa: ARG002 — what we keep ourselves we read
+        """The instances of an image set that another store tells of, by SOP instance UID as received."""
+        return {}
 
     def fresh(self, instance: StoredInstance) -> StoredInstance:
         """The instance as it is stored now; folding may have moved its bytes since it was read.

@@ -63,7 +63,7 @@ class Copies:
 
         Raises:
             NotFound: There is no such image set.
-            InvalidInput: `copies` is not of its shape, or too much is asked for.
+            InvalidInput: `copies` is not of its shape, too much is asked for, or another store keeps the bytes.
             Conflict: A version is another, patient, study or series differ, an instance is there already, or the
                 source cannot be promoted.
         """
@@ -87,6 +87,8 @@ class Copies:
             chosen = [one for one in chosen if one.sop_uid in wanted]
             if len(chosen) != len(wanted):
                 raise InvalidInput("copiableAttributes names instances that the image set does not hold")
+        if not all(one.refs for one in chosen):
+            raise InvalidInput("the bytes of these instances are kept by another store, which alone copies them")
         if sum(one.frame_count for one in chosen) > MOST_COPIED_FRAMES:
             raise InvalidInput(f"at most {MOST_COPIED_FRAMES} frames are copied at once")
         return chosen

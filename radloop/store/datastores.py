@@ -10,7 +10,7 @@ import orjson
 
 from radloop.core.errors import Conflict, InvalidInput, NotFound
 from radloop.core.identity import Principal, derived_id, new_id
-from radloop.core.ports import Adjust, AuditEntry, Change, Clock, Delete, Put, Records, Row, Term
+from radloop.core.ports import Adjust, AuditEntry, Change, Clock, Delete, Put, Records, Row, Stands, Term
 from radloop.core.tables import CLIENT_TOKENS, DATASTORES, DEFAULT_DATASTORE, IMAGE_SETS, TAGS
 
 ACTIVE = "ACTIVE"
@@ -166,16 +166,21 @@ class Datastores:
         """Add tags, or replace those of the same key.
 
         Raises:
+            NotFound: The image set they are to hang on has been deleted.
             InvalidInput: There would be more than `MOST_TAGS`.
         """
         write = self._tagging(resource, {**self.tags(resource), **tags})
-        self._records.commit(Change(writes=[write], audit=[AuditEntry(by.id, "tag", resource)]))
+        self._records.commit(Change([*_owner(resource), write], audit=[AuditEntry(by.id, "tag", resource)]))
 
     def untag(self, resource: str, keys: list[str], *, by: Principal) -> None:
-        """Take tags away; those that are not there are no error."""
+        """Take tags away; those that are not there are no error.
+
+        Raises:
+            NotFound: The image set they hang on has been deleted.
+        """
         left = {key: value for key, value in self.tags(resource).items() if key not in keys}
         write = self._tagging(resource, left)
-        self._records.commit(Change(writes=[write], audit=[AuditEntry(by.id, "untag", resource)]))
+        self._records.commit(Change([*_owner(resource), write], audit=[AuditEntry(by.id, "untag", resource)]))
 
     @staticmethod
     def _tagging(resource: str, tags: Mapping[str, str]) -> Put:
@@ -191,6 +196,12 @@ def resource_of(datastore: str, image_set: str | None = None) -> str:
     'datastore/a/imageset/b'
     """
     return f"datastore/{datastore}" if image_set is None else f"datastore/{datastore}/imageset/{image_set}"
+
+
+def _owner(resource: str) -> list[Stands]:
+    """What must be there for tags to hang on it: an image set, for data stores are never removed."""
+    _, is_image_set, image_set = resource.partition("/imageset/")
+    return [Stands(IMAGE_SETS, image_set)] if is_image_set else []
 
 
 class ClientTokens:

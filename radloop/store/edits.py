@@ -2,6 +2,10 @@
 
 The files stay as they came, and export gives them so. An edit lies over what they say: for the patient, the study,
 the series, or one instance. Metadata, searches and lists show the edited values.
+
+The record of an instance is written again for its own edit alone. Those of patient, study and series are laid over it
+when it is read, so that changing them is one small change however many instances there are. A record that was written
+for another reason meanwhile may hold them already, which laying them over again does not change.
 """
 
 from collections.abc import Mapping
@@ -78,6 +82,11 @@ class Edits:
         return self.scopes.get(scope, Edit())
 
     @property
+    def own(self) -> "Edits":
+        """Those of single instances alone."""
+        return Edits({name: edit for name, edit in self.scopes.items() if name not in LEVELS})
+
+    @property
     def common(self) -> Edit:
         """What every instance is subject to."""
         return self.of("Patient").then(self.of("Study")).then(self.of("Series"))
@@ -131,8 +140,23 @@ def edited_set(image_set: ImageSet, edits: Edits) -> ImageSet:
 def edited_instance(instance: StoredInstance, edits: Edits) -> StoredInstance:
     """An instance whose attributes are as received, with the edits over them."""
     edit = edits.of_instance(instance.id)
+    received = instance.uid_as_received
     sop_uid = str(edit.values.get("SOPInstanceUID", instance.sop_uid))
-    return replace(instance, attributes=edit.over_hot(instance.attributes), sop_uid=sop_uid)
+    return replace(
+        instance,
+        attributes=edit.over_hot(instance.attributes),
+        sop_uid=sop_uid,
+        received_uid=None if sop_uid == received else received,
+    )
+
+
+def may_be_written(edit: Edit, instance: StoredInstance) -> bool:
+    """Whether the record of an instance may hold something of an edit; where not, it holds what its file says."""
+    if edit.values.get("SOPInstanceUID") == instance.sop_uid:
+        return True
+    told = edit.over_hot({})
+    is_told = any(name in instance.attributes and instance.attributes[name] == value for name, value in told.items())
+    return is_told or any(name in HOT and name not in instance.attributes for name in edit.removed)
 
 
 def _hot(keyword: str, value: Any) -> Any:

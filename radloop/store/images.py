@@ -1,6 +1,6 @@
 """Image sets as their users meet them: landed, closed, folded, read, exported."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -29,11 +29,13 @@ from radloop.core.tables import DEFAULT_DATASTORE, IMAGE_SETS, INSTANCES, PACKS,
 from radloop.dicom.document import dicom_json
 from radloop.store.arranging import arranged, facts_of
 from radloop.store.contents import Contents
-from radloop.store.edits import edited_instance, read_edits
+from radloop.store.described import Described
+from radloop.store.edits import read_edits
 from radloop.store.folding import Foldings
 from radloop.store.greys import grey, stored_window
-from radloop.store.instances import StoredInstance, put_instance
+from radloop.store.instances import StoredInstance
 from radloop.store.landing import Landings
+from radloop.store.layers import STREAM, discard
 from radloop.store.made import MadeFrames
 from radloop.store.opened import FrameAddress, Glance, Opened, OpenedImageSets, Reader, current_instances
 from radloop.store.readings import Reading
@@ -104,7 +106,6 @@ class ImageStore:
             edits = read_edits(self._records, identity)
             cause = CREATED if closed.version == 1 else IMPORTED
             version = put_version(closed, order, cause=cause, edits=edits, at=closed.updated_at)
-            late = [(one, edited_instance(one, edits)) for one in instances] if edits else []
             told = event.told(at=self._clock(), trace=identity)
             job = Job(
                 id=f"fold-{identity}-{closed.version}",
@@ -119,7 +120,6 @@ class ImageStore:
                         writes=[
                             put_image_set(closed, expected=row.revision),
                             version,
-                            *(put_instance(new, expected=None) for old, new in late if new != old),
                         ],
                         events=[told],
                         jobs=[job],
@@ -379,12 +379,16 @@ class ImageStore:
 
         return self._retried(read)
 
+    def described(self, identity: str) -> Mapping[str, Described]:
+        """See `Contents.described`."""
+        return self._contents.described(identity)
+
     def erased_by(self, identity: str) -> list[Job]:  # noqa: ARG002 — other stores ask for one an image set
         """The jobs that delete what hangs on a deleted image set; none where the deletion itself does."""
         return []
 
     def sweep(self) -> int:
-        """Remove packs that a crash left unnamed, and what can be made again.
+        """Remove packs that a crash left unnamed, layers of what was deleted, and what can be made again.
 
         Only the sole owner of the store may call this, before it works.
         """
@@ -395,7 +399,8 @@ class ImageStore:
             if self._records.get(PACKS, f"{identity}/{name.removesuffix('.pack')}") is None:
                 self._blobs.delete(key)
                 removed += 1
-        return removed
+        laid = sorted({key.split("/")[2] for key in self._blobs.keys(STREAM)})
+        return removed + sum(discard(self._blobs, identity) for identity in laid if not self._is_there(identity))
 
     # within
 
@@ -407,6 +412,9 @@ class ImageStore:
                 if other != image_set.id and self._is_in(image_set.datastore, other):
                     return [Notice("sop-uid-elsewhere", "Another series holds an object of the same SOP instance UID")]
         return []
+
+    def _is_there(self, identity: str) -> bool:
+        return self._records.get(IMAGE_SETS, identity, columns=()) is not None
 
     def _is_in(self, datastore: str, identity: str) -> bool:
         row = self._records.get(IMAGE_SETS, identity)

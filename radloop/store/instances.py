@@ -38,6 +38,7 @@ class StoredInstance:
         frames: The folded frames, empty before folding and where no codec takes them.
         why_kept: Why a kept instance was not folded: a stable code.
         superseded_by: The instance that came later under the same SOP instance UID, if any.
+        received_uid: SOP instance UID that it came under, where an edit gave it another one.
         revision: Of the record it was read from; 0 for one that is not written yet.
     """
 
@@ -61,12 +62,18 @@ class StoredInstance:
     frames: tuple[StoredFrame, ...] = ()
     why_kept: str | None = None
     superseded_by: str | None = None
+    received_uid: str | None = None
     revision: int = field(default=0, compare=False)
 
     @property
     def frame_count(self) -> int:
         """Frames it holds, folded or not."""
         return 0 if self.image is None else int(self.image["frames"])
+
+    @property
+    def uid_as_received(self) -> str:
+        """The SOP instance UID that its file has."""
+        return self.received_uid or self.sop_uid
 
     @property
     def refs(self) -> tuple[Ref, ...]:
@@ -142,6 +149,7 @@ def _document(value: StoredInstance) -> dict[str, Any]:
         "frames": [[frame.full.as_list(), _list(frame.preview), list(frame.ends)] for frame in value.frames],
         "why_kept": value.why_kept,
         "superseded_by": value.superseded_by,
+        **({} if value.received_uid is None else {"received_uid": value.received_uid}),
     }
 
 

@@ -27,21 +27,23 @@ from radloop.codec.htj2k import TRANSFER_SYNTAX, decode, encode_lossless
 from radloop.codec.resolutions import resolutions
 from radloop.core.errors import Conflict, Corrupt, InvalidInput, NotFound
 from radloop.core.images import ImageSet, Storage
-from radloop.core.ports import Blobs, Change, Keys, Put, Records
-from radloop.core.tables import FRAME_FACTS, INSTANCES, METADATA
+from radloop.core.ports import Blobs, Change, Keys, Put, Records, Stands
+from radloop.core.tables import FRAME_FACTS, IMAGE_SETS, INSTANCES, METADATA
 from radloop.dicom.elements import read_part10
 from radloop.dicom.image import pixel_element
 from radloop.dicom.levels import level_of
 from radloop.dicom.parse import Instance, parse
 from radloop.dicom.pixels import native_array, stored_frame
 from radloop.dicom.plain import Plain, plain_values
+from radloop.store.apart import commit_apart
+from radloop.store.described import Described, FrameFacts, facts_of, plain_facts
 from radloop.store.edits import Edits, read_edits
 from radloop.store.folding import EXPLICIT_LE, pixels_of
 from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance, instance_of
 from radloop.store.opened import FrameAddress
 from radloop.store.packs import new_pack, pack_key, put_pack, read_record, ref_of
-from radloop.store.versions import version_of
+from radloop.store.versions import Version, version_of
 
 SCHEMA_VERSION = "1.1"
 CONTENT_TYPES: Mapping[str, str] = {
@@ -66,22 +68,6 @@ _AS_RECEIVED = frozenset(CONTENT_TYPES) - {EXPLICIT_LE, *LOSSLESS.values()}
 _STREAMS = frozenset(syntax for syntax, kind in CONTENT_TYPES.items() if kind.startswith("video/"))
 _REMEMBERED = 32
 _THREADS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class FrameFacts:
-    """What a frame was measured at.
-
-    Attributes:
-        checksums: Width, height and CRC-32 of every resolution, base to full.
-        least, greatest: Pixel values; None where no codec of ours decodes the frame.
-        size_bytes: Of the frame, decoded.
-    """
-
-    checksums: tuple[tuple[int, int, int], ...]
-    least: float | None
-    greatest: float | None
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +116,7 @@ class Metadata:
             cipher = self._keys.cipher(image_set.wrapped_key)
             return read_record(self._blobs, cipher, image_set.id, ref_of(row.document["ref"]))
         wanted = version_of(self._records, image_set, number)
-        instances = [self._instance(name) for name in wanted.instances]
+        instances = self._held(image_set, wanted)
         document = _gzipped(self._written(image_set, instances, wanted.edits, lossless))
         if not image_set.landed:  # folding may still find that a frame does not become HTJ2K
             self._keep(image_set, key, document)
@@ -204,11 +190,12 @@ class Metadata:
                 self._names.popitem(last=False)
         return names
 
-    def _instance(self, identity: str) -> StoredInstance:
-        row = self._records.get(INSTANCES, identity)
-        if row is None:
-            raise NotFound(f"no instance {identity}")
-        return instance_of(row)
+    def _held(self, image_set: ImageSet, version: Version) -> list[StoredInstance]:
+        """The instances that a version held, in slice order."""
+        rows = {row.key: row for row in self._records.find(INSTANCES, {"image_set": image_set.id})}
+        if not rows.keys() >= set(version.instances):
+            raise NotFound(f"image set {image_set.id} does not hold all of its version {version.number} any more")
+        return [instance_of(rows[name]) for name in version.instances]
 
     # measuring
 
@@ -219,7 +206,7 @@ class Metadata:
         for instance in instances:
             row = self._records.get(FRAME_FACTS, instance.id)
             if row is not None:
-                facts[instance.id] = [_facts(values) for values in row.document["frames"]]
+                facts[instance.id] = [facts_of(values) for values in row.document["frames"]]
             elif instance.image is not None:
                 waiting.append(instance)
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -229,10 +216,10 @@ class Metadata:
             facts[instance.id] = found
             if instance.storage is Storage.LANDED and not all(each.checksums for each in found):
                 continue  # it may be given out otherwise once it is kept for good
-            document = {"frames": [_plain(each) for each in found]}
+            document = {"frames": [plain_facts(each) for each in found]}
             writes.append(Put(FRAME_FACTS, instance.id, document, {"image_set": instance.image_set}))
-        if writes:
-            self._records.commit(Change(writes=writes))
+        owners = [Stands(IMAGE_SETS, name) for name in {each.image_set for each in waiting}]
+        commit_apart(self._records, writes, while_stands=owners)  # each is true by itself, for ever
         return facts, len(waiting)
 
     def _measured(self, instance: StoredInstance) -> list[FrameFacts]:
@@ -255,8 +242,12 @@ class Metadata:
         self, image_set: ImageSet, instances: Sequence[StoredInstance], edits: Edits, lossless: str
     ) -> dict[str, Any]:
         """The document as plain values, instances in slice order."""
-        facts, _ = self._facts_of(instances)
-        headers = [self._values(instance, edits) for instance in instances]
+        described = self._images.described(image_set.id)
+        told = {each.id: described[each.uid_as_received] for each in instances if each.uid_as_received in described}
+        proven = {each.id for each in instances if each.id in told and _are_its(told[each.id], each)}
+        facts, _ = self._facts_of([each for each in instances if each.id not in proven])
+        facts |= {name: list(told[name].facts) for name in proven}
+        headers = [self._values(instance, told.get(instance.id), edits) for instance in instances]
         common: dict[str, Plain] = {"Patient": {}, "Study": {}, "Series": {}}
         for values, _ in headers:
             for keyword, value in values.items():
@@ -281,8 +272,11 @@ class Metadata:
             },
         }
 
-    def _values(self, instance: StoredInstance, edits: Edits) -> tuple[Plain, dict[str, str]]:
-        values, vrs = plain_values(self._images.header(instance))
+    def _values(self, instance: StoredInstance, told: Described | None, edits: Edits) -> tuple[Plain, dict[str, str]]:
+        if told is None:
+            values, vrs = plain_values(self._images.header(instance))
+        else:
+            values, vrs = dict(told.values), dict(told.vrs)
         edit = edits.of_instance(instance.id)
         return edit.over(values), {**vrs, **edit.vrs}
 
@@ -293,9 +287,15 @@ class Metadata:
             ref = pack.add("metadata", document)
         row = Put(METADATA, key, {"ref": ref.as_list()}, {"image_set": image_set.id}, expected=0)
         try:
-            self._records.commit(Change(writes=[row, put_pack(image_set.id, pack.name)]))
-        except Conflict:
-            self._blobs.delete(pack_key(image_set.id, pack.name))  # another reader was first
+            named = put_pack(image_set.id, pack.name)
+            self._records.commit(Change([Stands(IMAGE_SETS, image_set.id), row, named]))
+        except (Conflict, NotFound):
+            self._blobs.delete(pack_key(image_set.id, pack.name))  # another reader was first, or it was deleted
+
+
+def _are_its(told: Described, instance: StoredInstance) -> bool:
+    """Whether frames are given out as whoever measured them did, so that the checksums are theirs."""
+    return told.transfer_syntax == given_syntax(instance) and len(told.facts) == instance.frame_count
 
 
 def is_video(syntax: str) -> bool:
@@ -389,12 +389,3 @@ def _stream(data: bytes) -> bytes:
 
 def _gzipped(document: Mapping[str, Any]) -> bytes:
     return gzip.compress(orjson.dumps(document), compresslevel=6, mtime=0)
-
-
-def _plain(facts: FrameFacts) -> list[Any]:
-    return [[list(each) for each in facts.checksums], facts.least, facts.greatest, facts.size_bytes]
-
-
-def _facts(values: Sequence[Any]) -> FrameFacts:
-    checksums, least, greatest, size = values
-    return FrameFacts(tuple((w, h, c) for w, h, c in checksums), least, greatest, size)

@@ -13,6 +13,7 @@ from radloop.core.errors import NotFound
 from radloop.core.images import ImageSet
 from radloop.core.ports import Blobs, Cipher, Keys, Records, Span
 from radloop.core.tables import IMAGE_SETS, INSTANCES, VERSIONS, image_set_of
+from radloop.store.edits import edited_instance, read_edits
 from radloop.store.instances import StoredInstance, instance_of
 from radloop.store.made import MadeFrames
 from radloop.store.packs import Ref, context_of, pack_key
@@ -222,9 +223,10 @@ class OpenedImageSets:
 
 
 def current_instances(records: Records, identity: str) -> list[StoredInstance]:
-    """The current instances of an image set: in slice order once closed, by instance number before."""
+    """The current instances of an image set as edited: in slice order once closed, by instance number before."""
     found = [instance_of(row) for row in records.find(INSTANCES, {"image_set": identity})]
-    current = [instance for instance in found if instance.superseded_by is None]
+    edits = read_edits(records, identity)
+    current = [edited_instance(one, edits) if edits else one for one in found if one.superseded_by is None]
     order = {name: place for place, name in enumerate(order_of(records, identity)["instances"])}
     return sorted(current, key=lambda i: (order.get(i.id, len(order)), i.number, i.sop_uid))
 

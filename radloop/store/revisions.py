@@ -5,41 +5,42 @@ instance taken out is only no longer shown, and going back to a version shows it
 records go, the data key with them, and then the sealed bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from radloop.core.errors import Conflict, InvalidInput, NotFound
 from radloop.core.identity import Principal
 from radloop.core.images import ImageSet
-from radloop.core.ports import AuditEntry, Blobs, Change, Clock, Delete, Job, Put, Records, Term
+from radloop.core.ports import AuditEntry, Blobs, Change, Clock, Job, Put, Records, Term
 from radloop.core.tables import (
-    EDITS,
     IMAGE_SETS,
     INSTANCES,
     PACKS,
     SERIES,
-    TAGS,
     TOMBSTONES,
     image_set_of,
     put_image_set,
     study_key,
 )
+from radloop.dicom.make import RESULTS, result_series
 from radloop.dicom.parse import parse
 from radloop.store.arranging import arranged
 from radloop.store.changing import Changing, Held, Write, claim, folding, require_in_scope
-from radloop.store.datastores import resource_of
-from radloop.store.edits import Edits, edited_instance, edited_set, write_edits
-from radloop.store.erasing import HANGING
+from radloop.store.edits import Edits, edited_instance, edited_set, may_be_written, write_edits
+from radloop.store.erasing import HANGING, first_to_go, hanging
 from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance, instance_of, put_instance
 from radloop.store.landing import primary_key, series_key
 from radloop.store.layers import discard
+from radloop.store.learning import discard_copies
 from radloop.store.moves import Move, Moves
 from radloop.store.packs import pack_key
 from radloop.store.updates import by_instance, read_update
-from radloop.store.versions import UPDATED, put_version, version_of
+from radloop.store.versions import UPDATED, put_version, version_of, versions_of
 
 TAKEN_OUT = "taken-out"
 """Stands where a successor's id would: the instance is kept and not shown."""
@@ -149,13 +150,17 @@ class Revisions:
             target = version_of(self._records, held.image_set, to)
         except NotFound:
             raise InvalidInput(f"there is no version {to} to revert to") from None
-        rows = self._records.find(INSTANCES, {"image_set": identity})
-        known = {row.key: self._changing.received(instance_of(row)) for row in rows}
+        stored = {row.key: instance_of(row) for row in self._records.find(INSTANCES, {"image_set": identity})}
+        known = self._as_they_came(held.image_set, stored.values())
         shown = [edited_instance(replace(known[name], superseded_by=None), target.edits) for name in target.instances]
-        hidden = [
+        kept = [
+            edited_instance(replace(known[name], superseded_by=None), target.edits.own) for name in target.instances
+        ]
+        there = set(target.instances)
+        kept += [
             replace(one, superseded_by=one.superseded_by or TAKEN_OUT)
             for name, one in known.items()
-            if name not in target.instances
+            if name not in there
         ]
         first = self._changing.received(known[target.instances[0]]) if target.instances else None
         base = held.image_set if first is None else self._as_received(held.image_set, first)
@@ -164,7 +169,7 @@ class Revisions:
         _, order = arranged(shown)
         writes: list[Write] = [
             put_image_set(after, expected=held.row.revision),
-            *(put_instance(one, expected=None) for one in (*shown, *hidden)),
+            *(put_instance(one, expected=None) for one in kept if one != stored[one.id]),
             put_version(after, order, cause=UPDATED, edits=target.edits, at=after.updated_at),
             write_edits(identity, target.edits),
             *self._claims(held.image_set, after),
@@ -175,16 +180,29 @@ class Revisions:
         return after
 
     def delete(self, identity: str, *, by: Principal) -> Tombstone:
-        """Delete an image set for good: its records, its data key, its bytes.
+        """Delete an image set for good: its records, its data key, its bytes, and the results that we wrote of it.
 
-        A crash in between leaves sealed bytes that nothing opens any more, and the next start removes them. A store
-        whose changes are too small for that takes the image set away here, and has a job delete the rest.
+        `store.erasing` tells what goes and what stays. Copies of pixels that are not sealed go first, so that a crash
+        in between leaves sealed bytes that nothing opens any more, which the next start removes. A store whose changes
+        are too small for that takes the image set away here, and has a job delete the rest.
 
         Raises:
             NotFound: There is no such image set.
             Unavailable: It kept changing.
         """
+        for name in self._results_of(identity):
+            with suppress(NotFound):  # somebody else was faster
+                self._changing.retried(partial(self._delete, name, by))
         return self._changing.retried(lambda: self._delete(identity, by))
+
+    def _results_of(self, identity: str) -> list[str]:
+        """The image sets that hold what was written of this one as DICOM: reports and pictures."""
+        row = self._records.get(IMAGE_SETS, identity)
+        if row is None:
+            raise NotFound(f"no image set {identity}")
+        where = {"datastore": row.columns["datastore"]}
+        series = [result_series(kind, identity) for kind in RESULTS]
+        return [found.key for uid in series for found in self._records.find(IMAGE_SETS, {**where, "series_uid": uid})]
 
     def _delete(self, identity: str, by: Principal) -> Tombstone:
         row = self._records.get(IMAGE_SETS, identity)
@@ -195,22 +213,23 @@ class Revisions:
             identity, image_set.datastore, image_set.version, image_set.is_primary, image_set.created_at, now
         )
         jobs = self._images.erased_by(identity)
-        tables = () if jobs else HANGING
-        gone = [(table, found.key) for table in tables for found in self._records.find(table, {"image_set": identity})]
+        gone = [each for table in (() if jobs else HANGING) for each in hanging(self._records, table, identity)]
+        if not jobs:
+            discard_copies(self._blobs, self._records, identity)
+            discard(self._blobs, identity)
         writes: list[Write] = [
             put_image_set(image_set, expected=row.revision),  # nothing may have landed meanwhile
-            Delete(IMAGE_SETS, identity),
-            Delete(EDITS, identity),
-            Delete(TAGS, resource_of(image_set.datastore, identity)),
-            *(Delete(table, key) for table, key in gone),
+            *first_to_go(image_set),
+            *gone,
             *self._moves.writes([(image_set, None)]),
             _put_tombstone(grave),
         ]
         self._changing.commit(Change(writes, jobs=jobs, audit=[AuditEntry(by.id, "delete", identity)]))
         if not jobs:
-            for key in (key for table, key in gone if table is PACKS):
-                self._blobs.delete(pack_key(identity, key.partition("/")[2]))
-            discard(self._blobs, identity)
+            for each in gone:
+                if each.table is PACKS:
+                    self._blobs.delete(pack_key(identity, each.key.partition("/")[2]))
+            discard(self._blobs, identity)  # what was laid down meanwhile
         return grave
 
     def tombstone(self, identity: str) -> Tombstone | None:
@@ -243,7 +262,7 @@ class Revisions:
         hidden = [replace(before[name], superseded_by=TAKEN_OUT) for name in gone]
         writes: list[Write] = [
             put_image_set(after, expected=held.row.revision),
-            *(put_instance(one, expected=None) for one in shown if one != before[one.id]),
+            *(put_instance(one, expected=None) for one in shown if later.of(one.id)),
             *(put_instance(one, expected=None) for one in hidden),
             put_version(after, order, cause=UPDATED, edits=edits, at=after.updated_at, forced=force),
             write_edits(after.id, edits),
@@ -280,6 +299,19 @@ class Revisions:
         return [row.key for row in self._records.search(IMAGE_SETS, terms) if row.key != image_set.id]
 
     # going back
+
+    def _as_they_came(self, image_set: ImageSet, stored: Iterable[StoredInstance]) -> dict[str, StoredInstance]:
+        """Instances with the attributes that their files have; files are read only where a record may tell others."""
+        edits = [version.edits for version in versions_of(self._records, image_set)]
+        edited = [each for each in edits if each]
+
+        def came(one: StoredInstance) -> StoredInstance:
+            is_edited = one.received_uid is not None or any(
+                may_be_written(each.of_instance(one.id), one) for each in edited
+            )
+            return self._changing.received(one) if is_edited else one
+
+        return {one.id: came(one) for one in stored}
 
     def _as_received(self, image_set: ImageSet, first: StoredInstance) -> ImageSet:
         parsed = parse(self._images.header(first))

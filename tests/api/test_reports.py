@@ -125,6 +125,23 @@ def test_pictures_are_for_who_may_see_the_images_of_everybody(installation: Inst
         assert "Pictures are left out" in page.text
 
 
+def test_a_page_that_went_with_a_deleted_image_set_is_made_anew_without_its_picture(
+    installation: Installation, client: TestClient, evaluated: Path
+) -> None:
+    blobs, folder = installation.platform.blobs, "model-artifacts/models/e9"
+    whole, pictures = (evaluated / "report.html").read_text(), sorted((evaluated / "pictures").iterdir())
+    assert whole.count("<img") == len(pictures) > 1
+    for path in pictures:
+        blobs.put(f"{folder}/pictures/{path.name}", path.read_bytes())
+    blobs.delete(f"{folder}/report.html")
+    assert client.get("/api/v1/executions/e9/report").text.count("<img") == len(pictures)
+    blobs.delete(f"{folder}/pictures/{pictures[0].name}")
+    page = client.get("/api/v1/executions/e9/report").text
+    assert page.count("<img") == len(pictures) - 1
+    assert f'alt="Image set {pictures[0].stem}"' not in page
+    blobs.put(f"{folder}/report.html", whole.encode())
+
+
 def test_seeing_pictures_is_noted(installation: Installation) -> None:
     before = len(installation.platform.audit.entries(where={"action": "model.report"}))
     asked_as(installation, Principal("reads-again", frozenset({"reader"})))

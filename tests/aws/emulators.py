@@ -1,7 +1,7 @@
 """AWS as others have rebuilt it: MiniStack and moto's server, each in a process of its own on the loopback.
 
-MiniStack lies in a venv of its own, `<RADLOOP_LAB>/ministack` (by default `.lab` of the repository), as
-tools/lab_install.py makes it; where it is absent its tests are skipped, or fail where RADLOOP_REQUIRE_MINISTACK is set.
+Each lies in a venv of its own below RADLOOP_LAB (by default `.lab` of the repository), as tools/lab_install.py makes
+it; where it is absent its tests are skipped, or fail where RADLOOP_REQUIRE_EMULATORS is set.
 Every test makes its own resources, under names from `unique`.
 """
 
@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -36,8 +35,8 @@ CREDENTIALS = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
-MUST_RUN = "RADLOOP_REQUIRE_MINISTACK" in os.environ
-"""Whether a MiniStack that is missing is a failure."""
+MUST_RUN = "RADLOOP_REQUIRE_EMULATORS" in os.environ
+"""Whether an emulator that is missing is a failure."""
 
 _STARTS_WITHIN_S = 60.0
 
@@ -58,10 +57,7 @@ def moto_server() -> Iterator[str]:
 
 @contextmanager
 def ministack_serving() -> Iterator[str]:
-    program = lab() / "ministack" / "bin" / "ministack"
-    if not program.exists():
-        reason = f"MiniStack is not in {program.parents[1]}: python tools/lab_install.py"
-        (pytest.fail if MUST_RUN else pytest.skip)(reason)
+    program = installed("ministack", "ministack")
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="radloop-ministack-") as folder:
         surroundings = {
@@ -79,15 +75,23 @@ def ministack_serving() -> Iterator[str]:
 
 @contextmanager
 def moto_serving() -> Iterator[str]:
-    pytest.importorskip("moto", reason="moto is not installed")
+    program = installed("moto", "moto_server")
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [str(program), "-H", "127.0.0.1", "-p", str(port)]
     with _running(command, f"http://127.0.0.1:{port}", "/moto-api/", {}) as address:
         answer = httpx.post(
             f"{address}/moto-api/config", json={"lambda": {"use_docker": False}, "batch": {"use_docker": False}}
         )
         answer.raise_for_status()
         yield address
+
+
+def installed(emulator: str, program: str) -> Path:
+    """Where an emulator is started; ends the test where it is absent."""
+    found = lab() / emulator / "bin" / program
+    if not found.exists():
+        (pytest.fail if MUST_RUN else pytest.skip)(f"{emulator} is not in {lab() / emulator}: tools/lab_install.py")
+    return found
 
 
 def lab() -> Path:

@@ -157,8 +157,8 @@ def _handler(pool: Pool) -> type[BaseHTTPRequestHandler]:  # noqa: C901 — one 
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             pool.asked.append(self.path)
             target = self.headers.get("X-Amz-Target", "")
-            if target.endswith(".AdminGetUser"):
-                self._person(json.loads(body)["Username"])
+            if target.endswith((".AdminGetUser", ".AdminListGroupsForUser")):
+                self._person(json.loads(body)["Username"], target.endswith(".AdminListGroupsForUser"))
                 return
             asked = {name: values[0] for name, values in parse_qs(body.decode()).items()}
             if self.path == "/login":
@@ -206,8 +206,11 @@ def _handler(pool: Pool) -> type[BaseHTTPRequestHandler]:  # noqa: C901 — one 
                 200, f'{page}<label>User <input name="name"></label><button>Come in</button></form>', "text/html"
             )
 
-        def _person(self, sub: str) -> None:
+        def _person(self, sub: str, is_of_groups: bool) -> None:
             for name, person in pool.people.items():
+                if person["sub"] == sub and is_of_groups:
+                    self._json(200, {"Groups": [{"GroupName": group} for group in person["groups"]]})
+                    return
                 if person["sub"] == sub:
                     told = [{"Name": "sub", "Value": sub}, {"Name": "email", "Value": name}]
                     self._json(200, {"Username": sub, "Enabled": True, "UserAttributes": told})

@@ -1,12 +1,14 @@
 """An endpoint, its shadow and batch transform.
 
 moto makes endpoints (InService at once), models and transform jobs, but takes no UpdateEndpoint and forgets shadows.
-Those are shown behind botocore's own checks of requests and answers.
+Those are shown behind botocore's own checks of requests and answers, and what serves after which decision at endpoints
+that are pretended.
 """
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +22,17 @@ from botocore.stub import ANY, Stubber
 from radloop.aws.endpoint import CHANGING, CREATED, REMOVED, SERVED, UNCHANGED, UPDATED, Endpoint, Hosting, publish
 from radloop.aws.sagemaker import Places
 from radloop.core.errors import Conflict, Corrupt, InvalidInput, NotFound, Unavailable
-from radloop.core.ports import ModelVersion
+from radloop.core.ports import Models, ModelVersion
+from radloop.core.tables import TABLES
 from radloop.local.blobs import FileBlobs
+from radloop.local.database import Database
+from radloop.local.records import SqliteRecords
+from radloop.registry.models import RecordModels
 from tests.aws.emulators import ACCOUNT, REGION, client, unique
+from tests.aws.pretended_endpoint import PretendedEndpoints
+from tests.contracts.serving import VERSIONS, ServingContract, approve, artifact_of
 
+Ledgers = Callable[[], Models]
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 PLACES = Places({"model-artifacts": "acme-models", "training-data": "acme-training"})
 HOSTING = Hosting(
@@ -67,16 +76,6 @@ def test_a_version_that_is_not_approved_does_not_serve(moto_server: str, status:
     assert endpoint.standing() is None
 
 
-def test_without_a_champion_there_is_no_endpoint(moto_server: str) -> None:
-    class Ledger:
-        def champion(self) -> ModelVersion | None:
-            return None
-
-    endpoint, _, _ = endpoint_on(moto_server)
-    endpoint.deploy(version(3))
-    assert endpoint.follow(Ledger()) == REMOVED  # type: ignore[arg-type]
-
-
 def test_the_same_batch_transform_asked_for_twice_is_one_job(moto_server: str) -> None:
     endpoint, sagemaker, _ = endpoint_on(moto_server)
     asked = [
@@ -114,6 +113,86 @@ def test_the_package_that_serves_is_copied_once_to_where_the_drift_job_reads(tmp
 
 
 # What moto lacks
+
+
+class TestEndpoint(ServingContract):
+    @pytest.fixture
+    def sagemaker(self) -> PretendedEndpoints:
+        return PretendedEndpoints()
+
+    @pytest.fixture
+    def endpoint(self, sagemaker: PretendedEndpoints) -> Endpoint:
+        return Endpoint(sagemaker.client, sagemaker.runtime, name="radloop", hosting=HOSTING, places=PLACES)
+
+    @pytest.fixture
+    def models(self, ledgers: Ledgers) -> Models:
+        return ledgers()
+
+    @pytest.fixture
+    def ledgers(self, tmp_path: Path) -> Iterator[Ledgers]:
+        """Makes ledgers that know nothing of each other."""
+        with ExitStack() as opened:
+
+            def made() -> Models:
+                database = Database(tmp_path / f"{unique('index')}.sqlite", bytes(32), TABLES)
+                opened.callback(database.close)
+                return RecordModels(SqliteRecords(database, lambda: NOW), lambda: NOW)
+
+            yield made
+
+    @pytest.fixture
+    def asked(self, models: Models, endpoint: Endpoint, sagemaker: PretendedEndpoints) -> Callable[[], int]:
+        def asked() -> int:
+            for _ in range(3):
+                became = endpoint.follow(models)
+                sagemaker.settle()
+                if became == UNCHANGED:
+                    break
+            assert became == UNCHANGED
+            said = endpoint.invoke(b"study", "application/dicom")
+            (version,) = [
+                number for number in range(1, VERSIONS + 1) if PLACES.uri(artifact_of(number)) == said["package"]
+            ]
+            assert said["version"] == str(version)
+            return version
+
+        return asked
+
+    @pytest.fixture
+    def changes(self, sagemaker: PretendedEndpoints) -> Callable[[], int]:
+        return lambda: sagemaker.changes
+
+    def test_while_it_changes_the_version_before_answers(
+        self, models: Models, asked: Callable[[], int], endpoint: Endpoint
+    ) -> None:
+        approve(models)
+        assert asked() == 1
+        approve(models)
+        assert (endpoint.follow(models), endpoint.follow(models)) == (UPDATED, CHANGING)
+        assert endpoint.invoke(b"study", "application/dicom")["version"] == "1"
+        assert asked() == 2
+
+    def test_a_version_taken_back_before_it_ever_served_does_not_come_to_serve(
+        self, models: Models, asked: Callable[[], int], endpoint: Endpoint, sagemaker: PretendedEndpoints
+    ) -> None:
+        approve(models)
+        assert asked() == 1
+        approve(models)
+        assert endpoint.follow(models) == UPDATED
+        models.roll_back(by="chief", reason="incident")
+        assert endpoint.follow(models) == CHANGING, "it names version 1 still, and is on its way to version 2"
+        sagemaker.settle()
+        assert endpoint.follow(models) == UPDATED
+        assert asked() == 1
+
+    def test_an_endpoint_whose_ledger_has_no_champion_is_taken_away(
+        self, models: Models, asked: Callable[[], int], endpoint: Endpoint, ledgers: Ledgers
+    ) -> None:
+        approve(models)
+        assert asked() == 1
+        assert endpoint.follow(ledgers()) == REMOVED
+        with pytest.raises(NotFound):
+            endpoint.invoke(b"study", "application/dicom")
 
 
 @pytest.fixture

@@ -1,17 +1,15 @@
 """Event patterns mean the same to the embedded bus and to an EventBridge of others, whose own faults are named."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
-import pytest
 from botocore.exceptions import ClientError
 
 from radloop.core.contracts import contracts
 from radloop.functions.rules import InvalidPattern, matches
 from tests.aws.emulators import ACCOUNT, REGION, client
-from tests.functions.test_rules import HAPPENINGS, NOW
+from tests.contracts.test_functions import AWS_RULES, HITS, MISSES, pattern
+from tests.functions.test_rules import HAPPENINGS, NOW, VECTORS
 
 FAULTS = {
     '{"a.b": ["x"]}': "false instead of true",  # a key with a dot means the same as nested ones
@@ -40,15 +38,10 @@ def ours(pattern: Any, event: Any) -> str:
         return "ERR"
 
 
-@pytest.mark.data
 def test_every_vector_is_judged_alike_but_for_the_emulators_named_faults(ministack: str) -> None:
-    folder = os.environ.get("RADLOOP_TEST_DATA")
-    if folder is None:
-        pytest.skip("RADLOOP_TEST_DATA is not set")
-    vectors = json.loads((Path(folder) / "event-pattern-vectors.json").read_text())["vectors"]
-    assert len(vectors) == 120
+    assert len(VECTORS) == 120
     differing = {}
-    for vector in vectors:
+    for vector in VECTORS:
         verdict = vector["verdict"].split()[0]
         assert ours(vector["pattern"], vector["event"]) == verdict
         found = theirs(ministack, vector["pattern"], vector["event"])
@@ -59,12 +52,21 @@ def test_every_vector_is_judged_alike_but_for_the_emulators_named_faults(minista
 
 def test_our_own_rules_mean_the_same_to_both_on_every_event_of_ours(ministack: str) -> None:
     rules = json.loads((contracts() / "events" / "rules.json").read_text())["rules"]
-    met = set()
+    met, missed = set(), set()
     for happening, _ in HAPPENINGS:
         told = happening.told(at=NOW).as_json()
         event = {name: told[name] for name in ("source", "detail-type", "detail")}
         for rule in rules:
             verdict = ours(rule["pattern"], event)
             assert theirs(ministack, rule["pattern"], event) == verdict, rule["name"]
-            met |= {rule["name"]} if verdict == "true" else set()
-    assert {"ImageVerified", "TrainingComplete", "MetricViolation", "PipelineFailure"} <= met
+            (met if verdict == "true" else missed).add(rule["name"])
+    assert met == missed == {rule["name"] for rule in rules}
+
+
+def test_the_rules_of_the_default_bus_mean_the_same_to_both_on_their_own_examples(ministack: str) -> None:
+    judged = {True: set(), False: set()}
+    for examples, is_met in ((HITS, True), (MISSES, False)):
+        for name, event in examples:
+            assert (ours(pattern(name), event), theirs(ministack, pattern(name), event)) == (str(is_met).lower(),) * 2
+            judged[is_met].add(name)
+    assert judged[True] == judged[False] == AWS_RULES.keys()

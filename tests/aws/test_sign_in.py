@@ -295,6 +295,8 @@ def surroundings(ministack: str, healthimaging_url: str, far_pool: Pool) -> Iter
         MessageAction="SUPPRESS",
         UserAttributes=[{"Name": "email", "Value": ANNA}],
     )["User"]
+    cognito.create_group(UserPoolId=identity, GroupName="reader")
+    cognito.admin_add_user_to_group(UserPoolId=identity, Username=ANNA, GroupName="reader")
     far_pool.pool = identity
     far_pool.add(ANNA, "reader", sub=next(each["Value"] for each in made["Attributes"] if each["Name"] == "sub"))
     more = {

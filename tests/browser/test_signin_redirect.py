@@ -1,26 +1,20 @@
 """A browser signs in at a user pool's own page, behind what CloudFront and API Gateway do on AWS.
 
 In CloudFront's place stands a front that runs its real function and names the API by another host, in the gateway's an
-authorizer that verifies signature, issuer, client and time of a token. The pool is `tests.aws.pool_page`.
+authorizer that verifies signature, issuer, client and time of a token (`tests.aws.edge`). The pool is
+`tests.aws.pool_page`.
 """
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-import uvicorn
-from joserfc import jwt
-from joserfc.errors import JoseError
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from starlette.datastructures import Headers
-from starlette.requests import cookie_parser
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from radloop.api.app import create_app
 from radloop.api.sign_in import ACCESS, BEGUN, RENEWAL
@@ -29,52 +23,14 @@ from radloop.aws.sign_in import PoolPage
 from radloop.aws.tokens import CognitoTokens
 from radloop.up import STATIC
 from tests.api.installation import Installation, now, open_installation
-from tests.aws.edge_function import EdgeFunction, edge_function
+from tests.aws.edge import HOST, Authorized, Edge, served
+from tests.aws.edge_function import edge_function
 from tests.aws.emulators import client, free_port
 from tests.aws.pool_page import Pool, pool_serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
-HOST = "abc123.execute-api.eu-west-1.amazonaws.com"
 ANNA = "anna@example.org"
-OPEN = {
-    ("GET", "/healthz"),
-    ("GET", "/api/v1/sign-in"),
-    ("POST", "/api/v1/session"),
-    ("POST", "/api/v1/session/renewal"),
-}
-
-
-class Edge:
-    """CloudFront's default behaviour and the gateway's authorizer before an application."""
-
-    def __init__(self, app: ASGIApp, pool: Pool, function: EdgeFunction) -> None:
-        self._app = app
-        self._pool = pool
-        self._function = function
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        headers = {**Headers(scope=scope), "host": HOST}
-        if not scope["path"].startswith("/app/"):
-            cookies = cookie_parser(headers.get("cookie", ""))
-            passed = self._function(headers, cookies, method=scope["method"], uri=scope["path"])["headers"]
-            headers = {name: each["value"] for name, each in passed.items()}
-            is_open = (scope["method"], scope["path"]) in OPEN
-            if not is_open and not self._is_valid(headers.get("authorization", "")):
-                await Response('{"message":"Unauthorized"}', 401)(scope, receive, send)
-                return
-        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await self._app({**scope, "headers": raw}, receive, send)
-
-    def _is_valid(self, stated: str) -> bool:
-        try:
-            claims = jwt.decode(stated.removeprefix("Bearer "), self._pool.key, algorithms=["RS256"]).claims
-        except (JoseError, ValueError):
-            return False
-        mine = (claims["iss"], claims["client_id"]) == (self._pool.issuer, self._pool.client)
-        return mine and bool(time.time() < claims["exp"])
 
 
 @dataclass(frozen=True)
@@ -122,23 +78,9 @@ def serving(home: Path, idle_minutes: float = 15.0) -> Iterator[Site]:
             hosts=frozenset({HOST}),
             site=url.removeprefix("http://"),
         )
-        with served(Edge(create_app(doors), pool, function), port):
+        app = create_app(doors)
+        with served(Edge(function, Authorized(app, pool), app), port):
             yield Site(url, pool, installation)
-
-
-@contextmanager
-def served(app: ASGIApp, port: int) -> Iterator[None]:
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.02)
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture
@@ -175,6 +117,7 @@ def test_in_by_the_pools_page_back_again_renewed_and_out(page: Page, context: Br
     page.goto(f"{site.url}/app/")
     expect(page.get_by_role("heading", name="Sign in to radloop")).to_be_visible()
     expect(page.get_by_label("Password")).to_have_count(0)
+    expect(page.get_by_text(f"You sign in at {urlsplit(site.pool.address).netloc}")).to_be_visible()
     sign_in(page)
     expect(page.get_by_test_id("worklist-row").first).to_contain_text("CT")
     expect(page.get_by_test_id("who")).to_contain_text(ANNA)

@@ -760,6 +760,7 @@ def test_the_other_series_of_the_study_is_one_step_away(page: Page, server: str,
     rows.filter(has_text="Measured 2").click()
     page.wait_for_url(f"**/view/{shelf.second}")
     rest(page)
+    expect(rows).to_have_count(2)  # which one is next is known once they are
     page.keyboard.press("PageUp")
     page.wait_for_url(f"**/view/{shelf.chest}")
     rest(page)

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, Request, Response
 from radloop.dicom.phantom import phantom_study
 from tests.browser.conftest import running
 from tests.browser.fronts import Front, front, kinds
-from tests.browser.screen import frame_now, opened
+from tests.browser.screen import frame_now, opened, resize
 from tests.browser.test_stream_engine import PHONE, WAIT_MS, Relay, Series, taken_in, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -154,6 +154,7 @@ def wait_whole(page: Page, packed: Packed) -> None:
 def test_the_pictures_are_those_of_the_api_pixel_by_pixel(browser: Browser, packed: Packed, any_front: Front) -> None:
     def pictures(source: str, other: str) -> list[bytes]:
         with opened(browser, any_front.url, packed.series.id) as page:
+            resize(page, 128, 128)  # what comes in late beside the stage would give it another size
             taken = []
             for index in LOOKED_AT:
                 go_to(page, index)

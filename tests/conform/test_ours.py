@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from radloop.conform import stock
 from radloop.conform.model import Outcome, Severity
 from radloop.conform.run import Report, run
 from radloop.conform.session import Session
@@ -75,6 +76,9 @@ def test_hardly_anything_is_left_out(report: Report) -> None:
 
 def test_what_is_found_there_passes_too(url: str, report: Report) -> None:
     with closing(Server(url)) as server:
-        found = run(CHECKS, Session(server, only_reads=True))
+        newest = stock.ct(Session(server))  # else the last of the damaged ones would be looked at, and that is slow
+        session = Session(server, only_reads=True)
+        found = run(CHECKS, session)
+    assert session.found_there().study == newest.study
     assert told(found, Severity.MUST) == []
     assert found.count(Outcome.PASS, Severity.MUST) > 60

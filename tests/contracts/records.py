@@ -10,7 +10,7 @@ import pytest
 
 from radloop.core.errors import Conflict, NotFound, Unavailable
 from radloop.core.events import ImageQuarantined
-from radloop.core.ports import Adjust, Bus, Change, Delete, Job, Jobs, Put, Records, Term
+from radloop.core.ports import Adjust, Bus, Change, Delete, Job, Jobs, Put, Records, Stands, Term
 from radloop.core.tables import INSTANCES, QUARANTINE, STUDIES
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -286,6 +286,46 @@ class RecordsContract:
         with pytest.raises(NotFound):
             records.commit(Change(writes=[put("a"), Adjust(STUDIES, "z", {"instances": 1})]))
         assert records.get(QUARANTINE, "a") is None
+
+    def test_what_hangs_on_a_record_is_written_only_while_it_stands(self, records: Records) -> None:
+        hanging = Change(writes=[Stands(STUDIES, "s"), put("a", expected=0)])
+        with pytest.raises(NotFound):
+            records.commit(hanging)
+        assert records.get(QUARANTINE, "a") is None
+        records.commit(Change(writes=[Put(STUDIES, "s", {}, {"instances": 1})]))
+        records.commit(hanging)
+        assert records.get(QUARANTINE, "a") is not None
+        assert records.get(STUDIES, "s").revision == 1
+        records.commit(
+            Change(writes=[Stands(STUDIES, "s"), Delete(QUARANTINE, "a"), Adjust(STUDIES, "s", {"instances": 1})])
+        )
+        assert (records.get(STUDIES, "s").revision, records.get(QUARANTINE, "a")) == (2, None)
+        with pytest.raises(NotFound):
+            records.commit(Change(writes=[Delete(STUDIES, "s"), Stands(STUDIES, "s")]))
+        assert records.get(STUDIES, "s") is not None
+
+    def test_of_a_removal_and_of_what_hangs_on_it_one_sees_the_other(self, records: Records) -> None:
+        """However they meet: what was written hangs on something, or was not written, or is found by who removes."""
+        records.commit(Change(writes=[Put(STUDIES, f"s{n}", {}, {"instances": 1}) for n in range(8)]))
+
+        def remove(name: str) -> None:
+            records.commit(Change(writes=[Delete(STUDIES, name)]))
+            for row in records.find(QUARANTINE, {"reason": name}):
+                records.commit(Change(writes=[Delete(QUARANTINE, row.key)]))
+
+        def hang(name: str) -> None:
+            for n in range(4):
+                try:
+                    records.commit(Change(writes=[Stands(STUDIES, name), put(f"{name}-{n}", reason=name)]))
+                except NotFound:
+                    return
+
+        works = [threading.Thread(target=work, args=(f"s{n}",)) for n in range(8) for work in (hang, remove)]
+        for work in works:
+            work.start()
+        for work in works:
+            work.join()
+        assert (records.count(STUDIES), records.count(QUARANTINE)) == (0, 0)
 
     def test_an_unknown_column_is_a_mistake_in_the_program(self, records: Records) -> None:
         with pytest.raises(KeyError):

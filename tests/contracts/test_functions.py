@@ -232,6 +232,51 @@ def test_a_message_stays_hidden_six_times_as_long_as_its_function_may_run() -> N
                 assert LANES[trigger["queue"]]["visibility_s"] >= 6 * function["timeout_s"]
 
 
+DOMAINS = {
+    "training-data": "training",
+    "preprocessed-data": "training",
+    "model-artifacts": "models",
+    "audit": "audit",
+    "archive": "imaging",
+    "stream": "imaging",
+}
+"""By which key of infra/modules/storage each bucket is sealed."""
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_who_reads_or_writes_a_sealed_bucket_may_use_its_key_and_nobody_else_may(name: str) -> None:
+    """The key's own policy only says who may ask; what they may do with it stands here."""
+    groups = [*CONTRACT["common"]["actions"], *FUNCTIONS[name]["actions"]]
+    needed: dict[str, set[str]] = {}
+    for group in groups:
+        bucket = group["on"].removeprefix("bucket:").partition("/")[0]
+        if group["on"].startswith("bucket:"):
+            keyed = needed.setdefault(DOMAINS[bucket], set())
+            keyed |= {"kms:Decrypt"} if {"s3:GetObject", "s3:GetObjectVersion"} & {*group["actions"]} else set()
+            keyed |= {"kms:Decrypt", "kms:GenerateDataKey"} if "s3:PutObject" in group["actions"] else set()
+    given = {
+        group["on"].removeprefix("key:"): {*group["actions"]} for group in groups if group["on"].startswith("key:")
+    }
+    assert {domain: actions - given.get(domain, set()) for domain, actions in needed.items()} == {
+        domain: set() for domain in needed
+    }
+    assert all(actions <= {"kms:Decrypt", "kms:GenerateDataKey"} for actions in given.values())
+
+
+def test_nobody_deletes_a_model_or_the_audit_and_originals_go_by_one_function_alone() -> None:
+    deleting = {
+        (name, group["on"].removeprefix("bucket:"))
+        for name, function in FUNCTIONS.items()
+        for group in [*CONTRACT["common"]["actions"], *function["actions"]]
+        if any(action.startswith("s3:Delete") for action in group["actions"])
+    }
+    models = {path for _, path in deleting if path.startswith("model-artifacts")}
+    assert models <= {"model-artifacts/*/pictures/*", "model-artifacts/*/report.html"}  # what shows images, of a run
+    assert not any(path.startswith(("audit", "logs")) for _, path in deleting)
+    assert {name for name, path in deleting if path.startswith("archive")} == {"study-assembly"}
+    assert not any("DeleteObjectVersion" in json.dumps(function["actions"]) for function in FUNCTIONS.values())
+
+
 def test_no_right_is_a_wildcard_and_each_is_on_something_we_name() -> None:
     groups = [group for function in [CONTRACT["common"], *FUNCTIONS.values()] for group in function["actions"]]
     for group in groups:

@@ -254,7 +254,7 @@ def check_line(line: str) -> None:
     elif program == "cd":
         assert (ROOT / arguments[0]).is_dir(), f"there is no folder for {line}"
     else:
-        assert program in {"cp", "openssl"}, f"a document shows {program}, which this test does not know"
+        assert program in {"chmod", "cp", "df", "openssl"}, f"a document shows {program}, which this test does not know"
 
 
 def parse_only(command: click.Command, name: str, arguments: list[str]) -> None:
@@ -373,6 +373,16 @@ def anchors(text: str) -> set[str]:
 def test_a_picture_that_is_there_is_not_promised_any_more() -> None:
     is_promised = f"{TO_BE_MADE}: to be made" in (ROOT / "README.md").read_text()
     assert is_promised != (ROOT / TO_BE_MADE).exists()
+
+
+def test_every_message_that_troubleshooting_quotes_is_one_that_we_say() -> None:
+    sources = [*(ROOT / "radloop").rglob("*.py"), *(ROOT / "viewer/src").rglob("*.ts")]
+    ours = "\n".join(path.read_text() for path in sources)
+    cells = re.findall(r"^\| ([^|]+) \|", text_of("troubleshooting.md"), flags=re.MULTILINE)
+    quoted = [words.removesuffix(" ...") for cell in cells for words in in_code(cell) if " " in words]
+    messages = [words for words in quoted if not words.startswith("radloop ")]
+    assert len(messages) >= 5
+    assert [words for words in messages if words not in ours] == []
 
 
 @page_by_page

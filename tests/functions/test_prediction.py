@@ -17,7 +17,8 @@ from radloop.core.ports import Change
 from radloop.core.reads import Project, ReadingPolicy, put_project
 from radloop.core.tables import ASKED, DEFAULT_DATASTORE, IMAGE_SETS, image_set_of
 from radloop.functions import prediction
-from radloop.functions.prediction import ask_worker, comparison, saliency_kept, shown_grey, standing
+from radloop.functions.prediction import ask_worker, saliency_kept, shown_grey, standing
+from radloop.functions.shadow import comparison
 from radloop.reading.truth import verify
 from radloop.serving.champion import Champion
 from tests.functions.serving_home import ServingHome, serving_home

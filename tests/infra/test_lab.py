@@ -215,12 +215,14 @@ def test_a_worker_of_the_emulator_is_known_by_its_mark_and_its_name(tmp_path: Pa
     assert memory.workers(mark) == {}
 
 
-def test_everything_that_runs_what_is_uploaded_is_pinned_by_hash() -> None:
-    install = module("lab_install")
-    text = install.WANTED.read_text().replace("\\\n", " ")
+@pytest.mark.parametrize(
+    ("emulator", "holds"), [("ministack", {"ministack", "boto3", "cryptography"}), ("moto", {"moto", "flask"})]
+)
+def test_everything_of_an_emulator_is_pinned_by_hash(emulator: str, holds: set[str]) -> None:
+    text = module("lab_install").wanted(emulator).read_text().replace("\\\n", " ")
     wanted = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert all("==" in line and "--hash=sha256:" in line for line in wanted)
-    assert {"ministack", "boto3", "cryptography"} <= {line.partition("==")[0] for line in wanted}
+    assert holds <= {line.partition("==")[0] for line in wanted}
 
 
 def test_what_is_installed_is_not_installed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,6 +233,6 @@ def test_what_is_installed_is_not_installed_again(tmp_path: Path, monkeypatch: p
         (folder / "bin" / name).symlink_to("/bin/false")
     monkeypatch.setenv("RADLOOP_LAB", str(tmp_path))
     with pytest.raises(install.NotInstalled):
-        install.install()
-    (folder / ".ready").write_text(hashlib.sha256(install.WANTED.read_bytes()).hexdigest() + "\n")
-    assert install.install() == folder / "bin" / "ministack"
+        install.install("ministack")
+    (folder / ".ready").write_text(hashlib.sha256(install.wanted("ministack").read_bytes()).hexdigest() + "\n")
+    assert install.install("ministack") == folder / "bin" / "ministack"

@@ -131,6 +131,13 @@ def test_the_stacks_differ_in_values_only() -> None:
     assert names[0] == names[1] == names[2]
 
 
+@pytest.mark.parametrize("stack", check_infra.STACKS)
+def test_a_stack_can_say_whatever_the_platform_can_be_told(stack: str) -> None:
+    said = set(re.findall(r"^  (\w+) += ", (INFRA / "stacks" / stack / "main.tf").read_text(), flags=re.MULTILINE))
+    wanted = set(blocks(text_of(INFRA / "platform"), "variable"))
+    assert wanted - said == {"project", "lambda_package", "pipeline_definitions"}  # of the tree, not of an account
+
+
 def test_everything_terraform_leaves_behind_is_ignored() -> None:
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert {".terraform/", "*.tfstate", "*.tfstate.*", ".terraform.lock.hcl"} <= set(ignored)

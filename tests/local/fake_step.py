@@ -66,6 +66,8 @@ def train() -> None:
         beside.replace(checkpoint)
         print("this line is not JSON")
         print(json.dumps({"event": "epoch", "epoch": epoch, "validation_loss": 1 / epoch, "curve": [1]}), flush=True)
+        if os.environ.get("FAKE_STANDS_AFTER") == str(epoch):  # who goes on from here goes on
+            time.sleep(600)
     model = Path(os.environ["SM_MODEL_DIR"])
     (model / "code").mkdir()
     (model / "model.json").write_text(json.dumps({"epochs": epoch}))

@@ -1,7 +1,6 @@
 """What is measured is in the contract, right, and tells nothing of a patient."""
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -334,32 +333,6 @@ def test_the_budget_is_held_against_what_is_stored(house: House) -> None:
     assert values(collect(busy(house).platform), "radloop_storage_budget_percent") == {(): pytest.approx(11, abs=0.01)}
 
 
-def test_open_streams_are_told_while_they_are_open(house: House, meter: Meter) -> None:
-    for _ in range(5):
-        meter.stream_began()
-    assert exposed(meter, house)["radloop_streams_open"] == [({}, 5)]
-    for _ in range(5):
-        meter.stream_ended()
-    assert exposed(meter, house)["radloop_streams_open"] == [({}, 0)]
-
-
-def test_runs_of_functions_and_what_the_store_did_not_do_are_counted(house: House, meter: Meter) -> None:
-    meter.work.ran("image_ingestion", is_ok=True)
-    meter.work.ran("image_ingestion", is_ok=False)
-    meter.work.ran("Doe^Jane", is_ok=False)
-    meter.work.store_failed()
-    meter.work.database_busy()
-    meter.work.audit_waits(time.time() - 1000)
-    found = exposed(meter, house)
-    runs = {(labels["function"], labels["outcome"]): value for labels, value in found["radloop_function_runs_total"]}
-    assert runs == {("image_ingestion", "ok"): 1, ("image_ingestion", "failed"): 1, ("other", "failed"): 1}
-    assert found["radloop_datastore_errors_total"] == [({}, 1)]
-    assert found["radloop_database_busy_total"] == [({}, 1)]
-    assert found["radloop_audit_lag_seconds"][0][1] == pytest.approx(1000, abs=2)
-    meter.work.audit_waits(None)
-    assert exposed(meter, house)["radloop_audit_lag_seconds"] == [({}, 0)]
-
-
 def test_jobs_and_dead_letters_are_told_by_lane(house: House) -> None:
     samples = collect(busy(house).platform)
     assert values(samples, "radloop_jobs_waiting")[("fold",)] == 1
@@ -405,11 +378,6 @@ def test_one_slow_frame_moves_the_tail_and_bytes_are_those_answered(house: House
     assert "radloop_frame_retrieval_seconds_count 100.0" in text
     assert 'radloop_api_bytes_total{operation="GetImageFrame"} 99000.0' in text
     assert 'radloop_api_calls_total{operation="SearchImageSets"} 1.0' in text
-
-
-def test_an_operation_the_contract_does_not_admit_is_refused_when_the_meter_is_made() -> None:
-    with pytest.raises(ValueError, match="does not admit"):
-        Meter(CATALOGUE_OF_METRICS, ["/patients/123"])
 
 
 @pytest.mark.parametrize(

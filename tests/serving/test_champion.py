@@ -1,18 +1,30 @@
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from radloop.core.errors import Corrupt, InvalidInput, NoChampion, NotFound
+from radloop.core.ports import Models, Span
+from radloop.local.blobs import FileBlobs
 from radloop.serving.champion import Champion
 from tests.api.installation import Installation, open_installation
+from tests.contracts.serving import ServingContract
+from tests.serving.served import DARK, judged_by, lay_packages
 from tests.serving.small_model import films, model_package, reference_of
 
-DARK = np.full((2, 32, 32), 0, dtype=np.uint16)
+
+class CountingBlobs(FileBlobs):
+    """Blobs that count how often one is read."""
+
+    reads = 0
+
+    def get(self, key: str, span: Span | None = None) -> bytes:
+        self.reads += 1
+        return super().get(key, span)
 
 
 @pytest.fixture
@@ -23,6 +35,26 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 
 def champion_of(installation: Installation) -> Champion:
     return Champion(installation.platform.models, installation.platform.blobs)
+
+
+class TestChampion(ServingContract):
+    @pytest.fixture
+    def models(self, installation: Installation) -> Models:
+        return installation.platform.models
+
+    @pytest.fixture
+    def blobs(self, tmp_path: Path) -> CountingBlobs:
+        blobs = CountingBlobs(tmp_path / "packages")
+        lay_packages(blobs)
+        return blobs
+
+    @pytest.fixture
+    def asked(self, models: Models, blobs: CountingBlobs) -> Callable[[], int]:
+        return partial(judged_by, Champion(models, blobs))
+
+    @pytest.fixture
+    def changes(self, blobs: CountingBlobs) -> Callable[[], int]:
+        return lambda: blobs.reads
 
 
 def test_without_an_approved_model_there_is_no_champion(installation: Installation) -> None:
@@ -89,17 +121,6 @@ def test_a_model_that_nobody_asks_is_let_go_and_comes_back_when_asked(
         time.sleep(0.01)
     assert not champion.is_loaded
     assert champion.predict(DARK, "CR").model_version == 1
-
-
-def test_a_new_champion_counts_from_the_next_study_on(installation: Installation) -> None:
-    champion = champion_of(installation)
-    installation.approve(bias=2.0, execution="e1")
-    assert champion.predict(DARK, "CR").prediction.finding == "present"
-    installation.approve(bias=5.0, execution="e2", approved=False)
-    assert champion.predict(DARK, "CR").model_version == 1, "a rejected version never serves"
-    installation.approve(bias=-2.0, execution="e3")
-    after = champion.predict(DARK, "CR")
-    assert (after.model_version, after.prediction.finding) == (3, "absent")
 
 
 def test_a_version_is_read_once_however_many_ask(installation: Installation) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from radloop.core.identity import OWNER
 from radloop.core.ports import Landing, Upload
 from radloop.core.tables import TABLES
+from radloop.dicom.parse import parse
 from radloop.dicom.phantom import phantom_study
 from radloop.local.blobs import FileBlobs
 from radloop.local.bus import SqliteBus
@@ -66,6 +67,14 @@ def now() -> datetime:
 @cache
 def phantom(number: int = 1, slices: int = 4, size: int = 64) -> tuple[bytes, ...]:
     return phantom_study(number, consolidated=bool(number % 2), slices=slices, size=size).files
+
+
+def slices(number: int, patient: int = 11) -> tuple[bytes, ...]:
+    """Small slices of one series; beyond a few of a phantom, copies of the first under UIDs of their own."""
+    first = phantom(patient, slices=20, size=32)
+    template, uid = first[0], parse(first[0]).sop_uid.encode()
+    more = range(10_000, 10_000 + number - len(first))
+    return (*first, *(template.replace(uid, uid[:-5] + f"{each:05d}".encode()) for each in more))
 
 
 def of_patient(number: int) -> tuple[bytes, ...]:

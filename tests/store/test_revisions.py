@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pydicom
@@ -11,9 +12,11 @@ import pytest
 from radloop.core.errors import Conflict, Denied, InvalidInput, NotFound
 from radloop.core.identity import OWNER, Principal
 from radloop.core.images import Confidence, Finding, ImageSet, Seen
+from radloop.core.ports import Change
 from radloop.core.tables import FRAME_FACTS, IMAGE_SETS, INSTANCES, METADATA, PACKS, SERIES, STUDIES, VERSIONS
 from radloop.reading.truth import verify
 from radloop.store.copies import Copies
+from radloop.store.instances import put_instance
 from radloop.store.metadata import Metadata
 from radloop.store.revisions import Revisions
 from radloop.store.versions import versions_of
@@ -223,6 +226,26 @@ def test_a_late_instance_takes_its_place_under_the_edits(
     assert {each.attributes["PatientName"] for each in house.images.instances(identity)} == {"A^B"}
     assert document(metadata, after)["Patient"]["DICOM"]["PatientName"] == "A^B"
     assert [each.cause for each in versions_of(house.records, after)] == ["CREATED", "UPDATED", "IMPORTED"]
+
+
+@pytest.mark.parametrize("is_of_before", [False, True])
+def test_a_record_that_holds_an_edit_goes_back_to_what_its_file_says(
+    house: House, revisions: Revisions, is_of_before: bool
+) -> None:
+    """Folding writes records as they are shown; homes of before have them so from the update on, with no noted UID."""
+    before = closed(house, folded=False)
+    came = {one.id: (one.sop_uid, one.attributes) for one in house.images.instances(before.id)}
+    first, *_ = (uid for uid, _ in came.values())
+    named = of_series(before, Instances={first: {"DICOM": {"SOPInstanceUID": "1.2.3.4"}}})
+    patient = {} if is_of_before else {"Patient": {"DICOM": {"PatientName": "A^B"}}}
+    after = update(revisions, before, Study=named, force=True, **patient)
+    house.images.fold(before.id)
+    shown = house.images.instances(before.id)
+    assert is_of_before or {one.attributes["PatientName"] for one in shown} == {"A^B"}
+    if is_of_before:
+        house.records.commit(Change([put_instance(replace(one, received_uid=None), expected=None) for one in shown]))
+    revisions.revert(before.id, to=1, expected=after.version, by=OWNER)
+    assert {one.id: (one.sop_uid, one.attributes) for one in house.images.instances(before.id)} == came
 
 
 def test_folding_after_an_update_goes_as_before(house: House, revisions: Revisions) -> None:

@@ -76,6 +76,6 @@ def manifest() -> Callable[[Path, Lines], None]:
     return write_manifest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def channels() -> Callable[..., None]:
     return hand_over

@@ -1,10 +1,11 @@
-"""Two processes learn what one learns; real processes, real torchrun."""
+"""Two processes learn what one, which is this, learns; real processes, real torchrun."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from radloop.training import preprocess, shards
 from radloop.training.distributed import torchrun_command
 from radloop.training.folder import sha256_of
 from radloop.training.network import ResNet50
+from tests.training import together
 
 Dataset = Callable[..., list[dict[str, Any]]]
 Channels = Callable[..., None]
@@ -41,20 +43,34 @@ def prepared(job_root: Path, dataset: Dataset) -> Path:
     return job_root
 
 
+@contextmanager
+def usual_numbers() -> Iterator[None]:
+    """Puts back what `together` sets for its process."""
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_num_threads(threads)
+
+
 def trained(root: Path, name: str, chosen: Mapping[str, str], *, processes: int) -> dict[str, Any]:
     out = root / name
     out.mkdir()
-    start = TORCHRUN if processes == 2 else (sys.executable, "-m")
-    arguments = (str(root), str(out), json.dumps({**BASE, **chosen}))
-    ended = subprocess.run(
-        [*start, "tests.training.together", *arguments],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    hyperparameters = json.dumps({**BASE, **chosen})
+    if processes == 1:
+        with usual_numbers():
+            together.main(root, out, hyperparameters)
+    else:
+        ended = subprocess.run(
+            [*TORCHRUN, "tests.training.together", str(root), str(out), hyperparameters],
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr[-3000:]
     found: dict[str, Any] = torch.load(out / "found.pt", weights_only=True)
     assert found["size"] == processes
     return found

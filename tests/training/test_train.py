@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from radloop.training.train import main
 
 Dataset = Callable[..., list[dict[str, Any]]]
 Channels = Callable[..., None]
+ARGUMENTS = ["--image-size", "32", "--tiles-per-bag", "2", "--tiles-in-evaluation", "3"]
 SMALL = {"epochs": 2, "patience": 5, "batch_size": 3, "learning_rate": 0.001, "seed": 3, "threads": 1, "processes": 1}
 
 
@@ -37,9 +40,24 @@ SMALL = {"epochs": 2, "patience": 5, "batch_size": 3, "learning_rate": 0.001, "s
 def ready(job_root: Path, dataset: Dataset, channels: Channels) -> Path:
     """A root with preprocessed CT data and hyperparameters."""
     dataset(job_root)
-    assert preprocess.main(["--image-size", "32", "--tiles-per-bag", "2", "--tiles-in-evaluation", "3"]) == 0
+    assert preprocess.main(ARGUMENTS) == 0
     channels(job_root, **SMALL)
     return job_root
+
+
+@pytest.fixture(scope="module")
+def learned(
+    tmp_path_factory: pytest.TempPathFactory, dataset: Dataset, channels: Channels
+) -> tuple[Path, list[dict[str, Any]]]:
+    """A root in which the small training ran, and the lines it printed; to look at."""
+    root, said = tmp_path_factory.mktemp("learned"), StringIO()
+    dataset(root)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        patch.setenv("RADLOOP_ML_ROOT", str(root))
+        assert preprocess.main(ARGUMENTS) == 0
+        channels(root, **SMALL)
+        assert main([]) == 0
+    return root, lines_of(said.getvalue())
 
 
 def pretrained(root: Path) -> dict[str, str]:
@@ -63,15 +81,14 @@ def lines_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
-def test_a_training_writes_a_whole_model_and_one_line_an_epoch(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 0
-    lines = lines_of(capsys.readouterr().out)
+def test_a_training_writes_a_whole_model_and_one_line_an_epoch(learned: tuple[Path, list[dict[str, Any]]]) -> None:
+    root, lines = learned
     epochs = [line for line in lines if line["event"] == "epoch"]
     assert [(line["epoch"], line["epochs"]) for line in epochs] == [(1, 2), (2, 2)]
     assert all({"train_loss", "validation_loss", "seconds"} <= line.keys() for line in epochs)
     assert epochs[0]["seconds_left"] == pytest.approx(epochs[0]["seconds"], abs=0.1)
     assert epochs[1]["seconds_left"] == 0
-    model = ready / "model"
+    model = root / "model"
     assert {path.name for path in model.iterdir()} == {*FILES, "lineage.json"}
     assert TileSpec.from_json(json.loads((model / "preprocess.json").read_text())).size == 32
     lineage = json.loads((model / "lineage.json").read_text())
@@ -99,12 +116,14 @@ def test_a_training_writes_a_whole_model_and_one_line_an_epoch(ready: Path, caps
         assert found[2] == pytest.approx(np.full((bags, tiles), 1 / tiles))
 
 
-def test_the_drift_reference_tells_what_the_validation_part_is_like(ready: Path) -> None:
-    assert main([]) == 0
-    part = read_part(ready / "processing" / "validation")
-    temperature = json.loads((ready / "model" / "calibration.json").read_text())["temperature"]
-    session = onnxruntime.InferenceSession(ready / "model" / "model.onnx", providers=["CPUExecutionProvider"])
-    with np.load(ready / "model" / "drift_reference.npz", allow_pickle=False) as reference:
+def test_the_drift_reference_tells_what_the_validation_part_is_like(
+    learned: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    root, _ = learned
+    part = read_part(root / "processing" / "validation")
+    temperature = json.loads((root / "model" / "calibration.json").read_text())["temperature"]
+    session = onnxruntime.InferenceSession(root / "model" / "model.onnx", providers=["CPUExecutionProvider"])
+    with np.load(root / "model" / "drift_reference.npz", allow_pickle=False) as reference:
         for at in range(len(part.labels)):
             logit, embedding = session.run(["logit", "embedding"], {"tiles": part.bag(at)[None]})
             assert reference["probability"][at] == pytest.approx(1 / (1 + np.exp(-logit[0] / temperature)), abs=1e-4)

@@ -71,17 +71,24 @@ export function showSignIn(
       const session = why === "over" ? await renewSession(signal).catch(() => null) : null;
       if (signal.aborted) return;
       if (session) onSession(session);
-      else showButton(page, failed === null ? null : returnText(failed), why === "over" ? way : null, signal);
+      else showButton(page, failed === null ? null : returnText(failed), way, why === "over", signal);
     },
     () => {}, // the page has been left
   );
 }
 
-/** The button to the other page; where `now` tells the way, it is as if somebody had pressed it. */
+/** Where the button leads, so that whoever presses it knows the page that asks for a password. */
+export function whereText({ address }: SignInWay): string {
+  const where = address === null ? "another page" : new URL(address).host;
+  return `You sign in at ${where} and come back here.`;
+}
+
+/** The button to the other page; where `isPressed`, it is as if somebody had pressed it already. */
 function showButton(
   page: HTMLElement,
   complaint: string | null,
-  now: SignInWay | null,
+  way: SignInWay,
+  isPressed: boolean,
   signal: AbortSignal,
 ): void {
   const trouble = el(
@@ -90,7 +97,9 @@ function showButton(
     complaint ?? "",
   );
   const go = button("Sign in", { class: "primary", "data-testid": "signin-go" }, () => void ask());
-  page.append(el("div", { class: "signin card" }, trouble, go));
+  const where = el("p", { class: "faint", id: "signin-where" }, whereText(way));
+  go.setAttribute("aria-describedby", where.id);
+  page.append(el("div", { class: "signin card" }, trouble, where, go));
   const ask = async (): Promise<void> => {
     go.disabled = true;
     const way = await wayHere(signal).catch(() => null); // anew: an address is good for one sign-in
@@ -100,7 +109,7 @@ function showButton(
     if (way.address === null) setText(trouble, "The server cannot be reached. Try again.");
     goTo(way);
   };
-  if (now && mayGoUnasked(Date.now())) goTo(now);
+  if (isPressed && mayGoUnasked(Date.now())) goTo(way);
   else go.focus({ preventScroll: true });
 }
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { ApiError } from "../src/protocol.js";
 import { comeBack, keepGoing, mayGoUnasked, returnedOf, sessionAgain } from "../src/redirect.js";
-import { returnText } from "../src/signin.js";
+import { returnText, whereText } from "../src/signin.js";
 
 const SESSION = { id: "a", name: "anna", roles: [], actions: [], is_open: false, idle_minutes: 15 };
 const signal = new AbortController().signal;
@@ -91,4 +91,11 @@ it("whoever was let in there and not here is told why in words", () => {
     "pool",
   );
   expect(returnText(new Error("boom"))).not.toContain("boom");
+});
+
+it("who signs in elsewhere is told where before they go", () => {
+  const address = "https://radloop-dev.auth.eu-west-1.amazoncognito.com/oauth2/authorize?client_id=viewer";
+  const told = whereText({ kind: "redirect", address, leave: null });
+  expect(told).toBe("You sign in at radloop-dev.auth.eu-west-1.amazoncognito.com and come back here.");
+  expect(whereText({ kind: "redirect", address: null, leave: null })).toContain("another page");
 });

@@ -49,3 +49,8 @@ output "log_group_name" {
   description = "Log group that every event is written to."
   value       = aws_cloudwatch_log_group.events.name
 }
+
+output "delays_s" {
+  description = "Seconds that events are held back, by the function they are for."
+  value       = { for name, queue in local.delayed : queue.function => aws_sqs_queue.this[name].delay_seconds }
+}

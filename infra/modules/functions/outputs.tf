@@ -32,3 +32,8 @@ output "log_group_names" {
   description = "Log group of each function."
   value       = { for name, group in aws_cloudwatch_log_group.this : name => group.name }
 }
+
+output "settings" {
+  description = "The settings that each function is told, as JSON."
+  value       = { for name, each in aws_lambda_function.this : name => each.environment[0].variables.RADLOOP_SETTINGS }
+}

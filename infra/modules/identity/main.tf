@@ -41,6 +41,11 @@ resource "aws_cognito_user_pool" "this" {
     }
   }
 
+  # A new address counts once its owner has shown that it is theirs: passwords are recovered by it.
+  user_attribute_update_settings {
+    attributes_require_verification_before_update = ["email"]
+  }
+
   user_pool_add_ons {
     advanced_security_mode = "ENFORCED"
   }
@@ -79,7 +84,7 @@ resource "aws_cognito_user_pool_domain" "this" {
   user_pool_id = aws_cognito_user_pool.this.id
 }
 
-# Sign-in of the organisation, by SAML.
+# Sign-in of the organisation, by SAML. Cognito asks these people for no second factor: the organisation has to.
 resource "aws_cognito_identity_provider" "this" {
   for_each = var.saml_providers
 
@@ -99,7 +104,7 @@ resource "aws_cognito_identity_provider" "this" {
   }
 }
 
-# The viewer: a page holds no secret, so it proves itself by PKCE, which Cognito asks of every code it gives.
+# The viewer: a page holds no secret, so it proves itself by PKCE, which our API begins every sign-in with.
 resource "aws_cognito_user_pool_client" "viewer" {
   name                                          = "${var.name}-viewer"
   user_pool_id                                  = aws_cognito_user_pool.this.id

@@ -83,6 +83,12 @@ resource "aws_iam_role_policy" "import" {
         Resource  = [var.bucket_kms_key_arn]
         Condition = { StringEquals = { "kms:ViaService" = "s3.${var.region}.amazonaws.com" } }
       },
+      {
+        Sid      = "Keep"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"]
+        Resource = [var.kms_key_arn]
+      },
     ]
   })
 }

@@ -1,10 +1,12 @@
 # One customer-managed key a domain. A key opens for the roles named here and for nobody else: not for the root
-# user, not for another account, and those who administer a key cannot use it on data.
+# user, not for another account, and those who administer a key cannot use it on data. The key says who; what each of
+# them may do with it, its own policy says, so a role that may only read cannot seal.
 
 locals {
   account = "arn:aws:iam::${var.account_id}:root"
 
   # What each domain seals, and which services of AWS may use its key by themselves, under which condition.
+  sealing     = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
   own_account = { StringEquals = { "aws:SourceAccount" = var.account_id } }
   domains = {
     training = { purpose = "Images and labels the models learn from", services = {} }
@@ -15,25 +17,24 @@ locals {
       purpose = "Image sets, originals and streaming packs"
       services = {
         "cloudfront.amazonaws.com" = {
-          ArnLike = { "aws:SourceArn" = "arn:aws:cloudfront::${var.account_id}:distribution/*" }
+          actions   = ["kms:Decrypt"] # it hands packs out and puts nothing in
+          condition = { ArnLike = { "aws:SourceArn" = "arn:aws:cloudfront::${var.account_id}:distribution/*" } }
         }
       }
     }
     messages = {
       purpose = "Events, queues and notifications"
       services = {
-        "events.amazonaws.com"     = local.own_account
-        "sns.amazonaws.com"        = local.own_account
-        "cloudwatch.amazonaws.com" = local.own_account
-        "budgets.amazonaws.com"    = local.own_account
+        for service in ["budgets", "cloudwatch", "events", "sns"] : "${service}.amazonaws.com" => { actions = local.sealing, condition = local.own_account }
       }
     }
     logs = {
       purpose = "Operational logs"
       services = {
-        "delivery.logs.amazonaws.com" = local.own_account
+        "delivery.logs.amazonaws.com" = { actions = local.sealing, condition = local.own_account }
         "logs.${var.region}.amazonaws.com" = {
-          ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:${var.region}:${var.account_id}:log-group:*" }
+          actions   = local.sealing
+          condition = { ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:${var.region}:${var.account_id}:log-group:*" } }
         }
       }
     }
@@ -41,7 +42,8 @@ locals {
       purpose = "The audit trail"
       services = {
         "cloudtrail.amazonaws.com" = {
-          ArnLike = { "aws:SourceArn" = "arn:aws:cloudtrail:${var.region}:${var.account_id}:trail/${var.name}" }
+          actions   = local.sealing
+          condition = { ArnLike = { "aws:SourceArn" = "arn:aws:cloudtrail:${var.region}:${var.account_id}:trail/${var.name}" } }
         }
       }
     }
@@ -88,7 +90,6 @@ locals {
 
   # A service that keeps data for us (a data store, a repository, a volume) receives a grant when it is made.
   grants = {
-    Sid       = "GrantsForServicesOnly"
     Effect    = "Allow"
     Action    = ["kms:CreateGrant"]
     Resource  = "*"
@@ -130,16 +131,24 @@ locals {
       Version = "2012-10-17"
       Statement = concat(
         [local.administration],
-        [merge(local.grants, { Principal = { AWS = sort(distinct(concat(var.administrators, lookup(var.users, domain, [])))) } })],
-        [
-          for users in [lookup(var.users, domain, [])] : {
-            Sid       = "Users"
-            Effect    = "Allow"
-            Principal = { AWS = users }
-            Action    = concat(local.data_actions, ["kms:DescribeKey"])
-            Resource  = "*"
-          } if length(users) > 0
-        ],
+        [merge(local.grants, { Sid = "GrantsForServicesOnly", Principal = { AWS = var.administrators } })],
+        flatten([
+          for users in [lookup(var.users, domain, [])] : [
+            {
+              Sid       = "UsersByTheirOwnPolicies"
+              Effect    = "Allow"
+              Principal = { AWS = local.account } # whoever has the right by a policy, if named below
+              Action    = concat(local.data_actions, ["kms:DescribeKey"])
+              Resource  = "*"
+              Condition = { ArnEquals = { "aws:PrincipalArn" = users } }
+            },
+            merge(local.grants, {
+              Sid       = "UsersGrantsForServicesOnly"
+              Principal = { AWS = local.account }
+              Condition = merge(local.grants.Condition, { ArnEquals = { "aws:PrincipalArn" = users } })
+            }),
+          ] if length(users) > 0
+        ]),
         [
           for services in [lookup(local.makers, domain, [])] : {
             Sid       = "MadeByAdministrators"
@@ -151,13 +160,13 @@ locals {
           } if length(services) > 0
         ],
         [
-          for service, condition in what.services : {
+          for service, use in what.services : {
             Sid       = replace(title(replace(service, "/[.-]/", " ")), " ", "")
             Effect    = "Allow"
             Principal = { Service = service }
-            Action    = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+            Action    = use.actions
             Resource  = "*"
-            Condition = condition
+            Condition = use.condition
           }
         ],
         local.never,

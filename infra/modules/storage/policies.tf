@@ -21,6 +21,26 @@ locals {
           Resource  = [local.arns[name], "${local.arns[name]}/*"]
           Condition = { NumericLessThan = { "s3:TlsVersion" = "1.2" } }
         },
+        {
+          # Whoever got hold of a role could else seal what is ours by a key that only they have, and sell it back.
+          Sid       = "NoKeyOfTheirOwn"
+          Effect    = "Deny"
+          Principal = { AWS = "*" }
+          Action    = ["s3:PutObject"]
+          Resource  = ["${local.arns[name]}/*"]
+          Condition = { Null = { "s3:x-amz-server-side-encryption-customer-algorithm" = "false" } }
+        },
+        {
+          Sid       = "NoKeyOfAnotherAccount"
+          Effect    = "Deny"
+          Principal = { AWS = "*" }
+          Action    = ["s3:PutObject"]
+          Resource  = ["${local.arns[name]}/*"]
+          Condition = {
+            StringLike    = { "s3:x-amz-server-side-encryption-aws-kms-key-id" = "arn:*" }
+            StringNotLike = { "s3:x-amz-server-side-encryption-aws-kms-key-id" = "arn:aws:kms:*:${var.account_id}:*" }
+          }
+        },
       ],
       [
         for endpoint in compact([var.s3_endpoint_id]) : {
@@ -68,7 +88,8 @@ locals {
     ])
   }
 
-  # CloudFront reads streaming packs and the viewer for the distributions of this account.
+  # CloudFront reads streaming packs, of which no draft is one, and the viewer, for the distributions of this account.
+  given_out = { stream = "packs/*", web = "*" }
   readers = {
     for name in keys(local.buckets) : name => [
       for reader in ["cloudfront.amazonaws.com"] : {
@@ -76,9 +97,9 @@ locals {
         Effect    = "Allow"
         Principal = { Service = reader }
         Action    = ["s3:GetObject"]
-        Resource  = ["${local.arns[name]}/*"]
+        Resource  = ["${local.arns[name]}/${local.given_out[name]}"]
         Condition = { ArnLike = { "aws:SourceArn" = "arn:aws:cloudfront::${var.account_id}:distribution/*" } }
-      } if contains(["stream", "web"], name)
+      } if contains(keys(local.given_out), name)
     ]
   }
 }

@@ -77,8 +77,8 @@ variable "accuracy_threshold" {
   default     = 0.85
 
   validation {
-    condition     = var.accuracy_threshold > 0.5 && var.accuracy_threshold <= 1
-    error_message = "A threshold at or below 0.5 lets guessing through."
+    condition     = var.accuracy_threshold >= 0 && var.accuracy_threshold <= 1
+    error_message = "A share of right answers: 0 to 1."
   }
 }
 

@@ -61,6 +61,47 @@ run "a_replica_in_the_same_region_is_refused" {
   expect_failures = [var.replica_region]
 }
 
+run "a_setting_that_terraform_needs_too_is_the_same_everywhere" {
+  command = plan
+
+  variables {
+    settings = { accuracy_threshold = 0.91, retrain_delay_s = 600, quiet_s = 60 }
+  }
+
+  assert {
+    condition = alltrue([
+      for told in values(module.functions.settings) : jsondecode(told) == { accuracy_threshold = 0.91, retrain_delay_s = 600, quiet_s = 60 }
+    ])
+    error_message = "Every function decides by the same settings."
+  }
+
+  assert {
+    condition     = module.events.delays_s["pipeline-trigger"] == 600
+    error_message = "The queue that waits follows the settings."
+  }
+}
+
+run "outside_dev_a_gate_that_guessing_passes_is_refused" {
+  command = plan
+
+  variables {
+    environment = "staging"
+    settings    = { accuracy_threshold = 0.5 }
+  }
+
+  expect_failures = [var.settings]
+}
+
+run "a_delay_that_no_queue_can_hold_is_refused" {
+  command = plan
+
+  variables {
+    settings = { retrain_delay_s = 901 }
+  }
+
+  expect_failures = [var.settings]
+}
+
 run "prod_with_a_lock_that_can_be_lifted_is_refused" {
   command = plan
 

@@ -96,6 +96,36 @@ variable "drift" {
   default     = {}
 }
 
+variable "enable_nat" {
+  description = "A way out to the internet for functions and jobs; nothing of radloop needs it."
+  type        = bool
+  default     = false
+}
+
+variable "is_spot" {
+  description = "Whether training takes managed spot instances, which go on from checkpoints when they are interrupted."
+  type        = bool
+  default     = true
+}
+
+variable "training" {
+  description = "Machines of training: with more than one, training is distributed over them."
+  type        = object({ instance_type = string, instance_count = number, max_wait_s = optional(number, 172800) })
+  default     = { instance_type = "ml.g5.xlarge", instance_count = 1 }
+}
+
+variable "processing" {
+  description = "Machines of preprocessing and evaluation."
+  type        = object({ instance_type = string, instance_count = number })
+  default     = { instance_type = "ml.m5.2xlarge", instance_count = 1 }
+}
+
+variable "cors_origins" {
+  description = "Origins of other sites whose pages may call DICOMweb and streams."
+  type        = list(string)
+  default     = []
+}
+
 variable "settings" {
   description = "Settings as docs/settings.md has them, as an object: {quiet_s = 60}."
   type        = any

@@ -26,4 +26,9 @@ module "platform" {
   has_endpoint         = var.has_endpoint
   drift                = var.drift
   settings             = var.settings
+  enable_nat           = var.enable_nat
+  is_spot              = var.is_spot
+  training             = var.training
+  processing           = var.processing
+  cors_origins         = var.cors_origins
 }

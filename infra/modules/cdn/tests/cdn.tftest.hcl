@@ -138,6 +138,11 @@ run "the_log_holds_no_signature" {
     condition     = toset([for field in aws_wafv2_web_acl_logging_configuration.this[0].redacted_fields : field.single_header[0].name if length(field.single_header) > 0]) == toset(["authorization", "cookie"])
     error_message = "The firewall's log keeps tokens."
   }
+
+  assert {
+    condition     = anytrue([for field in aws_wafv2_web_acl_logging_configuration.this[0].redacted_fields : length(field.uri_path) > 0]) && anytrue([for field in aws_wafv2_web_acl_logging_configuration.this[0].redacted_fields : length(field.query_string) > 0])
+    error_message = "The firewall's log, which may lie outside the region, keeps what names a study."
+  }
 }
 
 run "the_firewall_lets_dicom_and_a_reader_at_work_pass" {

@@ -64,6 +64,11 @@ run "nobody_widens_what_they_may_see" {
   command = plan
 
   assert {
+    condition     = one(aws_cognito_user_pool.this.user_attribute_update_settings).attributes_require_verification_before_update == toset(["email"])
+    error_message = "Somebody takes another's address, and with it their password."
+  }
+
+  assert {
     condition = (
       contains(aws_cognito_user_pool_client.viewer.read_attributes, "custom:patient_scope")
       && !contains(aws_cognito_user_pool_client.viewer.write_attributes, "custom:patient_scope")

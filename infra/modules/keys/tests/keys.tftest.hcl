@@ -35,20 +35,21 @@ run "a_key_opens_data_for_its_named_roles_only" {
 
   assert {
     condition = [
-      for s in jsondecode(aws_kms_key_policy.this["training"].policy).Statement : s.Principal.AWS
+      for s in jsondecode(aws_kms_key_policy.this["training"].policy).Statement : [s.Principal.AWS, s.Condition]
       if s.Effect == "Allow" && contains(flatten([s.Action]), "kms:Decrypt")
-    ] == [["arn:aws:iam::123456789012:role/radloop-test-training"]]
-    error_message = "The training key decrypts for the training role alone."
+    ] == [["arn:aws:iam::123456789012:root", { ArnEquals = { "aws:PrincipalArn" = ["arn:aws:iam::123456789012:role/radloop-test-training"] } }]]
+    error_message = "The training key decrypts for the training role alone, and only where that role's own policy says so."
   }
 
   assert {
     condition = alltrue(flatten([
       for domain, p in aws_kms_key_policy.this : [
         for s in jsondecode(p.policy).Statement :
-        !contains(flatten([s.Principal.AWS]), "arn:aws:iam::123456789012:root") if s.Effect == "Allow" && can(s.Principal.AWS)
+        length(s.Condition.ArnEquals["aws:PrincipalArn"]) > 0
+        if s.Effect == "Allow" && try(contains(flatten([s.Principal.AWS]), "arn:aws:iam::123456789012:root"), false)
       ]
     ]))
-    error_message = "No statement lets the root user in."
+    error_message = "The account is let in for named roles only; the root user is none."
   }
 
   assert {
@@ -58,6 +59,22 @@ run "a_key_opens_data_for_its_named_roles_only" {
       )) == 2
     ])
     error_message = "Every policy refuses the root user and other accounts by itself."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for p in aws_kms_key_policy.this : [
+        for s in jsondecode(p.policy).Statement : can(s.Condition.Bool["kms:GrantIsForAWSResource"]) if contains(flatten([s.Action]), "kms:CreateGrant") && s.Effect == "Allow"
+      ]
+    ]))
+    error_message = "A grant is made for a service of AWS, and for nobody else."
+  }
+
+  assert {
+    condition = [
+      for s in jsondecode(aws_kms_key_policy.this["imaging"].policy).Statement : s.Action if try(s.Principal.Service, "") == "cloudfront.amazonaws.com"
+    ] == [["kms:Decrypt"]]
+    error_message = "CloudFront opens packs and seals nothing."
   }
 }
 

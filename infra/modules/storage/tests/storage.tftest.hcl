@@ -67,10 +67,10 @@ run "nothing_but_tls_1_2_comes_in" {
     condition = alltrue([
       for p in aws_s3_bucket_policy.this : length(setintersection(
         [for s in jsondecode(p.policy).Statement : s.Sid if s.Effect == "Deny" && s.Principal == { AWS = "*" }],
-        ["OnlyTls", "OnlyTls12"],
-      )) == 2
+        ["NoKeyOfAnotherAccount", "NoKeyOfTheirOwn", "OnlyTls", "OnlyTls12"],
+      )) == 4
     ])
-    error_message = "Every bucket refuses plain HTTP and old TLS."
+    error_message = "Every bucket refuses plain HTTP, old TLS, and to be sealed by a stranger's key."
   }
 
   assert {
@@ -80,6 +80,18 @@ run "nothing_but_tls_1_2_comes_in" {
       ]
     ]))
     error_message = "A bucket policy admits services under a condition, and no one else."
+  }
+
+  assert {
+    condition = {
+      for name, p in aws_s3_bucket_policy.this : name => [
+        for s in jsondecode(p.policy).Statement : s.Resource if s.Effect == "Allow" && try(s.Principal.Service, "") == "cloudfront.amazonaws.com"
+      ] if strcontains(p.policy, "cloudfront.amazonaws.com") && name != "logs"
+      } == {
+      stream = [["arn:aws:s3:::radloop-stream-prod-123456789012/packs/*"]]
+      web    = [["arn:aws:s3:::radloop-web-prod-123456789012/*"]]
+    }
+    error_message = "CloudFront reads packs and the viewer, and no draft."
   }
 
   assert {

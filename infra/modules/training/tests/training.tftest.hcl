@@ -222,11 +222,11 @@ run "machines_that_aws_no_longer_offers_are_refused" {
   expect_failures = [var.training]
 }
 
-run "a_threshold_that_guessing_passes_is_refused" {
+run "a_threshold_that_is_no_share_is_refused" {
   command = plan
 
   variables {
-    accuracy_threshold = 0.5
+    accuracy_threshold = 1.5
   }
 
   expect_failures = [var.accuracy_threshold]
