@@ -2,7 +2,8 @@
 
 The server of a home is reached with the owner's token, which lies in the home and is readable by the owner alone, and
 by trusting the home's own certificate authority. Another server takes the token in `RADLOOP_TOKEN` or the file of
-`--token-file`, and the authority in `RADLOOP_CA` or `--ca`; without one, those that the system trusts.
+`--token-file`, or else whoever signed in there by `radloop login`, and the authority in `RADLOOP_CA` or `--ca`; without
+one, those that the system trusts.
 """
 
 import asyncio
@@ -12,16 +13,18 @@ import ssl
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from radloop.core.errors import Denied, InvalidInput, RadloopError
+from radloop.core.errors import Denied, InvalidInput, RadloopError, Unauthenticated
 from radloop.core.identity import OWNER
 from radloop.core.ports import Upload
 from radloop.local.home import Home
 from radloop.options import stated
+from radloop.sign_ins import kept_for
 
 if TYPE_CHECKING:
     from radloop.wiring import Installation  # a home that is opened here loads it, a server's client need not
@@ -56,6 +59,7 @@ class Client:
         installation: "Installation | None",
         *,
         token: str | None = None,
+        auth: httpx.Auth | None = None,
         authority: Path | None = None,
     ) -> None:
         self.url = url
@@ -68,6 +72,7 @@ class Client:
                 base_url=url,
                 timeout=_TIMEOUT,
                 headers=headers,
+                auth=auth,
                 transport=httpx.HTTPTransport(verify=_trust(authority), socket_options=SOCKET_OPTIONS),
             )
         )
@@ -238,7 +243,9 @@ def reach(home: Path | None, server: str | None) -> Iterator[Client]:
         Unavailable: Another process holds the home and tells no address.
     """
     if server is not None:
-        with closing(Client(server, None, token=_token(), authority=_authority())) as client:
+        token = _token()
+        auth = kept_for(server) if token is None else None
+        with closing(Client(server, None, token=token, auth=auth, authority=stated_authority())) as client:
             yield client
         return
     root = (home or Path("radloop-home")).resolve()
@@ -277,8 +284,12 @@ def _token() -> str | None:
     return (os.environ.get("RADLOOP_TOKEN") if path is None else path.read_text().strip()) or None
 
 
-def _authority() -> Path | None:
-    """The certificate authority for `--server`."""
+def stated_authority() -> Path | None:
+    """The certificate authority for a server that is named; None for those of the system.
+
+    Raises:
+        InvalidInput: It is no file.
+    """
     path = stated("ca")
     named = os.environ.get("RADLOOP_CA")
     found = path or (Path(named) if named else None)
@@ -302,8 +313,18 @@ def _doors(installation: "Installation") -> Any:
 def _answer(response: httpx.Response) -> Any:
     if response.is_success:
         return response.json()
+    raise refusal(response)
+
+
+def refusal(response: httpx.Response) -> Refused:
+    """The error that a server answered with."""
     try:
-        error = response.json()["error"]
-        raise Refused(response.status_code, str(error["code"]), str(error["message"]))
-    except (ValueError, KeyError, TypeError):
-        raise Refused(response.status_code, "error", f"the server answered {response.status_code}") from None
+        told = response.json()
+        error = told.get("error", told)
+        return Refused(response.status_code, str(error["code"]), str(error["message"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        words = "the server answered 401: sign in by radloop login, or name a token by RADLOOP_TOKEN or --token-file"
+        return Refused(response.status_code, Unauthenticated.code, words)
+    return Refused(response.status_code, "error", f"the server answered {response.status_code}")

@@ -34,6 +34,7 @@ from radloop.security.access import RolePolicy, load_roles
 from radloop.security.edge import Edge
 from radloop.security.identities import IDLE_GRACE, Identities
 from radloop.security.links import PURPOSE, Links
+from radloop.security.sign_in import NativeApp
 from radloop.serving.champion import Champion
 from radloop.streaming.standing import StandingLayers
 from radloop.wiring_aws import Cloud, now, reader_of, store_of
@@ -55,7 +56,7 @@ def application(cloud: Cloud, environ: Mapping[str, str]) -> Callable[[Any, Any]
         cloud: The environment.
         environ: RADLOOP_ISSUER and RADLOOP_CLIENT_ID name the user pool; without them nobody can sign in but by our
             own credentials. RADLOOP_SIGN_IN_URL and RADLOOP_SITE_URL name the pool's page and our site; without them
-            no browser can.
+            no browser can. With RADLOOP_NATIVE_CLIENT_ID programs can sign in whoever runs them.
     """
     doors = _doors(cloud, environ)
 
@@ -81,9 +82,9 @@ def _fitting(answer: Any) -> Any:
     size = len(body) * 3 // 4 if answer.get("isBase64Encoded") else len(body.encode())
     if size <= LONGEST_ANSWER:
         return answer
-    problem = {"code": "too-large", "message": f"an answer may be {LONGEST_ANSWER} bytes long here; ask for less"}
+    told = {"code": "too-large", "message": f"an answer may be {LONGEST_ANSWER} bytes long here; ask for less"}
     headers = {"content-type": "application/json", "cache-control": "no-store"}
-    return {"statusCode": 413, "headers": headers, "body": json.dumps(problem), "isBase64Encoded": False}
+    return {"statusCode": 413, "headers": headers, "body": json.dumps({"error": told}), "isBase64Encoded": False}
 
 
 def _doors(cloud: Cloud, environ: Mapping[str, str]) -> Doors:
@@ -99,6 +100,7 @@ def _doors(cloud: Cloud, environ: Mapping[str, str]) -> Doors:
         meter=EmfMeter(cloud.work.catalogue, operation_names(), cloud.emf),
         identities=who,
         page=_page(cloud, environ, who),
+        native_app=_native_app(environ),
         site=urlsplit(site).netloc or None,
         links=Links(cloud.keys.derive(PURPOSE)),
         has_worker=True,
@@ -147,10 +149,20 @@ def _page(cloud: Cloud, environ: Mapping[str, str], who: Identities) -> PoolPage
     )
 
 
+def _native_app(environ: Mapping[str, str]) -> NativeApp | None:
+    """How programs sign in; None where the pool has no client for them."""
+    page, identity = environ.get("RADLOOP_SIGN_IN_URL", ""), environ.get("RADLOOP_NATIVE_CLIENT_ID", "")
+    if not (page and identity):
+        return None
+    told = json.loads((contracts() / "sign-in.json").read_text())
+    return NativeApp(page, identity, told["scope"], tuple(told["redirects"]))
+
+
 def _identities(cloud: Cloud, environ: Mapping[str, str]) -> Identities:
     ports = cloud.platform
     roles = RolePolicy(load_roles((contracts() / "roles.json").read_text())).roles
-    issuer, audience = environ.get("RADLOOP_ISSUER", ""), environ.get("RADLOOP_CLIENT_ID", "")
+    issuer = environ.get("RADLOOP_ISSUER", "")
+    audience = {environ.get("RADLOOP_CLIENT_ID", ""), environ.get("RADLOOP_NATIVE_CLIENT_ID", "")} - {""}
     if not issuer:
         return Identities(ports.records, ports.keys, now, roles=roles)
     return CognitoIdentities(
@@ -158,6 +170,6 @@ def _identities(cloud: Cloud, environ: Mapping[str, str]) -> Identities:
         ports.keys,
         now,
         roles=roles,
-        tokens=CognitoTokens(issuer, {audience}, now, vouched=lambda _: _CLAIMS.get()),
+        tokens=CognitoTokens(issuer, audience, now, vouched=lambda _: _CLAIMS.get()),
         people=CognitoPeople(client("cognito-idp"), issuer.rpartition("/")[2], now),
     )

@@ -14,7 +14,8 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
@@ -23,10 +24,14 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from radloop.aws.assembly import KIND as ASSEMBLE
+from radloop.aws.assembly import LARGEST_IMPORT
+from radloop.aws.blobs import is_key
 from radloop.aws.endpoint import publish
+from radloop.aws.images import LONGEST_HELD
 from radloop.aws.jobs import marks_of
 from radloop.aws.lines import LambdaLines
 from radloop.aws.models import ByHand
+from radloop.aws.origin import Origin, origin_of
 from radloop.aws.repeats import once
 from radloop.core.errors import InvalidInput, RadloopError, Unavailable
 from radloop.core.events import IMAGING, MLOPS, MONITORING, AlarmStateChanged, Event, event_of
@@ -36,7 +41,7 @@ from radloop.core.predictions import SHADOW
 from radloop.core.tables import DELIVERIES
 from radloop.functions import bulk_ingestion as bulk
 from radloop.functions.catalogue import FUNCTIONS
-from radloop.functions.draft_landing import drafts_of, give_up, land_draft
+from radloop.functions.draft_landing import Limits, drafts_of, give_up, land_draft
 from radloop.functions.error_logging import handle as write_down
 from radloop.functions.image_ingestion import take_in
 from radloop.functions.model_registry import take_over
@@ -54,15 +59,16 @@ if TYPE_CHECKING:
 Told = Mapping[str, Any]
 """What AWS hands to a function, as it stands there."""
 
-LONGEST_BESIDE = 96 << 20
+LONGEST_BESIDE = LONGEST_HELD
 """Bytes of the longest object that is taken in beside others: it is held in memory, and twice while it is written."""
 
-LONGEST_UPLOAD = 896 << 20
-"""Bytes of the longest object or file that is taken in at all: bulk-ingestion holds what it refuses three times."""
+LONGEST_UPLOAD = LARGEST_IMPORT
+"""Bytes of the longest object or file that is taken in at all: HealthImaging takes no longer one."""
 
 LANDING_S = 600.0
 """Seconds after which another call goes on with the landing of an upload in pieces."""
 
+_NAMED: Final = "its name has empty parts, '.', '..' or control characters; it lies where it was put: name it otherwise"
 _OURS: Final = frozenset({IMAGING, MLOPS, MONITORING})
 _REMEMBERED: Final = timedelta(days=8)
 _FORGOTTEN_AT_ONCE: Final = 500
@@ -73,10 +79,14 @@ class Failed(Exception):
     """A function did not do its work; the message is a code."""
 
 
+class _NotYet(Unavailable):
+    """Nothing is wrong, but something else must end first: the job comes again."""
+
+
 @cache
-def _cloud() -> Cloud:
-    """Made once an execution environment, which Lambda keeps from one call to the next."""
-    return open_aws(os.environ)
+def _cloud(name: str) -> Cloud:
+    """Made once an execution environment, which Lambda keeps from one call to the next, with the function's rights."""
+    return open_aws(os.environ, name.replace("_", "-"))
 
 
 # Entries
@@ -153,16 +163,29 @@ def outbox(told: Told, context: Any) -> Any:
 
 
 def api(told: Told, context: Any) -> Any:
-    """The platform API behind an HTTP API of API Gateway (payload format 2.0): the same application as everywhere."""
-    with _telling("api", {"detail-type": "request"}, context), _tidied("api", _cloud()):
-        return _application()(told, context)
+    """The platform API behind an HTTP API of API Gateway (payload format 2.0): the same application as everywhere.
+
+    Where CloudFront stands before it, who asks API Gateway beside it is refused before anything else is done.
+    """
+    with _telling("api", {"detail-type": "request"}, context):
+        origin = _origin()
+        refusal = origin.refusal(told)
+        if refusal is not None:
+            return refusal
+        with _tidied("api", _cloud("api")):
+            return _application()(origin.opened(told), context)
+
+
+@cache
+def _origin() -> Origin:
+    return origin_of(os.environ)
 
 
 @cache
 def _application() -> Callable[[Told, Any], Any]:
     from radloop.doors_aws import application  # noqa: PLC0415 — no other function needs the doors
 
-    return application(_cloud(), os.environ)
+    return application(_cloud("api"), os.environ)
 
 
 # How an entry is served
@@ -175,34 +198,64 @@ def _served(name: str, told: Told, context: Any) -> Any:
         Failed: It was not done.
     """
     with _telling(name, told, context):
-        cloud = _cloud()
-        with _tidied(name, cloud):
+        cloud = _cloud(name)
+        with _tidied(name, cloud) as run:
             if "Records" in told:
-                return _messages(name, told["Records"], cloud)
+                return _messages(name, told["Records"], cloud, run)
             if name in _SCHEDULED:
                 return _SCHEDULED[name](cloud)
             return _event(name, told, cloud)
 
 
+@dataclass(slots=True)
+class _Run:
+    """A call of a function, which fails where one of its messages fails: Lambda itself sees none of these."""
+
+    cloud: Cloud
+    is_ok: bool = True
+
+    def failed(self, error: Exception) -> None:
+        """Count what one message or the call came to; what only has to wait is no failure."""
+        if isinstance(error, _NotYet):
+            return
+        self.is_ok = False
+        if isinstance(error, Unavailable):
+            self.cloud.work.store_failed()
+
+    def tried(self, work: Callable[[Claim], None], claim: Claim) -> None:
+        """Do a job; that it failed is counted."""
+        try:
+            work(claim)
+        except Exception as error:
+            self.failed(error)
+            raise
+
+
 @contextmanager
-def _tidied(name: str, cloud: Cloud) -> Iterator[None]:
-    """Whatever comes of a call: what it counted is told, and what it left in the outbox sent."""
-    is_ok = False
-    try:
-        yield
-        is_ok = True
-    finally:
-        cloud.work.ran(name, is_ok=is_ok)
-        cloud.audit.flush()
-        cloud.work.flush(time.time())
-        cloud.platform.bus.route()
+def _tidied(name: str, cloud: Cloud) -> Iterator[_Run]:
+    """Whatever comes of a call: what it counted is told, and what it left in the outbox sent.
+
+    Each of these is done though another fails. The audit goes first: what it cannot write is told as waiting.
+    """
+    run = _Run(cloud)
+    with ExitStack() as tidying:
+        tidying.callback(cloud.platform.bus.route)
+        tidying.callback(lambda: cloud.work.flush(time.time()))
+        tidying.callback(cloud.audit.flush)
+        tidying.callback(lambda: cloud.work.ran(name, is_ok=run.is_ok))
+        try:
+            yield run
+        except Exception as error:
+            run.failed(error)
+            raise
 
 
-def _messages(name: str, records: Sequence[Told], cloud: Cloud) -> Told:
+def _messages(name: str, records: Sequence[Told], cloud: Cloud, run: _Run) -> Told:
     """Work on a batch; those of its messages that must come again are named (ReportBatchItemFailures)."""
     bodies = [json.loads(record["body"]) for record in records]
     if not all("detail-type" in body for body in bodies):
-        again = cloud.jobs.serve(records, partial(_job, cloud), gave_up=partial(_given_up, cloud))
+        work, gave_up = partial(run.tried, partial(_job, cloud)), partial(_given_up, cloud)
+        again = cloud.jobs.serve(records, work, gave_up=gave_up, about=lambda claim: _traced(claim.job.trace))
         return {"batchItemFailures": [{"itemIdentifier": each} for each in again]}
     if name == "image_ingestion":
         try:
@@ -213,11 +266,14 @@ def _messages(name: str, records: Sequence[Told], cloud: Cloud) -> Told:
             return {"batchItemFailures": []}
 
     def one(record: SQSRecord) -> None:
-        try:
-            _event(name, json.loads(record.body), cloud)
-        except Exception as error:
-            _LOG.warning("a message failed: %s", _cause(error))
-            raise
+        body = json.loads(record.body)
+        with _traced(_trace(body)):
+            try:
+                _event(name, body, cloud)
+            except Exception as error:
+                _LOG.warning("a message failed: %s", _cause(error))
+                run.failed(error)
+                raise
 
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     return dict(process_partial_response({"Records": list(records)}, one, processor))
@@ -258,11 +314,13 @@ def _job(cloud: Cloud, claim: Claim) -> None:
     elif kind == ASSEMBLE:
         cloud.assembly.look(str(payload["study"]), int(payload["batch"]))
     elif kind == bulk.KIND:
-        bulk.take_in_long(payload, cloud.platform, longest=LONGEST_UPLOAD)
+        land = partial(cloud.images.land_object, by=SYSTEM)
+        bulk.take_in_long(payload, cloud.platform, longest=LONGEST_UPLOAD, land=land)
     elif kind == LAND:
         until = time.monotonic() + LANDING_S
         is_late = partial(_is_past, until)
-        land_draft(str(payload["draft"]), cloud.platform, longest=LONGEST_UPLOAD, is_late=is_late)
+        limits = Limits(LONGEST_UPLOAD, held=LONGEST_BESIDE, land=cloud.images.land_pieces)
+        land_draft(str(payload["draft"]), cloud.platform, limits=limits, is_late=is_late)
     elif kind == LAY_DOWN:
         _layers().run(payload)
     elif kind == ERASE:
@@ -281,7 +339,7 @@ def _layers() -> "LayDown":
     """What writes static layers."""
     from radloop.layers_aws import work_of  # noqa: PLC0415 — with the codecs, which take 30 MB
 
-    return work_of(_cloud(), os.environ)
+    return work_of(_cloud("stream_layers"), os.environ)
 
 
 @cache
@@ -291,7 +349,7 @@ def _consulted() -> Mapping[str, Callable[[Mapping[str, Any]], None]]:
     from radloop.functions.prediction import Consultant  # noqa: PLC0415 — the same
     from radloop.serving.champion import Champion  # noqa: PLC0415 — the same
 
-    cloud = _cloud()
+    cloud = _cloud("prediction")
     platform = cloud.platform
     champion, shadow = (Champion(platform.models, platform.blobs, alias=alias) for alias in ("champion", SHADOW))
     return work_of(Consultant(platform, cloud.images, champion, shadow))
@@ -311,12 +369,22 @@ def _given_up(cloud: Cloud, claim: Claim, cause: str) -> None:
 
 
 def _short(told: Told, cloud: Cloud) -> str | None:
-    """The blob key of an object that S3 tells of; None for a long one, for which a job is asked that takes it in."""
+    """The blob key of an object that S3 tells of; None where there is nothing more to do for it here.
+
+    That is a long one, for which a job is asked that takes it in; a folder, as S3's console makes them; and one whose
+    name S3 takes and others do not, which is entered in quarantine and stays where it lies.
+    """
     found = told["detail"]["object"]
     key, size_bytes = f"training-data/{found['key']}", int(found.get("size", 0))
+    mark = f"{found.get('etag', '')}-{found.get('sequencer', '')}"
+    if key.endswith("/") and not size_bytes:
+        return None
+    if not is_key(key):
+        bulk.refuse(bulk.marked(key, mark), size_bytes, InvalidInput(_NAMED), cloud.platform)
+        return None
     if size_bytes <= LONGEST_BESIDE:
         return key
-    bulk.ask(key, size_bytes, f"{found.get('etag', '')}-{found.get('sequencer', '')}", cloud.platform)
+    bulk.ask(key, size_bytes, mark, cloud.platform)
     return None
 
 
@@ -348,13 +416,13 @@ def _served_by(cloud: Cloud) -> None:
     """The endpoint, where there is one, serves what the ledger says, and the drift job finds the version that serves.
 
     Raises:
-        Unavailable: The endpoint is still changing; it is looked at again.
+        _NotYet: The endpoint is still changing; it is looked at again.
     """
     models, champion = cloud.platform.models, cloud.platform.models.champion()
     if champion is not None:
         publish(champion, cloud.platform.blobs)
     if cloud.endpoint is not None and cloud.endpoint.follow(models) == "changing":
-        raise Unavailable("the endpoint is still changing")
+        raise _NotYet("the endpoint is still changing")
 
 
 def _package_changed(told: Told, cloud: Cloud) -> None:  # noqa: ARG001 — the packages themselves tell what changed
@@ -364,8 +432,10 @@ def _package_changed(told: Told, cloud: Cloud) -> None:  # noqa: ARG001 — the 
 def _went_wrong(told: Told, cloud: Cloud) -> None:
     """Write down what AWS tells of a failure: names of ours and states, never its sentences."""
     detail = told["detail"]
-    name = detail.get("alarmName") or detail.get("TrainingJobName") or detail.get("jobId") or ""
-    state = detail.get("state", {}).get("value") or detail.get("TrainingJobStatus") or detail.get("jobStatus") or ""
+    named = (detail.get(key) for key in ("alarmName", "TrainingJobName", "jobId", "pipelineExecutionArn"))
+    name = next(filter(None, named), "")
+    ended = (detail.get(key) for key in ("TrainingJobStatus", "jobStatus", "currentPipelineExecutionStatus"))
+    state = detail.get("state", {}).get("value") or next(filter(None, ended), "")
     event = Event(
         id=str(told["id"]),
         source=str(told["source"]),
@@ -394,14 +464,23 @@ _SERVICES: Final[Mapping[tuple[str, str], Callable[[Told, Cloud], None]]] = {
 
 def _look_after(cloud: Cloud) -> None:
     """What a minute may have left: the bus is routed whatever wakes us."""
-    cloud.jobs.release_abandoned()
-    cloud.assembly.overdue()
-    cloud.pipelines.follow_all()
-    cloud.audit.seal()
+    try:
+        _seal(cloud)
+    finally:
+        cloud.jobs.release_abandoned()
+        cloud.assembly.overdue()
+        cloud.pipelines.follow_all()
     records, day = cloud.platform.records, (cloud.platform.clock() - _REMEMBERED).date().isoformat()
     old = records.search(DELIVERIES, [Term("day", "between", (None, day))], limit=_FORGOTTEN_AT_ONCE)
     for row in old:
         records.commit(Change([Delete(DELIVERIES, row.key)]))
+
+
+def _seal(cloud: Cloud) -> None:
+    try:
+        cloud.audit.seal()
+    finally:
+        cloud.work.seal_waits(cloud.audit.unsealed_since())
 
 
 def _is_past(moment: float) -> bool:
@@ -444,6 +523,18 @@ def _telling(name: str, told: Told, context: Any) -> Iterator[None]:
         _LOG.error("failed: %s after %d ms", _cause(error), _ms(begun))
         raise Failed(_cause(error)) from None
     _LOG.info("done after %d ms", _ms(begun))
+
+
+@contextmanager
+def _traced(trace: str) -> Iterator[None]:
+    """Lines that are written meanwhile are about one message of several."""
+    formatter = _formatter()
+    before = formatter.log_format.get("trace", "")
+    formatter.append_keys(trace=trace)
+    try:
+        yield
+    finally:
+        formatter.append_keys(trace=before)
 
 
 @cache

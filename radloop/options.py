@@ -27,6 +27,11 @@ def server_option(command: F) -> F:
     return command
 
 
+def ca_option(command: F) -> F:
+    """`--ca`, which `stated` tells, for a command that takes the server's address by itself."""
+    return _noted("--ca", "Certificate authority to trust, PEM [RADLOOP_CA].")(command)
+
+
 def stated(name: str) -> Path | None:
     """The file that the option `--token-file` or `--ca` named."""
     context = click.get_current_context(silent=True)

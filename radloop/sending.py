@@ -7,7 +7,6 @@ nothing of a patient.
 import base64
 import hashlib
 import json
-import os
 import random
 import re
 import tempfile
@@ -21,8 +20,9 @@ from typing import Any, Final, Protocol, TypeVar
 import httpx
 
 from radloop.bundles import Bundle, Listed
-from radloop.client import Refused, is_untrusted
+from radloop.client import Refused, is_untrusted, refusal
 from radloop.core.errors import Unavailable
+from radloop.sign_ins import state_folder
 
 PLACE: Final = "/api/v1/resumable"
 
@@ -99,8 +99,7 @@ class Memory:
     """Addresses of unfinished uploads by digest, in one small file of the user's own."""
 
     def __init__(self, path: Path | None = None) -> None:
-        state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-        self._path = path or Path(state) / "radloop" / "uploads.json"
+        self._path = path or state_folder() / "uploads.json"
 
     def get(self, digest: str) -> str | None:
         """The address of the unfinished upload, if there is one."""
@@ -265,11 +264,7 @@ class Sender:
         if answer.is_success:
             self._limit = _limit_of(answer.headers.get("Upload-Limit", "")) or self._limit
             return answer
-        try:
-            error = answer.json()["error"]
-            raise Refused(answer.status_code, str(error["code"]), str(error["message"]))
-        except (ValueError, KeyError, TypeError):
-            raise Refused(answer.status_code, "error", f"the server answered {answer.status_code}") from None
+        raise refusal(answer)
 
     def _patiently(self, task: Callable[[], Value]) -> Value:
         """Try until it works, waiting longer each time."""
@@ -284,6 +279,8 @@ class Sender:
             except Refused as error:
                 if error.status not in _AGAIN:
                     raise
+                why = error.code
+            except Unavailable as error:  # nobody gives a token now
                 why = error.code
             self.tally.cuts += 1
             if time.monotonic() > given_up:

@@ -24,12 +24,14 @@ from radloop.aws.endpoint import Endpoint, Hosting
 from radloop.aws.images import HealthImagingImages, Pixels
 from radloop.aws.jobs import SqsJobs
 from radloop.aws.keys import KmsKeys, kept_once
+from radloop.aws.long_objects import LongObjects
 from radloop.aws.meter import Emf, EmfWork
 from radloop.aws.models import ModelPackages
 from radloop.aws.people import People
 from radloop.aws.pipelines import SageMakerPipelines
 from radloop.aws.plans import BlobPlans
 from radloop.aws.records import DynamoRecords
+from radloop.aws.rights import WHOLE, rights_of
 from radloop.aws.sagemaker import Places
 from radloop.aws.seals import Seals
 from radloop.aws.served import Describe, Frames, HealthImagingStore
@@ -78,14 +80,16 @@ class Cloud:
     work: EmfWork
 
 
-def open_aws(environ: Mapping[str, str]) -> Cloud:
+def open_aws(environ: Mapping[str, str], function: str | None = None) -> Cloud:
     """An environment, by what Terraform tells its functions; nothing is asked of AWS yet.
 
     Args:
         environ: The variables that `contracts/functions.json` names; those that a function is not given are only
             missed by what it does not do.
+        function: Whose rights these are, by its name in that contract; None is nobody's, and holds back nothing.
 
     Raises:
+        NotFound: There is no such function.
         InvalidInput: A variable that every function has is missing, one cannot be read, or two contradict each other.
     """
     settings = _settings(environ)
@@ -93,7 +97,9 @@ def open_aws(environ: Mapping[str, str]) -> Cloud:
     _hold_together(environ, buckets)
     datastore = _told(environ, "HEALTHIMAGING_DATASTORE_ID")
     s3, sagemaker, imaging = client("s3"), client("sagemaker"), client("medical-imaging")
-    records = DynamoRecords(client("dynamodb"), _told(environ, "DYNAMODB_TRACKING_TABLE"), now)
+    rights = WHOLE if function is None else rights_of((contracts() / "functions.json").read_text(), function)
+    table = _told(environ, "DYNAMODB_TRACKING_TABLE")
+    records = DynamoRecords(client("dynamodb"), table, now, rights=rights)
     blobs = S3Blobs(s3, buckets, headers=_headers)
     keyring, queues = _named(environ, "RADLOOP_KEYS"), _named(environ, "RADLOOP_QUEUES")
     keys = _keys(s3, buckets, keyring)
@@ -102,6 +108,7 @@ def open_aws(environ: Mapping[str, str]) -> Cloud:
         client("sqs"),
         queues,
         now,
+        lanes=rights.lanes,
         max_tries=settings.max_tries,
         backoff_s=settings.backoff_s,
     )
@@ -122,6 +129,7 @@ def open_aws(environ: Mapping[str, str]) -> Cloud:
         records,
         keys,
         now,
+        objects=LongObjects(s3, blobs),
         imaging=imaging,
         assembly=assembly,
         datastore=datastore,
@@ -158,7 +166,9 @@ def open_aws(environ: Mapping[str, str]) -> Cloud:
         buckets=S3Buckets(),
         records=records,
         keys=keys,
-        bus=EventBridgeBus(records, client("events"), _told(environ, "RADLOOP_BUS"), rules, jobs),
+        bus=EventBridgeBus(
+            records, client("events"), _told(environ, "RADLOOP_BUS"), rules, jobs, sources=rights.sources
+        ),
         jobs=jobs,
         images=images,
         policy=RolePolicy(roles),

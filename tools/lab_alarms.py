@@ -2,15 +2,18 @@
 """Every alarm of contracts/alarms.json is provoked on what was applied; people and the log must hear of each.
 
 An alarm goes on because values are put that are far on the wrong side. What is computed of several metrics the lab
-computes (`lab_math`), where infra/lab.json names the emulator that does not.
+computes (`lab_math`), where infra/lab.json names the emulator that does not; it must go on by each of the metrics of
+which the contract says so while the others have no value. For this the values are put at moments further and further
+back, each outside of what the alarm looks at for the one before.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lab_math import dimensions, judge
+from lab_math import CLOCKS_DIFFER, dimensions, judge
 from lab_servers import Lab, LabFailed, running
 from lab_terraform import NAMED, kept
 
@@ -20,6 +23,7 @@ from radloop.core.contracts import contracts
 if TYPE_CHECKING:
     from lab_golden import Walk
 
+_ONE = {"": "", "function": "-api", "dead_queue": "-uploads"}
 _FAR = 10.0
 _FAR_FOR_ALL = 1e12  # bytes above any budget, failures as many as there are runs
 
@@ -42,17 +46,12 @@ class Alarm:
         """Put values that are far on the wrong side.
 
         Raises:
-            LabFailed: It is computed, and was on before.
+            LabFailed: It is computed, and was on before, or does not go on by what must suffice.
         """
-        watched = client("cloudwatch")
         if self.applied is not None:
-            if judge(watched, self.applied) == "ALARM":
-                raise LabFailed(f"{self.name} is on before anything was provoked")
-            for metric in (metric for query in self.applied["metric_query"] for metric in query["metric"]):
-                data = {"MetricName": metric["metric_name"], "Dimensions": dimensions(metric), "Value": _FAR_FOR_ALL}
-                watched.put_metric_data(Namespace=metric["namespace"], MetricData=[data])
-            judge(watched, self.applied)
+            self._provoke_computed(self.applied)
             return
+        watched = client("cloudwatch")
         wanted = self.contract["aws"]
         threshold = float(wanted["threshold"])
         above = max(_FAR * threshold, _FAR)
@@ -61,13 +60,46 @@ class Alarm:
         data = {"MetricName": asked["MetricName"], "Dimensions": asked.get("Dimensions", []), "Value": value}
         watched.put_metric_data(Namespace=asked["Namespace"], MetricData=[data])
 
+    def _provoke_computed(self, applied: Mapping[str, Any]) -> None:
+        watched = client("cloudwatch")
+        at, apart = datetime.now(UTC), timedelta(seconds=self.contract["aws"]["period_s"]) + 2 * CLOCKS_DIFFER
+        for some in causes_of(self.contract, applied):
+            if judge(watched, applied, at) == "ALARM":
+                raise LabFailed(f"{self.name} is on before {[each['metric_name'] for each in some]} was provoked")
+            for metric in some:
+                data = {
+                    "MetricName": metric["metric_name"],
+                    "Dimensions": dimensions(metric),
+                    "Value": _FAR_FOR_ALL,
+                    "Timestamp": at,
+                }
+                watched.put_metric_data(Namespace=metric["namespace"], MetricData=[data])
+            if judge(watched, applied, at) != "ALARM":
+                raise LabFailed(f"{self.name} does not go on by {[dimensions(each) for each in some]} alone")
+            at -= apart
+
     def state(self) -> str:
         """OK, ALARM or INSUFFICIENT_DATA."""
         return str(client("cloudwatch").describe_alarms(AlarmNames=[self.name])["MetricAlarms"][0]["StateValue"])
 
 
+def causes_of(contract: Mapping[str, Any], applied: Mapping[str, Any]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """The metrics that must be able to raise an alarm while all others are missing: one set after the other.
+
+    Args:
+        contract: The alarm in contracts/alarms.json; what it names may be there several times, with numbers behind.
+        applied: As Terraform keeps it.
+    """
+    metrics = {query["id"]: metric for query in applied["metric_query"] for metric in query["metric"]}
+    for names in contract["aws"]["raised_by"]:
+        if "sum_over" in contract["aws"]:
+            yield from ([metric] for key, metric in metrics.items() if key.rstrip("0123456789") in names)
+        else:
+            yield [metrics[name] for name in names]
+
+
 def applied_of(lab: Lab, contract: Mapping[str, Any], prefix: str) -> Iterator[Alarm]:
-    """The alarms of the contract as they were applied; of those that each function has, the API's.
+    """The alarms of the contract as they were applied; of those that each function or queue has, one of `_ONE`.
 
     Args:
         lab: Where they were.
@@ -85,7 +117,7 @@ def applied_of(lab: Lab, contract: Mapping[str, Any], prefix: str) -> Iterator[A
     named = {alarm for entry in json.loads(NAMED.read_text())["computed"] for alarm in entry["alarms"]}
     computed, state = set(), {each["alarm_name"]: each for each in kept(lab, "aws_cloudwatch_metric_alarm")}
     for each in contract["alarms"]:
-        own = f"{prefix}-{each['name']}" + ("-api" if each["aws"].get("each") == "function" else "")
+        own = f"{prefix}-{each['name']}{_ONE[each['aws'].get('each', '')]}"
         if own not in there:
             raise LabFailed(f"alarm {own} was not applied")
         if "expression" in each["aws"]:

@@ -5,7 +5,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from lab_servers import LabFailed
 from lab_studies import drawn, slices_of, zipped
 
+from radloop.aws.clients import client
 from radloop.core.identity import OWNER
 from radloop.core.tables import IMAGE_SETS
 from radloop.dicom.phantom import phantom_study
@@ -27,15 +28,17 @@ _PATIENCE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The platform API as the emulator serves it.
+    """The platform API as the emulator serves it, asked as CloudFront asks it, whose requests no emulator hands on.
 
     Attributes:
         address: Of the emulator.
         endpoint: Of the API, as its gateway tells it; the emulator serves it under that name.
+        shown: What CloudFront adds to the headers of each request.
     """
 
     address: str
     endpoint: str
+    shown: Mapping[str, str] = field(default_factory=dict)
 
     def call(
         self,
@@ -47,7 +50,8 @@ class Gateway:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers (lower case) and body of an answer, whatever it is."""
-        told = {"Host": urlsplit(self.endpoint).hostname or "", "X-Forwarded-Proto": "https", **(headers or {})}
+        host = urlsplit(self.endpoint).hostname or ""
+        told = {"Host": host, "X-Forwarded-Proto": "https", **(headers or {}), **self.shown}
         if token:
             told["Authorization"] = f"Bearer {token}"
         request = urllib.request.Request(self.address + path, body, told, method=method)  # noqa: S310 — the lab's own
@@ -73,11 +77,22 @@ class Gateway:
         return json.loads(answer)
 
 
+def shown_by_cloudfront(host: str) -> dict[str, str]:
+    """Headers that CloudFront, as it was applied, puts into what it hands on to an origin."""
+    cloudfront = client("cloudfront")
+    listed = cloudfront.get_paginator("list_distributions").paginate()
+    known = [each["Id"] for page in listed for each in page["DistributionList"].get("Items", ())]
+    configurations = [cloudfront.get_distribution_config(Id=each)["DistributionConfig"] for each in known]
+    origins = [each for one in configurations for each in one["Origins"]["Items"] if each["DomainName"] == host]
+    added = [each for origin in origins for each in origin.get("CustomHeaders", {}).get("Items", ())]
+    return {each["HeaderName"]: each["HeaderValue"] for each in added}
+
+
 def turned_away(walk: "Walk", token: str) -> str:
-    """Whom the gateway does not let through to the function, where it lets `token` through.
+    """Whom the gateway does not let through to the function, and the function not in, where both let `token` in.
 
     Raises:
-        LabFailed: It lets one of them in, or somebody out who belongs in.
+        LabFailed: One of them gets in, or somebody does not who belongs in.
     """
     ports = walk.cloud.platform
     own = Identities(ports.records, ports.keys, ports.clock, roles=OWNER.roles)
@@ -94,11 +109,19 @@ def turned_away(walk: "Walk", token: str) -> str:
         status, _, answer = walk.gateway.call("GET", path, token=each)
         if status != HTTPStatus.UNAUTHORIZED or b'"Unauthorized"' not in answer:
             raise LabFailed(f"the gateway answers {case} by {status} {answer[:200]!r}")
+    beside = {
+        "whoever asks beside CloudFront": replace(walk.gateway, shown={}),
+        "whoever makes up what CloudFront shows": replace(walk.gateway, shown=dict.fromkeys(walk.gateway.shown, "0")),
+    }
     for path_, each in ((path, token), ("/healthz", "")):
         status, _, answer = walk.gateway.call("GET", path_, token=each)
         if status != HTTPStatus.OK:
             raise LabFailed(f"{path_} is answered by {status} {answer[:300]!r}")
-    return ", ".join(cases)
+        for case, gateway in beside.items():
+            status, _, answer = gateway.call("GET", path_, token=each)
+            if status != HTTPStatus.FORBIDDEN or b'"denied"' not in answer:
+                raise LabFailed(f"{path_} is answered to {case} by {status} {answer[:300]!r}")
+    return ", ".join([*cases, *beside])
 
 
 def sent(walk: "Walk") -> str:

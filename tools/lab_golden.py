@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from lab_alarms import alarmed
 from lab_container import predicted
-from lab_gateway import Gateway, sent, turned_away
+from lab_gateway import Gateway, sent, shown_by_cloudfront, turned_away
 from lab_layers import layered
 from lab_memory import Held
 from lab_people import Person
@@ -344,9 +344,9 @@ def walk_of(lab: Lab, applied: Applied, *, patience_s: float) -> Walk:
         for name, called in names.items()
     }
     variables = {name: value for each in told.values() for name, value in each.items()}
-    api = str(applied.installation["api"]).partition("://")[2].partition(".")[0]
-    endpoint = client("apigatewayv2").get_api(ApiId=api)["ApiEndpoint"]
-    gateway = Gateway(lab.ministack, endpoint)
+    host = str(applied.installation["api"]).partition("://")[2]
+    endpoint = client("apigatewayv2").get_api(ApiId=host.partition(".")[0])["ApiEndpoint"]
+    gateway = Gateway(lab.ministack, endpoint, shown_by_cloudfront(host))
     return Walk(applied, open_aws({**os.environ, **variables}), gateway, told, patience_s)
 
 

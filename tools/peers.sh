@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Install the DICOM programs of others that tests talk to; without them those tests are skipped, and say so.
-# With `bench`, install what the comparisons run beside us, too.
+# With `orthanc`, install the server that tests/conform is held against, too; with `bench`, all that the comparisons run
+# beside us.
 set -uo pipefail
 wanted=()
 command -v storescu >/dev/null || wanted+=(dcmtk)
+case "${1:-}" in orthanc | bench)
+  command -v Orthanc >/dev/null || wanted+=(orthanc orthanc-dicomweb orthanc-gdcm) ;;
+esac
 if [ "${1:-}" = bench ]; then
-  command -v Orthanc >/dev/null || wanted+=(orthanc orthanc-dicomweb orthanc-gdcm)
   command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || wanted+=(nginx)
   command -v wrk >/dev/null || wanted+=(wrk)
   command -v h2load >/dev/null || wanted+=(nghttp2-client)

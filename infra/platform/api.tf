@@ -6,7 +6,7 @@ module "api" {
   account_id       = var.account_id
   function_arn     = module.functions.function_arns["api"]
   issuer           = module.identity.issuer
-  audiences        = [module.identity.client_id]
+  audiences        = [module.identity.client_id, module.identity.native_client_id]
   cors_origins     = var.cors_origins
   has_sign_in      = var.site != null
   domain           = var.api_domain

@@ -14,6 +14,7 @@ module "cdn" {
   logs_kms_key_arn     = module.keys.arns["logs"]
   secrets_kms_key_arn  = module.keys.arns["secrets"]
   signing_public_keys  = var.site.public_keys
+  origin_secrets       = var.site.origin_secrets
   has_firewall         = var.site.has_firewall
   countries            = var.site.countries
   log_days             = local.log_days

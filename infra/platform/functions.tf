@@ -15,7 +15,6 @@ module "functions" {
   source = "../modules/functions"
 
   name                  = local.name
-  environment           = var.environment
   region                = var.region
   account_id            = var.account_id
   contracts             = local.contracts
@@ -30,7 +29,6 @@ module "functions" {
   delay_queue_arns      = module.events.delay_queue_arns
   failed_queue_arn      = module.events.failed_queue_arn
   undelivered_queue_arn = module.events.undelivered_queue_arn
-  topic_arns            = { alerts = module.monitoring.topic_arn }
   datastore             = { id = module.imaging.datastore_id, arn = module.imaging.datastore_arn }
   pipeline              = { name = module.training.pipeline_name, arn = module.training.pipeline_arn }
   package_group         = local.name
@@ -39,21 +37,24 @@ module "functions" {
     import    = { arn = module.imaging.role_arn, service = "medical-imaging.amazonaws.com" }
     sagemaker = { arn = module.training.role_arn, service = "sagemaker.amazonaws.com" }
   }
-  secret_arns   = { for cdn in module.cdn : "stream-signing" => cdn.signing_secret_arn }
+  secret_arns   = merge([for cdn in module.cdn : { stream-signing = [cdn.signing_secret_arn], origin = values(cdn.origin_secrets) }]...)
   user_pool_arn = module.identity.pool_arn
   values = merge(concat(
     [{
-      RADLOOP_ISSUER          = module.identity.issuer
-      RADLOOP_CLIENT_ID       = module.identity.client_id
-      RADLOOP_INFERENCE_IMAGE = "${module.images.repository_urls["inference"]}:${var.image_tag}"
-      RADLOOP_SETTINGS        = jsonencode(local.settings)
+      RADLOOP_ISSUER           = module.identity.issuer
+      RADLOOP_CLIENT_ID        = module.identity.client_id
+      RADLOOP_NATIVE_CLIENT_ID = module.identity.native_client_id
+      RADLOOP_SIGN_IN_URL      = module.identity.sign_in_url
+      RADLOOP_INFERENCE_IMAGE  = "${module.images.repository_urls["inference"]}:${var.image_tag}"
+      RADLOOP_SETTINGS         = jsonencode(local.settings)
     }],
     [for cdn in module.cdn : {
       RADLOOP_STREAM_URL    = cdn.packs_url
       RADLOOP_STREAM_KEY_ID = cdn.public_key_ids[var.site.signing_key]
       RADLOOP_STREAM_SECRET = cdn.signing_secret_arn
       RADLOOP_SITE_URL      = "https://${var.site.domain}"
-      RADLOOP_SIGN_IN_URL   = module.identity.sign_in_url
+
+      RADLOOP_ORIGIN_SECRETS = jsonencode(keys(cdn.origin_secrets)) # which of them CloudFront sends is nothing to the function
     }],
   )...)
   absent = concat(

@@ -7,4 +7,6 @@ module "identity" {
   roles          = jsondecode(file("${local.contracts}/roles.json")).roles
   callback_urls  = distinct(concat(var.callback_urls, var.site == null ? [] : ["https://${var.site.domain}/app/"]))
   saml_providers = var.saml_providers
+
+  native_app = jsondecode(file("${local.contracts}/sign-in.json"))
 }

@@ -11,8 +11,10 @@ output "installation" {
     queues          = module.events.queue_urls
     functions       = module.functions.function_names
     repository_urls = module.images.repository_urls
-    api             = module.api.endpoint
+    address         = var.site == null ? module.api.endpoint : "https://${var.site.domain}" # what people and programs ask
+    api             = module.api.endpoint                                                   # what CloudFront asks, where there is a site
     site            = one(module.cdn[*].packs_url)
+    distribution    = one(module.cdn[*].domain_target) # what the DNS record of the site's domain points to
     user_pool_id    = module.identity.pool_id
     client_id       = module.identity.client_id
     issuer          = module.identity.issuer

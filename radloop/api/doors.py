@@ -12,7 +12,7 @@ from radloop.monitoring.dashboards import Dashboard
 from radloop.monitoring.metrics import Meter
 from radloop.security.identities import Identities
 from radloop.security.links import Links
-from radloop.security.sign_in import SignInPage
+from radloop.security.sign_in import NativeApp, SignInPage
 from radloop.serving.champion import Champion
 from radloop.store.guarded import GuardedImages
 from radloop.store.images import ImageStore
@@ -58,6 +58,7 @@ class Doors:
         monitoring: What is watched; nothing where nobody watches.
         layers: What viewers stream of image sets, written as files; None where nobody writes them.
         page: Where people sign in instead of here; None where a password of ours does.
+        native_app: How programs sign in whoever runs them; None where they carry a credential of ours.
         site: Host of the site that a browser sees, where something before us asks us under another name.
         longest_body: Bytes of a request's body that get here at most; None where nothing before us sets a limit.
     """
@@ -77,6 +78,7 @@ class Doors:
     layers: StandingLayers | None = None
     longest_body: int | None = None
     page: SignInPage | None = None
+    native_app: NativeApp | None = None
     site: str | None = None
 
     def images_of(self, principal: Principal) -> GuardedImages:

@@ -655,7 +655,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "Alarms": _object(
         items=_list(
             _object(
-                id={**_TEXT, "description": "Of the list that the alarms answer: A1 to A8."},
+                id={**_TEXT, "description": "Of the list that the alarms answer: A1 to A8; O1 is our own."},
                 name=_TEXT,
                 description=_TEXT,
                 severity={"enum": ["critical", "warning"]},
@@ -709,6 +709,17 @@ SCHEMAS: Mapping[str, Schema] = {
         kind={"enum": ["password", "redirect"], "description": "With a name and a password, or at another page."},
         address={**_WORD, "description": "Of that page, for this one sign-in."},
         leave={**_WORD, "description": "Where a browser is signed out of that page; it leads back."},
+        native_app={
+            **_or_none(
+                _object(
+                    address={**_TEXT, "description": "Of the server below which `/oauth2/authorize` lies."},
+                    client_id=_TEXT,
+                    scope=_TEXT,
+                    redirects={**_list(_TEXT), "description": "On the loopback, to one of which it leads back."},
+                )
+            ),
+            "description": "By what a program signs in whoever runs it (RFC 8252); null where there is no such thing.",
+        },
     ),
     "SignIn": {
         **_without_need(("name", "password", "code", "state"), name=_TEXT, password=_TEXT, code=_TEXT, state=_TEXT),

@@ -6,6 +6,7 @@ looked at as any bearer of a token is; the cookies alone let nobody in here.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -35,10 +36,12 @@ _NOBODY = "nobody"
 
 async def way(request: Request, doors: Doors, principal: Principal) -> Response:  # noqa: ARG001 — one signature
     """How one signs in here."""
+    native = None if doors.native_app is None else asdict(doors.native_app)
     if doors.page is None:
-        return as_json({"kind": "password", "address": None, "leave": None})
+        return as_json({"kind": "password", "address": None, "leave": None, "native_app": native})
     begun = doors.page.begin()
-    response = as_json({"kind": "redirect", "address": begun.address, "leave": doors.page.leave})
+    told = {"kind": "redirect", "address": begun.address, "leave": doors.page.leave, "native_app": native}
+    response = as_json(told)
     _keep(response, BEGUN, begun.kept, BEGUN_S, path=SESSION, samesite="lax")
     return response
 

@@ -27,6 +27,20 @@ _TYPES: Mapping[str, str] = {
 """Stated here, because what the operating system thinks of a suffix differs from machine to machine."""
 
 
+def headers_of(path: str) -> dict[str, str]:
+    """What a built file is sent with: how long it is kept, and its type where we state one.
+
+    >>> headers_of("assets/index-Cn09-UBY.js")["Cache-Control"]
+    'public, max-age=31536000, immutable'
+    >>> headers_of("index.html")
+    {'Cache-Control': 'no-cache', 'Content-Type': 'text/html; charset=utf-8'}
+    """
+    name = PurePosixPath(path)
+    is_hashed = name.parent.name == "assets" and _HASHED.search(name.name) is not None
+    told = {"Cache-Control": _FOR_EVER if is_hashed else "no-cache"}
+    return {**told, "Content-Type": _TYPES[name.suffix]} if name.suffix in _TYPES else told
+
+
 class ViewerFiles(StaticFiles):
     """Files whose name carries a hash of their content are kept for ever, all others are asked about each time.
 
@@ -43,10 +57,8 @@ class ViewerFiles(StaticFiles):
         response.headers["Vary"] = "Accept-Encoding"
         if is_packed:
             response.headers["Content-Encoding"] = "gzip"
-        name = PurePosixPath(path)
-        suffix = ".html" if path in {"", "."} else name.suffix
-        if suffix in _TYPES and response.status_code != 304:  # noqa: PLR2004 — nothing is sent that has a type
-            response.headers["Content-Type"] = _TYPES[suffix]
-        is_hashed = name.parent.name == "assets" and _HASHED.search(name.name) is not None
-        response.headers["Cache-Control"] = _FOR_EVER if is_hashed else "no-cache"
+        told = headers_of("index.html" if path in {"", "."} else path)
+        if response.status_code == 304:  # noqa: PLR2004 — nothing is sent that has a type
+            told.pop("Content-Type", None)
+        response.headers.update(told)
         return response

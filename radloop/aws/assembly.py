@@ -15,7 +15,7 @@ again and joins the next one. So what a closed batch holds never changes, and ea
 import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +25,7 @@ from typing import Any, Final, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from radloop.aws.clients import translated
+from radloop.aws.long_objects import copied
 from radloop.core.errors import Conflict, NotFound, Unavailable
 from radloop.core.identity import Principal, derived_id
 from radloop.core.ports import AuditEntry, Change, Clock, Job, Put, Records, Row
@@ -36,6 +37,12 @@ KIND: Final = "assemble"
 
 CLOSED, STARTED, IMPORTED, FAILED = "CLOSED", "STARTED", "IMPORTED", "FAILED"
 """What becomes of a batch; FAILED is given up on, its files are in the archive."""
+
+MOST_FILES: Final = 5_000
+"""Files of one import job that HealthImaging takes (quota "files in a DICOM import job"; it can be raised)."""
+
+LARGEST_IMPORT: Final = 10 * 10**9
+"""Bytes of all files of one import job, and so of one file, that HealthImaging takes (its quota, which stays)."""
 
 _LONGEST_DELAY_S = 900.0  # of SQS
 _TOGETHER = 25  # arrivals a transaction: DynamoDB takes 100 items, of which each is three
@@ -163,25 +170,39 @@ class Assembly:
         Raises:
             Unavailable: Others were faster every time.
         """
-        for first in range(0, len(arrivals), _TOGETHER):
-            part = arrivals[first : first + _TOGETHER]
+        for part in _parts(arrivals):
             retried(partial(self._counted, part, by))
 
     def _counted(self, arrivals: Sequence[Arrival], by: Principal) -> None:
         fresh = {one.id: one for one in arrivals if not self.is_known(one.id)}
         if not fresh:
             return
-        first = arrivals[0]
+        first, now = arrivals[0], self._clock().timestamp()
         row = self._records.get(ASSEMBLIES, first.study)
         document = _opened(first) if row is None else dict(row.document)
         is_waiting = row is not None and bool(row.columns["is_waiting"])
-        document |= {"arrived": document["arrived"] + len(fresh), "looks": document["looks"] + (not is_waiting)}
+        size_bytes = sum(one.instance.size_bytes for one in fresh.values())
+        writes: list[Put] = []
+        jobs: list[Job] = []
+        if not _fits(document, len(fresh), size_bytes):
+            full = Batch(first.study, document["batch"])
+            writes.append(_put_closed(full, document, at=now))
+            document |= {"batch": full.number + 1, "arrived": 0, "size_bytes": 0, "looks": document["looks"] + 1}
+            jobs.append(_look(full, document["looks"], 0.0))
+            is_waiting = False
+        document |= {
+            "arrived": document["arrived"] + len(fresh),
+            "size_bytes": document.get("size_bytes", 0) + size_bytes,
+            "looks": document["looks"] + (not is_waiting),
+        }
         batch = Batch(first.study, document["batch"])
-        jobs = () if is_waiting else (_look(batch, document["looks"], self._quiet_s),)
+        if not is_waiting:
+            jobs.append(_look(batch, document["looks"], self._quiet_s))
         self._records.commit(
             Change(
                 writes=[
-                    self._put(first.study, document, row, is_waiting=True, last=self._clock().timestamp()),
+                    self._put(first.study, document, row, is_waiting=True, last=now),
+                    *writes,
                     *(_put_arrival(one, batch) for one in fresh.values()),
                 ],
                 jobs=jobs,
@@ -254,13 +275,12 @@ class Assembly:
             )
             self._records.commit(Change([write], jobs=[_look(batch, looks, rest_s)]))
             return False
-        after = {**row.document, "batch": batch.number + 1, "arrived": 0}
-        closed = {"study": batch.study, "number": batch.number, "arrived": row.document["arrived"]}
+        after = {**row.document, "batch": batch.number + 1, "arrived": 0, "size_bytes": 0}
         self._records.commit(
             Change(
                 [
                     self._put(row.key, after, row, is_waiting=False, last=float(row.columns["last"])),
-                    Put(BATCHES, batch.id, closed, {"state": CLOSED, "at": now}, expected=0),
+                    _put_closed(batch, row.document, at=now),
                 ]
             )
         )
@@ -273,9 +293,10 @@ class Assembly:
         row = self._records.get(BATCHES, batch.id)
         if row is None or row.columns["state"] != CLOSED:
             return
-        arrivals = [found.key for found in self._records.find(ARRIVALS, {"batch": batch.id})]
+        arrivals = self._records.find(ARRIVALS, {"batch": batch.id})
+        sizes = {each.key: int(each.document["instance"]["size_bytes"]) for each in arrivals}
         with ThreadPoolExecutor(_COPIERS) as pool:
-            for _ in pool.map(lambda arrival: self._stage(batch, arrival), arrivals):
+            for _ in pool.map(partial(self._stage, batch), sizes, sizes.values()):
                 pass
         job = self._started(batch, int(row.document.get("attempts", 1)))
         columns: _Columns = {"state": STARTED, "at": self._clock().timestamp()}
@@ -285,16 +306,10 @@ class Assembly:
         except Conflict:
             return  # the import ended before we came to note that it had begun
 
-    def _stage(self, batch: Batch, arrival: str) -> None:
+    def _stage(self, batch: Batch, arrival: str, size_bytes: int) -> None:
         bucket, _, key = original_of(arrival).partition("/")
-        try:
-            self._s3.copy_object(
-                Bucket=self._buckets["training-data"],
-                Key=f"{batch.staged}{arrival}.dcm",
-                CopySource={"Bucket": self._buckets[bucket], "Key": key},
-            )
-        except (BotoCoreError, ClientError) as error:
-            raise translated(error, "s3") from error
+        staged = (self._buckets["training-data"], f"{batch.staged}{arrival}.dcm")
+        copied(self._s3, (self._buckets[bucket], key), staged, size_bytes)
 
     def _started(self, batch: Batch, attempt: int) -> str:
         bucket = self._buckets["training-data"]
@@ -370,7 +385,33 @@ def retried(work: Callable[[], _T]) -> _T:
 
 
 def _opened(first: Arrival) -> dict[str, Any]:
-    return {"datastore": first.datastore, "batch": 1, "arrived": 0, "looks": 0}
+    return {"datastore": first.datastore, "batch": 1, "arrived": 0, "size_bytes": 0, "looks": 0}
+
+
+def _fits(document: Mapping[str, Any], files: int, size_bytes: int) -> bool:
+    """Whether so many files more can be imported with those of the open batch; into an empty one everything fits."""
+    is_within = document["arrived"] + files <= MOST_FILES
+    return not document["arrived"] or (is_within and document.get("size_bytes", 0) + size_bytes <= LARGEST_IMPORT)
+
+
+def _parts(arrivals: Sequence[Arrival]) -> Iterator[list[Arrival]]:
+    """Arrivals by as many as one transaction and one import take."""
+    part: list[Arrival] = []
+    size_bytes = 0
+    for one in arrivals:
+        more = one.instance.size_bytes
+        if part and (len(part) == min(_TOGETHER, MOST_FILES) or size_bytes + more > LARGEST_IMPORT):
+            yield part
+            part, size_bytes = [], 0
+        part.append(one)
+        size_bytes += more
+    if part:
+        yield part
+
+
+def _put_closed(batch: Batch, document: Mapping[str, Any], *, at: float) -> Put:
+    closed = {"study": batch.study, "number": batch.number, "arrived": document["arrived"]}
+    return Put(BATCHES, batch.id, closed, {"state": CLOSED, "at": at}, expected=0)
 
 
 def _look(batch: Batch, looks: int, after_s: float) -> Job:

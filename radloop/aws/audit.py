@@ -7,6 +7,7 @@ table anew with a chain that holds again, the sealed segments show: every entry 
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple
+from datetime import datetime
 
 from radloop.aws.changes import AUDIT
 from radloop.aws.records import DynamoRecords
@@ -34,6 +35,8 @@ class DynamoAudit(CountedAudit):
     def __init__(self, records: DynamoRecords, seals: Seals) -> None:
         super().__init__(records, records.note, most_at_once=_NOTED_AT_ONCE)
         self._seals = seals
+        self._knows_end = False
+        self._tried_since: float | None = None
 
     def seal(self) -> int:
         """Seal what was noted since the last time; returns how many entries. Several may do it at the same time.
@@ -43,8 +46,10 @@ class DynamoAudit(CountedAudit):
             Unavailable: Others were faster every time, or AWS does not answer.
         """
         sealed, lost = 0, 0
+        self._tried_since = self._tried_since or time.time()
         while lost < _TRIES:
             end = self._seals.end()
+            self._knows_end = True
             entries = self._page(end.seq, _SEGMENT)
             if not entries:
                 return sealed
@@ -53,6 +58,17 @@ class DynamoAudit(CountedAudit):
             else:
                 lost += 1
         raise Unavailable("others sealed the audit every time")
+
+    def unsealed_since(self) -> float | None:
+        """Since when the oldest entry that is not sealed has waited, in seconds since 1970; None where none does.
+
+        S3 is not asked, so that this can be told when it does not answer: what is sealed is what `seal` saw last. Where
+        it never saw anything, the first try counts.
+        """
+        if not self._knows_end:
+            return self._tried_since
+        waiting = self._read(self._seals.known.seq, 1)
+        return datetime.fromisoformat(waiting[0].time).timestamp() if waiting else None
 
     def entries(self, *, before: int = 0, limit: int = 100, where: Mapping[str, str] | None = None) -> list[Noted]:
         """See `Audit.entries`."""

@@ -179,6 +179,38 @@ class S3Blobs:
                 obstore.head(bucket, name)
             return b""
 
+    def where(self, key: str) -> tuple[str, str]:
+        """The bucket that a key lies in and its name there.
+
+        Raises:
+            InvalidInput: No key is written like that.
+        """
+        home, name = self._place(key)
+        return self._buckets[home], name
+
+    def look(self, key: str) -> tuple[int, str]:
+        """How many bytes lie under a key, and the mark (ETag) that tells them from others that come there.
+
+        Raises:
+            NotFound: Nothing lies there.
+        """
+        home, name = self._place(key)
+        with _told():
+            found = obstore.head(self._store(home), name)
+        return found["size"], str(found["e_tag"])
+
+    def get_of(self, key: str, span: Span, mark: str) -> bytes:
+        """The part inside `span` of what had this mark.
+
+        Raises:
+            NotFound: Nothing lies there any more.
+            Unavailable: Something else lies there by now.
+        """
+        home, name = self._place(key)
+        with _told():
+            found = obstore.get(self._store(home), name, options={"if_match": mark, "range": (span.start, span.end)})
+            return bytes(found.bytes())
+
     def at_once(self, key: str, span: Span) -> None:
         """See `Blobs.at_once`: there is always a network to wait for."""
 
@@ -204,7 +236,7 @@ class S3Blobs:
         Raises:
             InvalidInput: No key is written like that.
         """
-        if not _is_key(key):
+        if not is_key(key):
             raise InvalidInput("a blob key is a relative path without empty, '.' or '..' parts and control characters")
         first, _, rest = key.partition("/")
         if first in self._buckets and rest and not (first == DEFAULT_HOME and rest.split("/")[0] == OTHER):
@@ -236,7 +268,7 @@ class S3Blobs:
             for page in pages:
                 for each in page.get("Contents", ()):
                     key = front + str(each["Key"])[len(inner) :]
-                    if _is_key(key) and self._place(key) == (home or DEFAULT_HOME, each["Key"]):
+                    if is_key(key) and self._place(key) == (home or DEFAULT_HOME, each["Key"]):
                         yield key
 
 
@@ -272,7 +304,8 @@ def _opened(bucket: str, s3: Any, key: str) -> S3Store:
     )
 
 
-def _is_key(key: str) -> bool:
+def is_key(key: str) -> bool:
+    """Whether a blob may lie under `key`: S3 takes more names, such as those with empty parts."""
     try:
         length = len(key.encode())
     except UnicodeEncodeError:

@@ -35,14 +35,27 @@ class EventBridgeBus:
         bus_name: Name or ARN of the event bus.
         rules: The rules that stand on it.
         jobs: What waits in the outbox beside the events, and is sent with them.
+        sources: Sources whose events are sent from here; None is every source. Events of others wait for whoever may.
     """
 
-    def __init__(self, records: Records, client: Any, bus_name: str, rules: Sequence[Rule], jobs: SqsJobs) -> None:
+    def __init__(
+        self,
+        records: Records,
+        client: Any,
+        bus_name: str,
+        rules: Sequence[Rule],
+        jobs: SqsJobs,
+        *,
+        sources: tuple[str, ...] | None = None,
+    ) -> None:
         self._records = records
         self._client = client
         self._bus_name = bus_name
         self._rules = rules
         self._jobs = jobs
+        self._waiting = (
+            Term("unrouted", "between", (None, None)) if sources is None else Term("unrouted", "in", sources)
+        )
 
     def events(self, *, after: int = 0, limit: int = 100, newest_first: bool = False) -> list[Told]:
         """See `Bus.events`."""
@@ -55,7 +68,7 @@ class EventBridgeBus:
         Raises:
             Unavailable: EventBridge did not take all of them; those that it took are marked.
         """
-        waiting = self._records.search(EVENTS, [Term("unrouted", "is", (1,))], limit=_MOST)
+        waiting = self._records.search(EVENTS, [self._waiting], limit=_MOST)
         try:
             refused = self._told([told_event(row) for row in waiting])
         finally:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from radloop.aws.clients import code_of, translated
-from radloop.aws.sagemaker import Places, call
+from radloop.aws.sagemaker import Places, call, has_own_disks
 from radloop.core.errors import Conflict, Corrupt, InvalidInput, NotFound, Unavailable
 from radloop.core.identity import derived_id
 from radloop.core.ports import Blobs, Models, ModelVersion, Span
@@ -228,7 +228,7 @@ class Endpoint:
             TransformResources={
                 "InstanceType": hosting.transform_instance_type,
                 "InstanceCount": 1,
-                "VolumeKmsKeyId": hosting.key,
+                **({} if has_own_disks(hosting.transform_instance_type) else {"VolumeKmsKeyId": hosting.key}),
             },
         )
         return name

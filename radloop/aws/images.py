@@ -8,10 +8,10 @@ store is the default one of this installation, so that every door finds it witho
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import orjson
@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 from radloop.aws.assembly import Arrival, Assembly, Batch, arrival_id, batch_of, original_of, retried
 from radloop.aws.clients import translated
 from radloop.aws.erasing import Erasing
+from radloop.aws.long_objects import LongObject, LongObjects
 from radloop.core.errors import ImportRefused, InvalidInput, NotFound, OutOfScope, Unavailable, UnsupportedPixels
 from radloop.core.events import AlarmStateChanged
 from radloop.core.identity import Principal
 from radloop.core.images import ImageSet, State, Storage
 from radloop.core.ports import AuditEntry, Blobs, Change, Clock, Job, Keys, Landing, Records, Upload
 from radloop.core.tables import DEFAULT_DATASTORE, IMAGE_SETS, INSTANCES, TOMBSTONES, image_set_of, put_image_set
+from radloop.dicom.elements import Data
 from radloop.dicom.parse import parse
 from radloop.store.arranging import arranged, facts_of
 from radloop.store.aside import Aside
@@ -43,6 +45,9 @@ FollowUp = Callable[[ImageSet], Sequence[Job]]
 
 Pixels = Callable[[str], Mapping[str, Sequence[NDArray[Any]]]]
 """The decoded frames of an image set, proven by their checksums, by SOP instance UID."""
+
+LONGEST_HELD: Final = 96 << 20
+"""Bytes of the longest file that is held in memory; what is longer stays in S3 while it is looked at."""
 
 COMPLETED: Final = "COMPLETED"
 FAILED: Final = "FAILED"
@@ -63,6 +68,65 @@ class _Job:
     report: str
 
 
+class _File(Protocol):
+    """A file on its way in, wherever its bytes are."""
+
+    @property
+    def data(self) -> Data:
+        """Its bytes."""
+        ...
+
+    def digest(self) -> str:
+        """Its SHA-256, hexadecimal."""
+        ...
+
+    def keep(self, key: str) -> None:
+        """Bring it to a blob key, as it is."""
+        ...
+
+    def put_aside(self, aside: Aside, digest: str, error: InvalidInput, *, by: Principal) -> Landing:
+        """Put it into quarantine."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A file in memory."""
+
+    data: bytes
+    blobs: Blobs
+
+    def digest(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    def keep(self, key: str) -> None:
+        self.blobs.put(key, self.data)
+
+    def put_aside(self, aside: Aside, digest: str, error: InvalidInput, *, by: Principal) -> Landing:
+        return aside.put(self.data, digest, error, by=by)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lying:
+    """A file that stays in S3."""
+
+    found: LongObject
+    objects: LongObjects
+
+    @property
+    def data(self) -> Data:
+        return self.objects.data(self.found)
+
+    def digest(self) -> str:
+        return self.objects.digest(self.found)
+
+    def keep(self, key: str) -> None:
+        self.objects.copy(self.found, key)
+
+    def put_aside(self, aside: Aside, digest: str, error: InvalidInput, *, by: Principal) -> Landing:
+        return aside.keep(digest, self.found.size, self.keep, error, by=by)
+
+
 class HealthImagingImages:
     """The image sets of one HealthImaging data store.
 
@@ -71,6 +135,7 @@ class HealthImagingImages:
         records: What is known.
         keys: Seal what is put aside.
         clock: The present moment.
+        objects: What blobs are that are too long to be held.
         imaging: A boto3 client of `medical-imaging`.
         assembly: The studies on their way in.
         datastore: Its id.
@@ -85,6 +150,7 @@ class HealthImagingImages:
         keys: Keys,
         clock: Clock,
         *,
+        objects: LongObjects,
         imaging: Any,
         assembly: Assembly,
         datastore: str,
@@ -95,6 +161,7 @@ class HealthImagingImages:
         self._records = records
         self._keys = keys
         self._clock = clock
+        self._objects = objects
         self._imaging = imaging
         self._datastore = datastore
         self._pixels = pixels
@@ -117,7 +184,7 @@ class HealthImagingImages:
         landings: list[Landing] = []
         studies: dict[str, list[Arrival]] = defaultdict(list)
         for upload in uploads:
-            landing, arrival = self._taken_in(upload.data, by)
+            landing, arrival = self._taken_in(_Held(upload.data, self._blobs), by)
             landings.append(landing)
             if arrival is not None:
                 studies[arrival.study].append(arrival)
@@ -125,16 +192,46 @@ class HealthImagingImages:
             self.assembly.count_in(arrivals, by=by)
         return landings
 
-    def _taken_in(self, data: bytes, by: Principal) -> tuple[Landing, Arrival | None]:
+    def land_object(self, key: str, *, by: Principal) -> Landing | None:
+        """Land one file of any length that lies under a blob key, where it stays; None where nothing lies there.
+
+        S3 copies it to where originals are kept, or into quarantine. What is held of it here is a few MiB.
+
+        Raises:
+            Unavailable: Another file came under the key meanwhile, or AWS does not answer; worth another try.
+        """
+        try:
+            found = self._objects.find(key)
+        except NotFound:
+            return None
+        landing, arrival = self._taken_in(_Lying(found, self._objects), by)
+        if arrival is not None:
+            self.assembly.count_in([arrival], by=by)
+        return landing
+
+    def land_pieces(self, key: str, pieces: Iterable[bytes], by: Principal) -> Landing:
+        """Land one file of any length that comes in pieces; meanwhile it lies under a blob key of its own.
+
+        Raises:
+            Unavailable: AWS does not answer; worth another try.
+        """
+        self._objects.write(key, pieces)
+        landing = self.land_object(key, by=by)
+        if landing is None:
+            raise Unavailable("the file was taken away while it was landing")
+        self._blobs.delete(key)
+        return landing
+
+    def _taken_in(self, file: _File, by: Principal) -> tuple[Landing, Arrival | None]:
         """What becomes of a file, and its arrival where it is new; the original is safe before it is counted."""
-        digest = hashlib.sha256(data).hexdigest()
+        data, digest = file.data, file.digest()
         try:
             parsed = parse(data)
             patient_id = str(parsed.attributes.get("PatientID") or "")
             if by.patients is not None and patient_id not in by.patients:
                 raise OutOfScope("the patient is not one that the sender may know of")
         except InvalidInput as error:
-            return self._aside.put(data, digest, error, by=by), None
+            return file.put_aside(self._aside, digest, error, by=by), None
         identity = arrival_id(self._datastore, digest)
         landing = Landing(
             outcome="ingested",
@@ -147,7 +244,7 @@ class HealthImagingImages:
         if self.assembly.is_known(identity):
             self._require_staying(identity)
             return replace(landing, outcome="duplicate"), None
-        self._blobs.put(original_of(identity), data)
+        file.keep(original_of(identity))
         instance = StoredInstance(
             id=identity,
             image_set="",
@@ -339,9 +436,11 @@ class HealthImagingImages:
         )
 
     def _put_aside(self, arrival: Arrival, by: Principal) -> None:
-        data = self._blobs.get(original_of(arrival.id))
+        key, instance = original_of(arrival.id), arrival.instance
+        is_long = instance.size_bytes > LONGEST_HELD
+        file = _Lying(self._objects.find(key), self._objects) if is_long else _Held(self._blobs.get(key), self._blobs)
         error = ImportRefused("HealthImaging did not take the file in; the import job's report tells why")
-        self._aside.put(data, arrival.instance.digest, error, by=by)
+        file.put_aside(self._aside, instance.digest, error, by=by)
 
     # reading
 

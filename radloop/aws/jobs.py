@@ -19,7 +19,7 @@ import math
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,6 +120,7 @@ class SqsJobs:
         sqs: A client of SQS.
         queues: The address of each lane's queue.
         clock: The present moment.
+        lanes: Lanes whose jobs are sent from here; None is every lane. Jobs of others wait for whoever may send them.
         max_tries: A job that failed so often is given up on.
         backoff_s: Seconds before the second try; twice as many before each further one. SQS counts whole seconds.
         lease_s: Seconds after which a worker that says nothing counts as dead. No function runs longer.
@@ -132,6 +133,7 @@ class SqsJobs:
         queues: Mapping[str, str],
         clock: Clock,
         *,
+        lanes: tuple[str, ...] | None = None,
         max_tries: int = 8,
         backoff_s: float = 1.0,
         lease_s: int = 900,
@@ -140,6 +142,7 @@ class SqsJobs:
         self._sqs = sqs
         self._queues = queues
         self._clock = clock
+        self._lanes = lanes
         self._max_tries = max_tries
         self._backoff_s = backoff_s
         self._lease_s = lease_s
@@ -164,6 +167,7 @@ class SqsJobs:
         work: Callable[[Claim], None],
         *,
         gave_up: Callable[[Claim, str], None] = lambda _claim, _error: None,
+        about: Callable[[Claim], AbstractContextManager[None]] = lambda _claim: nullcontext(),
     ) -> list[str]:
         """Work on messages that SQS hands to a function, which takes them out of their queue by itself.
 
@@ -171,6 +175,7 @@ class SqsJobs:
             messages: `Records` of the function's event.
             work: Does one job; what it raises is a failed try.
             gave_up: Told of a job that is out of tries, and the error's code.
+            about: Entered while something is done or said about a job.
 
         Returns:
             The ids of messages that must come again, for `batchItemFailures`.
@@ -179,7 +184,8 @@ class SqsJobs:
         for message in held:
             claim = self._taken(message)
             if claim is not None:
-                self._work(claim, work, gave_up)
+                with about(claim):
+                    self._work(claim, work, gave_up)
         self.relay()
         return [message.id for message in held if not message.is_settled]
 
@@ -233,7 +239,7 @@ class SqsJobs:
         self._turn_dead_letter(job_id, {"dead", "discarded"}, lambda row: {**row.columns, **gone})
 
     def relay(self) -> int:
-        """Send a message for every job that is due within the time that SQS can hold one back; returns how many.
+        """Send a message for every job of our lanes that is due while SQS can hold one back; returns how many.
 
         A crash behind a sending sends again.
 
@@ -243,6 +249,8 @@ class SqsJobs:
         with self._sending:
             horizon = self._now() + _LONGEST_DELAY_S
             terms = [Term("send", "between", (None, horizon))]
+            if self._lanes is not None:
+                terms.append(Term("queue", "in", self._lanes))
             rows = self._records.search(JOBS, terms, order="send", limit=_SENT_AT_ONCE)
             return sum(self._relayed(row) for row in rows)
 

@@ -114,6 +114,7 @@ class EmfWork(WorkMeter):
         super().__init__(catalogue)
         self._emf = emf
         self._waits_since: float | None = None
+        self._unsealed_since: float | None = None
 
     def ran(self, function: str, *, is_ok: bool) -> None:
         """See `WorkMeter.ran`."""
@@ -135,14 +136,18 @@ class EmfWork(WorkMeter):
         super().audit_waits(since)
         self._waits_since = since
 
+    def seal_waits(self, since: float | None) -> None:
+        """What was noted in the audit has waited for its seal since then, in seconds since 1970; None for nothing."""
+        self._unsealed_since = since
+
     def flush(self, now: float) -> None:
-        """Tell what was counted.
+        """Tell what was counted, and how long what waits longest for the audit has waited.
 
         Args:
             now: Seconds since 1970.
         """
-        waits = 0.0 if self._waits_since is None else max(0.0, now - self._waits_since)
-        self._emf.observe("radloop_audit_lag_seconds", waits)
+        waiting = [since for since in (self._waits_since, self._unsealed_since) if since is not None]
+        self._emf.observe("radloop_audit_lag_seconds", max((max(0.0, now - since) for since in waiting), default=0.0))
         self._emf.flush()
 
 

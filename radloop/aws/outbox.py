@@ -1,8 +1,8 @@
 """What waits to leave the table: events and jobs, written with the change that they belong to.
 
-They are records like all others. Of an event the column `unrouted` is set until the event bus has taken it, of a job
-the column `send` until the job is done, so that the indexes of these columns are the outbox: what is on its way out
-stands there, in the order in which it has to go, and nothing else.
+They are records like all others. Of an event the column `unrouted` names its source until the event bus has taken it,
+of a job the column `send` is set until the job is done, so that the indexes of these columns are the outbox: what is on
+its way out stands there, in the order in which it has to go, and nothing else.
 """
 
 from typing import Any
@@ -17,12 +17,13 @@ from radloop.core.ports import Job, Put, Row, Table
 EVENTS = Table("events", ("unrouted",))
 """Every event by its id; its place is its sequence number."""
 
-JOBS = Table("jobs", ("lane", "send", "dead"), facts=("state", "tries", "crashes", "due", "error"))
+JOBS = Table("jobs", ("lane", "send", "dead"), facts=("queue", "state", "tries", "crashes", "due", "error"))
 """Every job by its id.
 
 Columns: `lane` while it waits or is worked on; `send`, when a message about it must go out next (seconds since 1970);
-`dead`, when it was given up on; `state`, one of waiting, claimed, done, dead, discarded; `tries` and `crashes` so far;
-`due`, when it may be worked on, or until when it is claimed; `error`, the code of the last one.
+`dead`, when it was given up on; `queue`, its lane, whatever became of it; `state`, one of waiting, claimed, done, dead,
+discarded; `tries` and `crashes` so far; `due`, when it may be worked on, or until when it is claimed; `error`, the code
+of the last one.
 """
 
 _MOST_BYTES = 200_000  # an entry of EventBridge and a message of SQS hold 256 KB
@@ -43,7 +44,7 @@ def once_told(event: Event) -> Once:
         "trace": event.trace,
     }
     _check("an event", document)
-    return Once(Put(EVENTS, event.id, document, {"unrouted": 1}, expected=0))
+    return Once(Put(EVENTS, event.id, document, {"unrouted": event.source}, expected=0))
 
 
 def told_event(row: Row) -> Event:
@@ -78,7 +79,8 @@ def asked_job(row: Row) -> Job:
 
 def waiting(job: Job, due_s: float) -> dict[str, Any]:
     """Columns of a job that waits for its first try."""
-    return {"lane": job.lane, "send": due_s, "due": due_s, "state": "waiting", "tries": 0, "crashes": 0}
+    begun = {"state": "waiting", "tries": 0, "crashes": 0}
+    return {"lane": job.lane, "queue": job.lane, "send": due_s, "due": due_s, **begun}
 
 
 def _check(what: str, document: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from radloop.aws.models import ModelPackages
-from radloop.aws.sagemaker import Places, call, pages
+from radloop.aws.sagemaker import Places, call, fitted, pages
 from radloop.core.errors import Conflict, InvalidInput, NotFound
 from radloop.core.events import Event
 from radloop.core.identity import derived_id
@@ -127,7 +127,7 @@ class SageMakerPipelines:
             {**each, "DefaultValue": chosen[each["Name"]]} if each["Name"] in chosen else each
             for each in self._definition["Parameters"]
         ]
-        wanted = {**self._definition, "Parameters": declared}
+        wanted = fitted({**self._definition, "Parameters": declared})
         text = json.dumps(wanted, sort_keys=True)
         try:
             there = call(self._client.describe_pipeline, PipelineName=self._name)

@@ -38,6 +38,7 @@ from radloop.aws.items import (
     unpack,
 )
 from radloop.aws.outbox import once_asked, once_told
+from radloop.aws.rights import WHOLE, Rights
 from radloop.aws.searches import Path, meets, path_of, rank, require
 from radloop.core.errors import NotFound, RadloopError, Unavailable
 from radloop.core.ports import AuditEntry, Change, Clock, Row, Table, Term
@@ -86,10 +87,12 @@ class DynamoRecords:
         client: A client of DynamoDB.
         table_name: The table.
         clock: The present moment.
+        rights: What is written, told and asked for from here.
     """
 
-    def __init__(self, client: Any, table_name: str, clock: Clock) -> None:
+    def __init__(self, client: Any, table_name: str, clock: Clock, *, rights: Rights = WHOLE) -> None:
         self._client = client
+        self._rights = rights
         self._table_name = table_name
         self._clock = clock
         self._turn = threading.RLock()
@@ -190,9 +193,11 @@ class DynamoRecords:
         """See `Records.commit`.
 
         Raises:
+            Denied: It writes a table that is not written from here; nothing of it is made.
             TooLarge: It is more than DynamoDB takes into one transaction: 99 items of ours or 3 MB.
             Unavailable: Others were faster every time, or DynamoDB did not answer; then it may have been made.
         """
+        self._rights.hold(change)
         self._commit(change, [(entry, 1) for entry in change.audit])
 
     def note(self, entries: Sequence[tuple[AuditEntry, int]]) -> None:

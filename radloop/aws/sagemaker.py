@@ -1,5 +1,6 @@
 """What every adapter on SageMaker needs: calls whose errors are ours, and S3 addresses for blob keys."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,9 @@ _SERVICE: Final = "SageMaker"
 _S3: Final = "s3://"
 _MISSING: Final = ("could not find", "does not exist", "not found")
 """SageMaker answers most questions about what is not there with a ValidationException that says so in its text."""
+
+_OWN_DISKS: Final = re.compile(r"ml\.(g4dn|g5|g6e?|gr6|p3dn|p4de?|p[56][\w-]*|trn\d\w*|[cmr]\d+[agi]?d[ne]?|i\d\w*)\.")
+"""Of machines whose disks are their own; infra/modules/training/main.tf has the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,37 @@ class Places:
     def placed(self, value: Any) -> Any:
         """A parameter of a pipeline: one of our addresses becomes the bucket's own; all else stays as it is."""
         return self.uri(value.removeprefix(_S3)) if isinstance(value, str) and value.startswith(_S3) else value
+
+
+def has_own_disks(instance_type: str) -> bool:
+    """Whether a machine keeps files on disks of its own, which it seals by itself.
+
+    For these SageMaker refuses a request that names a key for the volume (`ResourceConfig`, `VolumeKmsKeyId`).
+
+    >>> [name for name in ("ml.g5.xlarge", "ml.m5.2xlarge", "ml.m5d.large", "ml.p3.2xlarge") if has_own_disks(name)]
+    ['ml.g5.xlarge', 'ml.m5d.large']
+    """
+    return _OWN_DISKS.match(instance_type) is not None
+
+
+def fitted(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """A pipeline whose jobs name a key for their volumes only where their machines take one.
+
+    Args:
+        definition: With the account's machines as defaults of its parameters.
+    """
+    defaults = {f"Parameters.{each['Name']}": str(each.get("DefaultValue", "")) for each in definition["Parameters"]}
+
+    def fit(part: Any) -> Any:
+        if isinstance(part, list):
+            return [fit(each) for each in part]
+        if not isinstance(part, Mapping):
+            return part
+        machine = part.get("InstanceType", {})
+        takes_none = isinstance(machine, Mapping) and has_own_disks(defaults.get(str(machine.get("Get")), ""))
+        return {name: fit(each) for name, each in part.items() if not (takes_none and name == "VolumeKmsKeyId")}
+
+    return {**definition, "Steps": fit(definition["Steps"])}
 
 
 def call(operation: Callable[..., Any], **arguments: Any) -> Any:

@@ -59,6 +59,11 @@ class Seals:
         self._sealing = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
         self._end = End()
 
+    @property
+    def known(self) -> End:
+        """Where the sealed part ended when it was last looked at from here; nothing is asked of S3."""
+        return self._end
+
     def end(self) -> End:
         """Where the sealed part ends now, whoever sealed it.
 

@@ -1,18 +1,26 @@
 """Image sets of HealthImaging as the doors want them: the same store, which finds its bytes elsewhere."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
 
 from radloop.aws.assembly import original_of
-from radloop.aws.images import HealthImagingImages
+from radloop.aws.images import LONGEST_HELD, HealthImagingImages
+from radloop.core.errors import TooLarge
 from radloop.core.identity import Principal
 from radloop.core.ports import Blobs, Cipher, Clock, Job, Keys, Landing, Records, Span, Upload
 from radloop.core.tables import DEFAULT_DATASTORE
+from radloop.dicom.elements import Data
+from radloop.dicom.ranges import Ranges
 from radloop.store.contents import Contents
 from radloop.store.described import Described
 from radloop.store.erasing import asked_for
 from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance
 from radloop.store.studies import Study
+
+LONGEST_FILE: Final = 256 << 20
+"""Bytes of the longest file that is read whole, for a frame that HealthImaging keeps in another form or for export."""
 
 Frames = Callable[[str, str, int], bytes | None]
 """A frame by image set, SOP instance UID and number, as an HTJ2K codestream; None where HealthImaging keeps another."""
@@ -45,17 +53,28 @@ class HealthImagingContents(Contents):
         return None
 
     def file(self, cipher: Cipher, instance: StoredInstance) -> bytes:  # noqa: ARG002 — the bucket itself unseals
-        """See `Contents.file`."""
+        """See `Contents.file`.
+
+        Raises:
+            TooLarge: A function cannot hold it.
+        """
+        if instance.size_bytes > LONGEST_FILE:
+            raise TooLarge(f"a file of more than {LONGEST_FILE} bytes is not read here: it lies in the archive")
         return self._archive.get(original_of(instance.id))
 
-    def header(self, cipher: Cipher, instance: StoredInstance) -> bytes:
+    def header(self, cipher: Cipher, instance: StoredInstance) -> Data:
         """See `Contents.header`; pixels that stand by themselves in the file stay where they are."""
+        if instance.size_bytes > LONGEST_HELD:
+            return Ranges(partial(self._read, original_of(instance.id)), instance.size_bytes)
         if instance.pixel_span is None:
             return self.file(cipher, instance)
         key, (start, length) = original_of(instance.id), instance.pixel_span
         end = start + length
         tail = self._archive.get(key, Span(end, instance.size_bytes)) if end < instance.size_bytes else b""
         return self._archive.get(key, Span(0, start)) + bytes(length) + tail
+
+    def _read(self, key: str, start: int, end: int) -> bytes:
+        return self._archive.get(key, Span(start, end))
 
     def described(self, identity: str) -> Mapping[str, Described]:
         """See `Contents.described`: one call instead of the originals of all its instances."""

@@ -14,6 +14,7 @@ from radloop.dicom.elements import (
     DOUBLE_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
     PIXEL_DATA,
+    Data,
     Element,
     Elements,
     Part10,
@@ -55,7 +56,7 @@ BulkUri = Callable[[str], str]
 Document = dict[str, Any]
 
 
-def dicom_json(data: bytes, bulk_uri: BulkUri | None = None) -> Document:
+def dicom_json(data: Data, bulk_uri: BulkUri | None = None) -> Document:
     """The DICOM JSON object of a Part 10 file, private elements included, file meta information left out.
 
     Args:

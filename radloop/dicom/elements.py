@@ -14,11 +14,11 @@ import struct
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product, starmap
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, Protocol, overload
 
 from pydicom._dicom_dict import DicomDictionary
 
@@ -63,11 +63,21 @@ _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _LONG_VRS = {bytes(pair): bytes(pair).decode() for pair in product(sorted(_LETTERS), repeat=2)}
 """What two letters may stand where a VR does; those that are none of `_SHORT_VRS` have a length of four bytes."""
 
-_LITTLE = tuple(struct.Struct(layout).unpack_from for layout in ("<HH2sH", "<HHL", "<L"))
-_BIG = tuple(struct.Struct(layout).unpack_from for layout in (">HH2sH", ">HHL", ">L"))
-"""How to read an explicit header, an implicit one or that of an item, and a long length."""
+_LAYOUTS = ("HH2sH", "HHL", "L")
+"""Of an explicit header, of an implicit one or that of an item, and of a long length."""
+
+_LITTLE = tuple(struct.Struct(f"<{layout}").unpack_from for layout in _LAYOUTS)
+_BIG = tuple(struct.Struct(f">{layout}").unpack_from for layout in _LAYOUTS)
 
 _DIRECTORY_CLASS = b"1.2.840.10008.1.3.10"
+
+
+class Data(Protocol):
+    """The bytes of a file: `bytes`, or what fetches them when they are looked at (`dicom.ranges`)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, span: slice, /) -> bytes: ...
 
 
 class Element(NamedTuple):
@@ -109,7 +119,7 @@ class Part10:
         oddities: Codes of what is wrong with the structure and could be read past.
     """
 
-    data: bytes
+    data: Data
     meta: Elements
     elements: Elements
     transfer_syntax: str
@@ -119,7 +129,7 @@ class Part10:
     oddities: tuple[str, ...]
 
 
-def read_part10(data: bytes) -> Part10:
+def read_part10(data: Data) -> Part10:
     """Take a file apart; the preamble may be missing (then the file must begin with group 0002).
 
     Raises:
@@ -157,7 +167,7 @@ def read_part10(data: bytes) -> Part10:
     )
 
 
-def read_meta(data: bytes) -> tuple[str, int]:
+def read_meta(data: Data) -> tuple[str, int]:
     """Transfer syntax of a file, "" where it names none, and the offset its data set begins at.
 
     Raises:
@@ -168,7 +178,7 @@ def read_meta(data: bytes) -> tuple[str, int]:
     return _meta_text(data, meta, 0x00020010), start
 
 
-def _meta_start(data: bytes) -> int:
+def _meta_start(data: Data) -> int:
     """Offset of group 0002; what has neither preamble nor a first element of group 0002 is not DICOM."""
     if data[128:132] == b"DICM":
         if len(data) == 132:  # noqa: PLR2004 — preamble and prefix, nothing else
@@ -181,7 +191,7 @@ def _meta_start(data: bytes) -> int:
     raise NotDicom("neither the DICM prefix nor file meta information is there")
 
 
-def _meta_text(data: bytes, meta: Elements, tag: int) -> str:
+def _meta_text(data: Data, meta: Elements, tag: int) -> str:
     element = meta.get(tag)
     if element is None:
         return ""
@@ -189,7 +199,7 @@ def _meta_text(data: bytes, meta: Elements, tag: int) -> str:
     return value.decode("ascii", "replace").strip(" \0")
 
 
-def _looks_explicit(data: bytes, start: int, *, default: bool) -> bool:
+def _looks_explicit(data: Data, start: int, *, default: bool) -> bool:
     """Whether the first element writes its VR; some writers contradict their own transfer syntax."""
     vr = data[start + 4 : start + 6]
     if len(vr) < 2:  # noqa: PLR2004 — a VR has two letters
@@ -197,7 +207,7 @@ def _looks_explicit(data: bytes, start: int, *, default: bool) -> bool:
     return _LETTERS.issuperset(vr)
 
 
-def _inflate(data: bytes, start: int) -> bytes:
+def _inflate(data: Data, start: int) -> bytes:
     """The data set, inflated twice: the first time only to count, so that a bomb is refused without its memory."""
     size = sum(map(len, _inflated_pieces(data, start)))
     inflated = io.BytesIO(bytes(size))  # its memory becomes the bytes given back, where a join would double it
@@ -206,10 +216,13 @@ def _inflate(data: bytes, start: int) -> bytes:
     return inflated.getvalue()
 
 
-def _inflated_pieces(data: bytes, start: int) -> Iterator[bytes]:
-    stream, count = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    rest: bytes | memoryview = memoryview(data)[start:]
+def _inflated_pieces(data: Data, start: int) -> Iterator[bytes]:
+    stream, count, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, b""
     while not stream.eof:
+        if not rest:
+            rest = data[start : start + _PIECE]
+            start += len(rest)
+        is_over = not rest
         try:
             piece = stream.decompress(rest, _PIECE)
         except zlib.error:
@@ -218,9 +231,32 @@ def _inflated_pieces(data: bytes, start: int) -> Iterator[bytes]:
         count += len(piece)
         if count > INFLATED_LIMIT:
             raise InvalidInput(f"the deflated data set expands past {INFLATED_LIMIT >> 20} MiB")
-        if not piece and not rest and not stream.eof:
+        if is_over and not piece and not stream.eof:
             raise TruncatedFile("the deflated data set has no end")
         yield piece
+
+
+def _end_without_zeros(data: Data) -> int:
+    """The offset behind the last byte that is no zero."""
+    end = len(data)
+    while end > 0:
+        start = max(0, end - _PIECE)
+        rest = data[start:end].rstrip(b"\0")
+        if rest:
+            return start + len(rest)
+        end = start
+    return 0
+
+
+def _headers_of(data: Data, *, big_endian: bool) -> Sequence[Callable[[Any, int], tuple[Any, ...]]]:
+    """How headers of `_LAYOUTS` are read at an offset; in place where the bytes are held: it is what a file costs."""
+    if isinstance(data, bytes | bytearray | memoryview):
+        return _BIG if big_endian else _LITTLE
+    return [_sliced(struct.Struct(f"{'>' if big_endian else '<'}{layout}")) for layout in _LAYOUTS]
+
+
+def _sliced(layout: struct.Struct) -> Callable[[Data, int], tuple[Any, ...]]:
+    return lambda data, position: layout.unpack(data[position : position + layout.size])
 
 
 def tag_name(tag: int) -> str:
@@ -325,11 +361,11 @@ class _Reader:
         "oddities",
     )
 
-    def __init__(self, data: bytes, *, big_endian: bool) -> None:
+    def __init__(self, data: Data, *, big_endian: bool) -> None:
         self.data = data
         self.is_big_endian = big_endian
         self.oddities: dict[str, None] = {}
-        self._explicit, self._header, self._long = _BIG if big_endian else _LITTLE
+        self._explicit, self._header, self._long = _headers_of(data, big_endian=big_endian)
         self._left = ELEMENT_LIMIT
         self._last: int | None = None
         self._opened, self._ended = array("Q"), array("Q")  # what has no length: its start, ascending, and its end
@@ -564,7 +600,7 @@ class _Reader:
     def _is_padding(self, position: int) -> bool:
         """Whether nothing but zeros follows; the place of the last other byte is looked for once."""
         if self._last is None:
-            self._last = len(self.data.rstrip(b"\0"))
+            self._last = _end_without_zeros(self.data)
         return position >= self._last
 
     def _need(self, position: int, length: int, end: int) -> None:

@@ -19,6 +19,7 @@ from radloop.dicom.elements import (
     EXPLICIT_LE,
     IMPLICIT_LE,
     RLE,
+    Data,
     Element,
     Elements,
     Part10,
@@ -149,11 +150,11 @@ class Instance:
     warnings: tuple[Notice, ...]
 
 
-def parse(data: bytes) -> Instance:
+def parse(data: Data) -> Instance:
     """Read and validate a Part 10 file without touching its pixels.
 
     Args:
-        data: The whole file.
+        data: The whole file, held or fetched as it is looked at.
 
     Raises:
         NotDicom: It is something else.

@@ -23,6 +23,7 @@ from radloop.dicom.elements import (
     EXPLICIT_LE,
     IMPLICIT_LE,
     RLE,
+    Data,
     Element,
     Part10,
     read_part10,
@@ -207,7 +208,7 @@ def _image(instance: Instance) -> ImageDescription:
     return instance.image
 
 
-def _cut(data: bytes, start: int, image: ImageDescription, index: int) -> bytes:
+def _cut(data: Data, start: int, image: ImageDescription, index: int) -> bytes:
     """One frame of uncompressed pixels; frames of single bits need not begin at a byte."""
     first, bits = index * image.frame_bits, image.frame_bits
     if first % 8 == 0 and bits % 8 == 0:
@@ -239,7 +240,7 @@ def _frame_spans(part: Part10, frames: int) -> list[list[_Span]]:
         spans = _by_offsets(fragments, offsets, frames)
         if spans is not None:
             return spans
-    starts = [place for place, (start, _) in enumerate(fragments) if part.data.startswith(_STARTS, start)]
+    starts = [place for place, (start, _) in enumerate(fragments) if part.data[start : start + 8].startswith(_STARTS)]
     if len(starts) != frames or starts[0] != 0:
         raise PixelDataMismatch(f"nothing tells where {frames} frames begin in {len(fragments)} fragments")
     return [fragments[start:end] for start, end in zip(starts, [*starts[1:], len(fragments)], strict=True)]
@@ -252,9 +253,9 @@ def _extended_offsets(part: Part10, frames: int) -> Sequence[int]:
     return [int(offset) for offset in binary_numbers(part, element, "OV")]
 
 
-def _basic_offsets(data: bytes, table: _Span, frames: int) -> Sequence[int]:
+def _basic_offsets(data: Data, table: _Span, frames: int) -> Sequence[int]:
     start, length = table
-    return struct.unpack_from(f"<{frames}L", data, start) if length == 4 * frames else ()
+    return struct.unpack(f"<{frames}L", data[start : start + length]) if length == 4 * frames else ()
 
 
 def _by_offsets(fragments: Sequence[_Span], offsets: Sequence[int], frames: int) -> list[list[_Span]] | None:
@@ -269,7 +270,7 @@ def _by_offsets(fragments: Sequence[_Span], offsets: Sequence[int], frames: int)
     return [list(fragments[start:end]) for start, end in zip(starts, [*starts[1:], len(fragments)], strict=True)]
 
 
-def _joined(data: bytes, spans: Sequence[_Span]) -> bytes:
+def _joined(data: Data, spans: Sequence[_Span]) -> bytes:
     return b"".join(data[start : start + length] for start, length in spans)
 
 

@@ -29,6 +29,7 @@ from radloop.dicom.elements import (
     DOUBLE_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
     PIXEL_DATA,
+    Data,
     Element,
     Elements,
     Part10,
@@ -59,7 +60,7 @@ _SHAPES: Mapping[str, Callable[[str], bool]] = {
 _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
-def plain_values(data: bytes) -> tuple[Plain, dict[str, str]]:
+def plain_values(data: Data) -> tuple[Plain, dict[str, str]]:
     """Every attribute of a Part 10 file but its pixels, file meta information included.
 
     Returns:

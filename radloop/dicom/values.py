@@ -149,7 +149,7 @@ def binary_numbers(part: Part10, element: Element, vr: str) -> tuple[int | float
     size = struct.calcsize("=" + code)
     count = element.length // size
     order = ">" if part.is_big_endian else "<"
-    return struct.unpack_from(f"{order}{count}{code}", part.data, element.start)
+    return struct.unpack(f"{order}{count}{code}", part.data[element.start : element.start + count * size])
 
 
 def unsigned(part: Part10, elements: Elements, tag: int) -> int | None:

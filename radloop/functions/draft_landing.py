@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from radloop.core.errors import BrokenMember, InvalidInput, NotFound, TooLarge
+from radloop.core.identity import Principal
 from radloop.core.platform import Platform
 from radloop.core.ports import Landing, Upload
 from radloop.functions.image_ingestion import ingest
-from radloop.store.archives import LONGEST_MEMBER, Member, is_archive, members, unpack
-from radloop.store.drafts import DONE, FAILED, LANDING, Draft, Drafts, DraftSource, Report
+from radloop.store.archives import LONGEST_MEMBER, Member, is_archive, members, portions, unpack, unpacked
+from radloop.store.drafts import DONE, FAILED, FOLDER, LANDING, Draft, Drafts, DraftSource, Report
 
 BATCH_FILES = 64
 BATCH_BYTES = 64 << 20
@@ -17,14 +18,34 @@ PLACES_TOLD = 20
 GAVE_UP = "gave-up"
 
 
+LandPieces = Callable[[str, Iterator[bytes], Principal], Landing]
+"""Lands a file that comes in pieces, in somebody's name, by way of a blob key that is nobody else's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What of a draft is landed, and how.
+
+    Attributes:
+        longest: Bytes of one file at most; a longer one is refused.
+        held: Bytes of the longest that is held in memory; `land` lands what is longer.
+        land: Needed where `held` is less than `longest`.
+    """
+
+    longest: int = LONGEST_MEMBER
+    held: int = LONGEST_MEMBER
+    land: LandPieces | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A member on its way: its bytes, or why there are none."""
+    """A member on its way: its bytes or, where it is long, the pieces it comes in; or why there are none."""
 
     place: int
     data: bytes = b""
     refused: InvalidInput | None = None
     is_junk: bool = False
+    pieces: Iterator[bytes] | None = None
 
 
 def drafts_of(platform: Platform) -> Drafts:
@@ -36,7 +57,7 @@ def land_draft(
     identity: str,
     platform: Platform,
     *,
-    longest: int = LONGEST_MEMBER,
+    limits: Limits = Limits(),
     is_late: Callable[[], bool] = lambda: False,
 ) -> None:
     """Land a complete draft in the name of its owner, and tell in its report what became of it.
@@ -47,7 +68,7 @@ def land_draft(
     Args:
         identity: Of the draft.
         platform: Where it lies and lands.
-        longest: Bytes of one file at most, which lies in the memory meanwhile; a longer one is refused.
+        limits: How long a file may be, and how a long one is landed.
         is_late: Asked after every batch: where it says so, another job goes on from there.
     """
     drafts = drafts_of(platform)
@@ -63,11 +84,11 @@ def land_draft(
     seen_before = report.seen
     try:
         source = drafts.source(draft)
-        for batch in _batches(_taken(source, after=report.seen, longest=longest)):
+        for batch in _batches(_taken(source, after=report.seen, limits=limits)):
             if is_late() and report.seen > seen_before:
                 drafts.go_on(draft)
                 return
-            report = _landed(report, batch, draft, platform)
+            report = _landed(report, batch, draft, platform, limits)
             draft = drafts.report(draft, report)
             del batch
     except InvalidInput as error:
@@ -87,7 +108,7 @@ def give_up(identity: str, platform: Platform) -> None:
     drafts.end(draft, _told(draft.report, GAVE_UP, sentence, []), state=FAILED, keep=True)
 
 
-def _taken(source: DraftSource, *, after: int, longest: int) -> Iterator[_Taken]:
+def _taken(source: DraftSource, *, after: int, limits: Limits) -> Iterator[_Taken]:
     """What is in a draft, from the first member behind `after` on.
 
     Raises:
@@ -95,22 +116,31 @@ def _taken(source: DraftSource, *, after: int, longest: int) -> Iterator[_Taken]
     """
     if not is_archive(source.read(0, 4)) or source.read(128, 132) == b"DICM":
         if after == 0:
-            is_too_long = source.size > longest
-            yield _Taken(1, refused=_too_long(longest)) if is_too_long else _Taken(1, source.read(0, source.size))
+            yield _file(source, limits)
         return
     for member in members(source)[after:]:
-        yield _member(source, member, longest)
+        yield _member(source, member, limits)
 
 
-def _too_long(longest: int) -> TooLarge:
-    return TooLarge(f"a file may have at most {longest} bytes")
+def _too_long(limits: Limits) -> TooLarge:
+    return TooLarge(f"a file may have at most {limits.longest} bytes")
 
 
-def _member(source: DraftSource, member: Member, longest: int) -> _Taken:
+def _file(source: DraftSource, limits: Limits) -> _Taken:
+    if source.size > limits.longest:
+        return _Taken(1, refused=_too_long(limits))
+    if source.size > limits.held:
+        return _Taken(1, pieces=portions(source, 0, source.size))
+    return _Taken(1, source.read(0, source.size))
+
+
+def _member(source: DraftSource, member: Member, limits: Limits) -> _Taken:
     if member.is_junk:
         return _Taken(member.place, is_junk=True)
-    if member.size > longest:
-        return _Taken(member.place, refused=_too_long(longest))
+    if member.size > limits.longest:
+        return _Taken(member.place, refused=_too_long(limits))
+    if member.size > limits.held:
+        return _Taken(member.place, pieces=unpacked(source, member))
     try:
         return _Taken(member.place, unpack(source, member))
     except (BrokenMember, TooLarge) as error:
@@ -118,15 +148,15 @@ def _member(source: DraftSource, member: Member, longest: int) -> _Taken:
 
 
 def _batches(taken: Iterator[_Taken]) -> Iterator[list[_Taken]]:
-    """Groups small enough for memory and large enough that one flush serves many."""
+    """Groups small enough for memory and large enough that one flush serves many; a long file is one by itself."""
     batch: list[_Taken] = []
     held = 0
     for one in taken:
-        if batch and (len(batch) >= BATCH_FILES or held + len(one.data) > BATCH_BYTES):
+        if batch and (one.pieces or len(batch) >= BATCH_FILES or held + len(one.data) > BATCH_BYTES):
             yield batch
             batch, held = [], 0
         batch.append(one)
-        held += len(one.data)
+        held += BATCH_BYTES if one.pieces else len(one.data)
         del one  # what was landed is let go of before the next is read
         if held >= BATCH_BYTES:
             yield batch
@@ -135,10 +165,17 @@ def _batches(taken: Iterator[_Taken]) -> Iterator[list[_Taken]]:
         yield batch
 
 
-def _landed(report: Report, batch: Sequence[_Taken], draft: Draft, platform: Platform) -> Report:
+def _landed(report: Report, batch: Sequence[_Taken], draft: Draft, platform: Platform, limits: Limits) -> Report:
     """The report with one more batch in it, which is durable then."""
+    landings: list[Landing] = []
+    if batch[0].pieces is not None:
+        try:
+            landings = [_landed_long(batch[0].place, batch[0].pieces, draft, limits)]
+        except BrokenMember as error:
+            batch = [_Taken(batch[0].place, refused=error)]
     files = [one for one in batch if not one.is_junk and one.refused is None]
-    landings = ingest([Upload(one.data) for one in files], platform, by=draft.owner) if files else []
+    if files and not landings:
+        landings = ingest([Upload(one.data) for one in files], platform, by=draft.owner)
     outcomes = Counter(landing.outcome for landing in landings)
     touched = (landing.image_set for landing in landings if landing.image_set is not None)
     refused = [one for one in batch if one.refused is not None]
@@ -158,6 +195,16 @@ def _landed(report: Report, batch: Sequence[_Taken], draft: Draft, platform: Pla
         assert one.refused is not None
         report = _told(report, one.refused.code, str(one.refused), [one.place])
     return report
+
+
+def _landed_long(place: int, pieces: Iterator[bytes], draft: Draft, limits: Limits) -> Landing:
+    """Land a long file, which lies among the pieces of its draft meanwhile and goes with them at the latest.
+
+    Raises:
+        BrokenMember: It is not what the archive says.
+    """
+    assert limits.land is not None, "who holds less than may come says how the rest is landed"
+    return limits.land(f"{FOLDER}{draft.id}/file-{place}", pieces, draft.owner)
 
 
 def _told_of(report: Report, place: int, landing: Landing) -> Report:

@@ -1,4 +1,4 @@
-"""People are told: an alarm, a run that failed, a model that waits for them, a model that was taken back.
+"""People are told: an alarm, a run that began or failed, a model that was approved, waits for them or was taken back.
 
 One job an address, so that each is tried until it takes the message and none hears it twice because another did not.
 """
@@ -56,8 +56,16 @@ def _alarm(detail: Mapping[str, Any]) -> tuple[str, list[str]]:
     return f"alarm {detail['alarm']} {state}", [str(detail["cause"])]
 
 
+def _begun(detail: Mapping[str, Any]) -> tuple[str, list[str]]:
+    return "a run of the pipeline began", [f"execution {detail['execution']}", f"studies {detail['studies']}"]
+
+
 def _failed(detail: Mapping[str, Any]) -> tuple[str, list[str]]:
     return "a run of the pipeline failed", [f"execution {detail['execution']}", f"reason {detail['reason']}"]
+
+
+def _approved(detail: Mapping[str, Any]) -> tuple[str, list[str]]:
+    return f"model version {detail['model_version']} was approved", [f"execution {detail['execution']}"]
 
 
 def _held(detail: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -72,7 +80,9 @@ def _rolled_back(detail: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 _TOLD: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, list[str]]]] = {
     "AlarmStateChanged": _alarm,
+    "PipelineTriggered": _begun,
     "PipelineEnded": _failed,
+    "ModelApproved": _approved,
     "ReleaseHeld": _held,
     "ModelRolledBack": _rolled_back,
 }

@@ -22,7 +22,7 @@ class Alarm:
     """A row of the contract.
 
     Attributes:
-        id: Of the brief: A1 to A8.
+        id: A1 to A8, as the brief has them; O1 is our own.
         question: What is watched.
         comparison: `>` or `<`: the side of the threshold that is wrong.
         clear: What it must come back to before the alarm goes off; the threshold where the contract names none.

@@ -26,7 +26,12 @@ from radloop.core.tables import (
 from radloop.monitoring.catalogue import OTHER, Sample
 from radloop.monitoring.drift import CAUSES
 
-LANES = ("events", "land", "fold", "predict", "pipeline", "notify")
+LANES = (
+    *("events", "land", "import", "fold", "ask", "predict", "pipeline", "mirror", "notify"),
+    *("assembly", "stream"),  # on AWS alone
+)
+"""Every lane in which a job may wait and be given up on."""
+
 EXECUTION_STATES = ("Executing", "Succeeded", "Failed", "Stopped")
 MODEL_FIGURES = ("accuracy", "precision", "recall", "f1", "roc_auc")
 FEWEST_JUDGED = 25
@@ -71,10 +76,11 @@ def _stored(image_sets: Sequence[ImageSet], platform: Platform) -> Iterator[Samp
     for storage in Storage:
         count = platform.records.count(INSTANCES, {"storage": str(storage)})
         yield Sample("radloop_instances", count, {"storage": str(storage)})
-    original = sum(one.original_bytes for one in image_sets)
-    yield Sample("radloop_original_bytes", original)
-    yield Sample("radloop_ingested_gigabytes", original / 1e9)
-    yield Sample("radloop_stored_bytes", sum(one.stored_bytes for one in image_sets))
+    if _is_weighed(image_sets):
+        original = sum(one.original_bytes for one in image_sets)
+        yield Sample("radloop_original_bytes", original)
+        yield Sample("radloop_ingested_gigabytes", original / 1e9)
+        yield Sample("radloop_stored_bytes", sum(one.stored_bytes for one in image_sets))
     folded = [one for one in image_sets if one.storage is Storage.FOLDED]
     yield from _percent(
         "radloop_htj2k_ratio_percent",
@@ -84,7 +90,7 @@ def _stored(image_sets: Sequence[ImageSet], platform: Platform) -> Iterator[Samp
 
 
 def _budgeted(image_sets: Sequence[ImageSet], platform: Platform) -> Iterator[Sample]:
-    budget = round(platform.settings.storage_budget_gigabytes * 1e9)
+    budget = round(platform.settings.storage_budget_gigabytes * 1e9) if _is_weighed(image_sets) else 0
     yield from _percent("radloop_storage_budget_percent", sum(one.stored_bytes for one in image_sets), budget)
 
 
@@ -233,6 +239,11 @@ def _alarmed(platform: Platform) -> Iterator[Sample]:
 
 
 # Reading them
+
+
+def _is_weighed(image_sets: Sequence[ImageSet]) -> bool:
+    """Whether their bytes are known: where another service holds the pixels, nothing in the records tells."""
+    return not image_sets or any(one.original_bytes for one in image_sets)
 
 
 def _percent(name: str, part: int, whole: int) -> Iterator[Sample]:

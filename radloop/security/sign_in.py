@@ -1,9 +1,12 @@
 """Signing in at somebody else's page: what our doors ask of whoever knows that page (RFC 6749 §4.1 with RFC 7636).
 
 No token is ever handed to a script: an access token goes into a cookie that the edge turns into a header, and what
-renews it goes into another, sealed with a key of ours.
+renews it goes into another, sealed with a key of ours. A program that a person runs signs them in by itself: it is a
+native app (RFC 8252), which the page leads back to on the loopback.
 """
 
+import hashlib
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -52,6 +55,32 @@ class Grant:
     kept: str
     kept_s: int
     person: SignedIn
+
+
+@dataclass(frozen=True, slots=True)
+class NativeApp:
+    """What a program must know to sign in whoever runs it: a public client, which holds no secret (RFC 8252 §8.4).
+
+    Attributes:
+        address: Of the server of the page; `/oauth2/authorize`, `/oauth2/token` and `/oauth2/revoke` lie below it.
+        client_id: Of the app client for programs.
+        scope: What is asked for.
+        redirects: Addresses on the loopback that the page leads back to. It compares them whole, port and all.
+    """
+
+    address: str
+    client_id: str
+    scope: str
+    redirects: tuple[str, ...]
+
+
+def challenge(verifier: str) -> str:
+    """The code challenge S256 of a verifier (RFC 7636 §4.2; the example is that of its appendix B).
+
+    >>> challenge("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")
+    'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM'
+    """
+    return urlsafe_b64encode(hashlib.sha256(verifier.encode("ascii")).digest()).decode().rstrip("=")
 
 
 class SignInPage(Protocol):

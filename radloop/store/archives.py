@@ -113,22 +113,42 @@ def unpack(source: Source, member: Member) -> bytes:
         TooLarge: It is longer than a file may be.
         BrokenMember: It is encrypted, packed in a way we do not know, or not what the directory says.
     """
+    if member.size > LONGEST_MEMBER:
+        raise TooLarge(f"a file may have at most {LONGEST_MEMBER} bytes")
+    return b"".join(unpacked(source, member))
+
+
+def unpacked(source: Source, member: Member) -> Iterator[bytes]:
+    """The file that a member is, in pieces of up to 1 MiB; it is what it should be once they have ended.
+
+    Raises:
+        BrokenMember: It is encrypted, packed in a way we do not know, or not what the directory says.
+    """
     if member.flags & _ENCRYPTED:
         raise BrokenMember("the file is encrypted in the archive")
     if member.method not in {_STORED, _DEFLATED}:
         raise BrokenMember("the file is packed by another method than deflate")
-    if member.size > LONGEST_MEMBER:
-        raise TooLarge(f"a file may have at most {LONGEST_MEMBER} bytes")
     if member.size > _MOST_RATIO * member.packed + 64 or (member.method == _STORED and member.size != member.packed):
         raise BrokenMember("the file's size in the archive cannot be true")
     begin = _data_begin(source, member)
     end = begin + member.packed
     if end > source.size:
         raise BrokenMember("the file reaches beyond the archive's end")
-    data = source.read(begin, end) if member.method == _STORED else _inflated(source, begin, end, member.size)
-    if len(data) != member.size or zlib.crc32(data) != member.checksum:
+    pieces = portions(source, begin, end) if member.method == _STORED else _inflated(source, begin, end)
+    size = checksum = 0
+    for piece in pieces:
+        size, checksum = size + len(piece), zlib.crc32(piece, checksum)
+        if size > member.size:
+            break
+        yield piece
+    if size != member.size or checksum != member.checksum:
         raise BrokenMember("the file is not what its checksum in the archive says")
-    return data
+
+
+def portions(source: Source, begin: int, end: int) -> Iterator[bytes]:
+    """Bytes from `begin` up to and without `end`, 1 MiB at a time."""
+    for start in range(begin, end, _PORTION):
+        yield source.read(start, min(end, start + _PORTION))
 
 
 def _directory(source: Source) -> tuple[int, int, int]:
@@ -226,17 +246,18 @@ def _data_begin(source: Source, member: Member) -> int:
     return member.begin + _LOCAL.size + int(fields[9]) + int(fields[10])
 
 
-def _inflated(source: Source, begin: int, end: int, size: int) -> bytes:
-    """What comes out of deflated bytes, never more than one byte beyond `size`."""
+def _inflated(source: Source, begin: int, end: int) -> Iterator[bytes]:
+    """What comes out of deflated bytes, up to 1 MiB at a time."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    data = bytearray()
     try:
-        while begin < end and not inflater.eof and len(data) <= size:
-            rest = source.read(begin, min(end, begin + _PORTION))
-            begin += len(rest)
-            while rest and len(data) <= size:
-                data += inflater.decompress(rest, size + 1 - len(data))
+        for portion in portions(source, begin, end):
+            rest = portion
+            while rest and not inflater.eof:
+                yield inflater.decompress(rest, _PORTION)
                 rest = inflater.unconsumed_tail
+            if inflater.eof:
+                return
+        while piece := inflater.decompress(b"", _PORTION):
+            yield piece
     except zlib.error:
         raise BrokenMember("the file does not inflate") from None
-    return bytes(data)

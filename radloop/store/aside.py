@@ -1,5 +1,7 @@
 """The way into quarantine: a file that cannot be accepted is put aside, sealed, with its reason in clear beside it."""
 
+from collections.abc import Callable
+
 import orjson
 
 from radloop.core.errors import InvalidInput
@@ -7,6 +9,12 @@ from radloop.core.events import ImageQuarantined
 from radloop.core.identity import Principal, derived_id
 from radloop.core.ports import AuditEntry, Blobs, Change, Clock, Keys, Landing, Put, Records
 from radloop.core.tables import QUARANTINE
+
+SEALED = "file.sealed"
+"""The name of a file that is sealed under a key of its own."""
+
+WHOLE = "file"
+"""The name of a file that is too long to be held: it lies there as it came, sealed by the store as all it keeps is."""
 
 
 class Aside:
@@ -34,6 +42,26 @@ class Aside:
                 self._put(identity, data, digest, error, by)
         return landing
 
+    def keep(
+        self, digest: str, size_bytes: int, copy: Callable[[str], None], error: InvalidInput, *, by: Principal
+    ) -> Landing:
+        """Put a file aside that is too long to be held. The same file again is the same entry.
+
+        Args:
+            digest: Its SHA-256, hexadecimal.
+            size_bytes: How long it is.
+            copy: Has the store copy it to a blob key.
+            error: Why it cannot be accepted.
+            by: Who sent it.
+        """
+        identity = derived_id("quarantine", digest)
+        landing = Landing(outcome="quarantined", reason=error.code, sentence=str(error), quarantine_id=identity)
+        with self._records.alone():
+            if self._records.get(QUARANTINE, identity) is None:
+                copy(f"training-data/quarantine/{identity}/{WHOLE}")
+                self._enter(identity, size_bytes, digest, error, by, name=WHOLE)
+        return landing
+
     def tell_of(self, mark: str, size_bytes: int, error: InvalidInput, *, by: Principal) -> Landing:
         """Enter a file that is too long to be held: only that it came and why it stays where it lies.
 
@@ -53,11 +81,19 @@ class Aside:
     def _put(self, identity: str, data: bytes, digest: str, error: InvalidInput, by: Principal) -> None:
         wrapped = self._keys.create()
         sealed = self._keys.cipher(wrapped).seal(data, identity.encode())
-        self._blobs.put(f"training-data/quarantine/{identity}/file.sealed", sealed)
+        self._blobs.put(f"training-data/quarantine/{identity}/{SEALED}", sealed)
         self._enter(identity, len(data), digest, error, by, wrapped=wrapped)
 
     def _enter(
-        self, identity: str, size_bytes: int, digest: str, error: InvalidInput, by: Principal, *, wrapped: bytes = b""
+        self,
+        identity: str,
+        size_bytes: int,
+        digest: str,
+        error: InvalidInput,
+        by: Principal,
+        *,
+        wrapped: bytes = b"",
+        name: str | None = None,
     ) -> None:
         now = self._clock()
         reason = {
@@ -70,12 +106,8 @@ class Aside:
         }
         folder = f"training-data/quarantine/{identity}"
         self._blobs.put(f"{folder}/reason.json", orjson.dumps(reason, option=orjson.OPT_INDENT_2))
-        record = Put(
-            QUARANTINE,
-            identity,
-            {**reason, "wrapped_key": wrapped.hex()},
-            {"reason": error.code, "digest": digest},
-        )
+        document = {**reason, "wrapped_key": wrapped.hex(), **({} if name is None else {"name": name})}
+        record = Put(QUARANTINE, identity, document, {"reason": error.code, "digest": digest})
         event = ImageQuarantined(quarantine_id=identity, reason=error.code).told(at=now)
         audit = AuditEntry(by.id, "quarantine", identity)
         self._records.commit(Change(writes=[record], events=[event], audit=[audit]))

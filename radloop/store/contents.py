@@ -9,6 +9,7 @@ from radloop.codec.htj2k import decode, encode_lossless
 from radloop.core.errors import Corrupt, NotFound
 from radloop.core.ports import Blobs, Cipher, Records
 from radloop.core.tables import INSTANCES
+from radloop.dicom.elements import Data
 from radloop.dicom.parse import parse
 from radloop.store.described import Described
 from radloop.store.folding import native_bytes, pixels_of
@@ -70,7 +71,7 @@ class Contents:
             parts.append(self._record(cipher, instance, instance.tail))
         return b"".join(parts)
 
-    def header(self, cipher: Cipher, instance: StoredInstance) -> bytes:
+    def header(self, cipher: Cipher, instance: StoredInstance) -> Data:
         """The file as it arrived, but for its pixels: zeros may stand for them.
 
         Raises:

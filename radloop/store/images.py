@@ -27,6 +27,7 @@ from radloop.core.ports import (
 )
 from radloop.core.tables import DEFAULT_DATASTORE, IMAGE_SETS, INSTANCES, PACKS, image_set_of, put_image_set
 from radloop.dicom.document import dicom_json
+from radloop.dicom.elements import Data
 from radloop.store.arranging import arranged, facts_of
 from radloop.store.contents import Contents
 from radloop.store.described import Described
@@ -370,10 +371,10 @@ class ImageStore:
         edit = read_edits(self._records, instance.image_set).of_instance(instance.id)
         return edit.over_document(document) if edit else document
 
-    def header(self, instance: StoredInstance) -> bytes:
+    def header(self, instance: StoredInstance) -> Data:
         """The file as it arrived, but for its pixels: zeros may stand for them."""
 
-        def read() -> bytes:
+        def read() -> Data:
             current = self._contents.fresh(instance)
             return self._contents.header(self._cipher(current), current)
 

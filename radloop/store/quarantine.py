@@ -11,6 +11,7 @@ from radloop.core.identity import Principal
 from radloop.core.platform import Platform
 from radloop.core.ports import AuditEntry, Change, Delete, Landing, Put, Row, Upload
 from radloop.core.tables import DEFAULT_DATASTORE, QUARANTINE, QUARANTINE_LEFT
+from radloop.store.aside import SEALED, WHOLE
 
 KEPT, RELEASED, DISCARDED = "kept", "released", "discarded"
 
@@ -109,7 +110,7 @@ class Quarantine:
 
         Raises:
             NotFound: There is no such entry.
-            Conflict: It has left, or its bytes were never taken in.
+            Conflict: It has left, its bytes were never taken in, or they are too long to be held.
             Denied: The caller is limited to some patients.
             Corrupt: The bytes fail their seal, or are gone.
         """
@@ -125,7 +126,7 @@ class Quarantine:
 
         Raises:
             NotFound: There is no such entry.
-            Conflict: It has been discarded, or its bytes were never taken in.
+            Conflict: It has been discarded, its bytes were never taken in, or they are too long to be held.
             Denied: The caller is limited to some patients.
             Corrupt: The bytes fail their seal, or are gone.
         """
@@ -135,7 +136,7 @@ class Quarantine:
             return Release(entry, None)
         row = self._kept(identity)
         (landing,) = self._lander.land([Upload(self._opened(row))], by=by, datastore=datastore)
-        if landing.image_set is None:
+        if landing.outcome == "quarantined":
             return self._refused_again(row, landing, by)
         try:
             return Release(self._leave(row, RELEASED, by, landing.image_set), landing)
@@ -171,10 +172,14 @@ class Quarantine:
         return row
 
     def _opened(self, row: Row) -> bytes:
+        if row.document.get("name") == WHOLE:
+            place = f"quarantine/{row.key}/{WHOLE}"
+            told = f"the file is too long to go through here: it lies as {place} in the bucket for training data"
+            raise Conflict(f"{told}. To have it landed again copy it below upload/ and discard this entry")
         if not row.document["wrapped_key"]:
             raise Conflict("the file was too long to be held: its bytes lie where they were put, and not here")
         try:
-            sealed = self._blobs.get(f"{folder_of(row.key)}/file.sealed")
+            sealed = self._blobs.get(f"{folder_of(row.key)}/{SEALED}")
         except NotFound:
             raise Corrupt(f"the bytes of entry {row.key} are gone from quarantine") from None
         return self._keys.cipher(bytes.fromhex(row.document["wrapped_key"])).open(sealed, row.key.encode())
@@ -207,7 +212,7 @@ class Quarantine:
         return _entry(document)
 
     def _finish(self, identity: str, document: Mapping[str, Any]) -> None:
-        for name in ("file.sealed", "reason.json"):
+        for name in (document.get("name", SEALED), "reason.json"):
             self._blobs.delete(f"{folder_of(identity)}/{name}")
         grave = {name: value for name, value in document.items() if name != "wrapped_key"}
         self._records.commit(

@@ -41,7 +41,7 @@ def test_alarms_are_told_with_their_state_and_since_when(installation: Installat
     on = {"is_on": True, "since": 1_790_000_000.5, "value": 1.8, "wrong_since": 1.0, "well_since": None}
     installation.platform.records.commit(Change(writes=[Put(ALARMS, "retrieval-latency", on)]))
     items = installation.client().get("/api/v1/alarms").json()["items"]
-    assert [item["id"] for item in items] == [f"A{number}" for number in range(1, 9)]
+    assert [item["id"] for item in items] == [*(f"A{number}" for number in range(1, 9)), "O1"]
     assert (items[0]["state"], items[0]["since"], items[0]["value"]) == ("ALARM", "2026-09-21T14:13:20.500Z", 1.8)
     assert (items[1]["state"], items[1]["since"]) == (None, None)
 

@@ -13,6 +13,7 @@ import pytest
 from radloop.aws.assembly import KIND, LANE, Assembly
 from radloop.aws.blobs import S3Blobs
 from radloop.aws.images import HealthImagingImages
+from radloop.aws.long_objects import LongObjects
 from radloop.core.ports import Records
 from radloop.core.tables import TABLES
 from radloop.healthimaging import HealthImaging
@@ -157,6 +158,7 @@ def arriving(root: Path, url: str, s3: str) -> Iterator[Arriving]:
             records,
             keyring,
             clock,
+            objects=LongObjects(s3_client, blobs),
             imaging=imaging,
             assembly=assembly,
             datastore=datastore,

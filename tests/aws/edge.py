@@ -40,6 +40,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.aws.edge_function import FUNCTIONS, EdgeFunction
+from tests.aws.emulators import client
 from tests.aws.environment import CONTEXT
 from tests.aws.pool_page import Pool
 
@@ -209,7 +210,7 @@ class Authorized:
             claims = jwt.decode(stated.removeprefix("Bearer "), self._pool.key, algorithms=["RS256"]).claims
         except (JoseError, ValueError):
             return None
-        mine = (claims["iss"], claims["client_id"]) == (self._pool.issuer, self._pool.client)
+        mine = claims["iss"] == self._pool.issuer and claims["client_id"] in {self._pool.client, self._pool.native}
         return claims if mine and time.time() < claims["exp"] else None
 
 
@@ -290,10 +291,15 @@ class Edge:
         api: What the gateway's authorizer stands before.
         pages: Gives what lies below `/app/`, and leads there from `/`.
         packs: Gives what lies below `/packs/`.
+        secret: Put into a header of every request to the API, over what the viewer sent there (see "Add custom headers
+            to origin requests"); nothing is put in where it is empty.
     """
 
-    def __init__(self, function: EdgeFunction, api: ASGIApp, pages: ASGIApp, packs: ASGIApp | None = None) -> None:
+    def __init__(
+        self, function: EdgeFunction, api: ASGIApp, pages: ASGIApp, packs: ASGIApp | None = None, *, secret: str = ""
+    ) -> None:
         self._function = function
+        self._shown = {origin_header(): secret} if secret else {}
         self._api = api
         self._pages = pages
         self._packs = packs
@@ -310,7 +316,7 @@ class Edge:
             cookies = cookie_parser(headers.get("cookie", ""))
             passed = self._function(headers, cookies, method=scope["method"], uri=scope["path"])["headers"]
             told = {name: each["value"] for name, each in passed.items()}
-            await self._api(_with_headers(scope, told), receive, send)
+            await self._api(_with_headers(scope, {**told, **self._shown}), receive, send)
 
 
 def _with_headers(scope: Scope, headers: Mapping[str, str]) -> Scope:
@@ -338,6 +344,36 @@ class Pages:
             await send(message)
 
         await self._files({**scope, "path": passed["uri"].removeprefix("/app")}, receive, told)
+
+
+def origin_header() -> str:
+    """The header by which module `cdn` lets the API know CloudFront."""
+    (name,) = re.findall(r'^  origin_header = "([a-z-]+)"$', (FUNCTIONS / "main.tf").read_text(), re.MULTILINE)
+    return str(name)
+
+
+def distribution(address: str, host: str, secret: str) -> None:
+    """A distribution of the emulator's, which shows an API of this name a secret; it hands on nothing."""
+    origin = {
+        "Id": "api",
+        "DomainName": host,
+        "CustomHeaders": {"Quantity": 1, "Items": [{"HeaderName": origin_header(), "HeaderValue": secret}]},
+        "CustomOriginConfig": {"HTTPPort": 80, "HTTPSPort": 443, "OriginProtocolPolicy": "https-only"},
+    }
+    behavior = {
+        "TargetOriginId": "api",
+        "ViewerProtocolPolicy": "https-only",
+        "CachePolicyId": "4135ea2d-6df8-44a3-9df3-4b5a84be39ad",
+    }
+    client(address, "cloudfront").create_distribution(
+        DistributionConfig={
+            "CallerReference": host,
+            "Comment": "",
+            "Enabled": True,
+            "Origins": {"Quantity": 1, "Items": [origin]},
+            "DefaultCacheBehavior": behavior,
+        }
+    )
 
 
 def page_policy() -> str:

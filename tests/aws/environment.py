@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +14,8 @@ import pytest
 
 from radloop import lambdas
 from radloop.aws import clients
-from radloop.wiring_aws import Cloud
+from radloop.core.contracts import contracts
+from radloop.wiring_aws import Cloud, open_aws
 from tests.api.healthimaging.conftest import ROLE, connect
 from tests.aws.emulators import CREDENTIALS, REGION, client, make_bucket, unique
 from tests.aws.table import make_queues, make_table
@@ -36,7 +39,7 @@ class Environment:
 
     @property
     def cloud(self) -> Cloud:
-        return lambdas._cloud()
+        return _whole()
 
     def put(self, key: str, data: bytes) -> dict[str, Any]:
         """Put an object below upload/; what S3 tells of it by EventBridge."""
@@ -152,13 +155,11 @@ def environment(
         "AWS_ENDPOINT_URL": address,
         "AWS_ENDPOINT_URL_MEDICAL_IMAGING": url,
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
-        "RADLOOP_ENVIRONMENT": "dev",
         "RADLOOP_BUCKETS": json.dumps(buckets),
         "RADLOOP_KEYS": json.dumps({"training": key, "audit": key}),
         "RADLOOP_BUS": bus,
         "RADLOOP_QUEUES": json.dumps(queues),
         "RADLOOP_AUDIT_BUCKET": audit,
-        "RADLOOP_ALERTS_TOPIC": "",
         "RADLOOP_IMPORT_ROLE_ARN": ROLE,
         "RADLOOP_SETTINGS": json.dumps(settings),
         "HEALTHIMAGING_DATASTORE_ID": datastore,
@@ -170,12 +171,20 @@ def environment(
         for name, value in variables.items():
             surroundings.setenv(name, value)
         _forget()
-        lambdas._cloud()  # its clients keep the addresses of now, whatever a test does to its surroundings
+        _whole()  # its clients keep the addresses of now, whatever a test does to its surroundings
+        for function in json.loads((contracts() / "functions.json").read_text())["functions"]:
+            lambdas._cloud(function["name"].replace("-", "_"))
         try:
             yield Environment(variables, address, imaging, datastore, buckets, queues, heard)
         finally:
             _forget()
             _end_loop()
+
+
+@cache
+def _whole() -> Cloud:
+    """What all functions together may do, for whoever looks at an environment from outside."""
+    return open_aws(os.environ)
 
 
 def _end_loop() -> None:
@@ -190,6 +199,7 @@ def _end_loop() -> None:
 def _forget() -> None:
     """As a new execution environment finds it: nothing is kept from one call to the next."""
     for kept in (
+        _whole,
         clients.session,
         clients.client,
         lambdas._cloud,
@@ -197,5 +207,6 @@ def _forget() -> None:
         lambdas._consulted,
         lambdas._layers,
         lambdas._application,
+        lambdas._origin,
     ):
         kept.cache_clear()

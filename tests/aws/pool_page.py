@@ -8,6 +8,7 @@ import base64
 import hashlib
 import html
 import json
+import re
 import secrets
 import threading
 import time
@@ -20,10 +21,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import httpx
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-POOL, CLIENT = "eu-west-1_standsin1", "viewer"
+POOL, CLIENT, NATIVE = "eu-west-1_standsin1", "viewer", "native"
 
 
 @dataclass
@@ -32,7 +34,8 @@ class Pool:
 
     Attributes:
         people: User name -> `sub`, groups, email.
-        homes: Addresses it leads back to.
+        homes: Addresses it leads back to, for the client of pages.
+        loopbacks: The same for the client of programs, compared as a whole (as Cognito does).
         life_s: Of an access token.
         is_away: Whether its endpoints fail.
         rotates: Whether a renewal gives another refresh token, and ends the one before.
@@ -42,12 +45,14 @@ class Pool:
     people: dict[str, dict[str, Any]] = field(default_factory=dict)
     pool: str = POOL
     client: str = CLIENT
+    native: str = NATIVE
+    loopbacks: set[str] = field(default_factory=set)
     life_s: int = 900
     is_away: bool = False
     rotates: bool = False
     address: str = ""
     codes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    refresh: dict[str, str] = field(default_factory=dict)
+    refresh: dict[str, tuple[str, str]] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "pool"}))
@@ -60,12 +65,16 @@ class Pool:
         self.people[name] = {"sub": sub or str(uuid.uuid4()), "groups": list(groups)}
         return str(self.people[name]["sub"])
 
-    def access_token(self, name: str) -> str:
+    def leads_back_to(self, client: str | None) -> set[str]:
+        """Addresses of a client; none of one that is not known."""
+        return {self.client: self.homes, self.native: self.loopbacks}.get(str(client), set())
+
+    def access_token(self, name: str, client: str = "") -> str:
         person, now = self.people[name], int(time.time())
         claims = {
             "sub": person["sub"],
             "iss": self.issuer,
-            "client_id": self.client,
+            "client_id": client or self.client,
             "token_use": "access",
             "username": person["sub"],
             "jti": str(uuid.uuid4()),
@@ -83,7 +92,8 @@ class Pool:
 
     def token(self, asked: dict[str, str]) -> tuple[int, dict[str, Any]]:  # noqa: PLR0911 — a way out for each refusal
         """What the token endpoint answers (RFC 6749 §5)."""
-        if asked.get("client_id") != self.client:
+        client = asked.get("client_id", "")
+        if client not in {self.client, self.native}:
             return 400, {"error": "invalid_client"}
         if asked.get("grant_type") == "authorization_code":
             known = self.codes.pop(asked.get("code", ""), None)
@@ -91,31 +101,42 @@ class Pool:
             is_right = (
                 known is not None
                 and time.time() < known["until"]
+                and known["client_id"] == client
                 and known["redirect_uri"] == asked.get("redirect_uri")
                 and known["code_challenge"] == base64.urlsafe_b64encode(digest).decode().rstrip("=")
             )
             if known is None or not is_right:
                 return 400, {"error": "invalid_grant"}
-            return 200, self._given(known["name"], self._renewal(known["name"]))
+            return 200, self._given(known["name"], client, self._renewal(known["name"], client))
         if asked.get("grant_type") == "refresh_token":
             token = asked.get("refresh_token", "")
-            if token not in self.refresh:
+            name, of_client = self.refresh.get(token, ("", ""))
+            if of_client != client:
                 return 400, {"error": "invalid_grant"}
-            name = self.refresh[token]
             if not self.rotates:
-                return 200, self._given(name, None)
+                return 200, self._given(name, client, None)
             del self.refresh[token]
-            return 200, self._given(name, self._renewal(name))
+            return 200, self._given(name, client, self._renewal(name, client))
         return 400, {"error": "unsupported_grant_type"}
 
-    def _renewal(self, name: str) -> str:
+    def _renewal(self, name: str, client: str) -> str:
         token = secrets.token_urlsafe(1200)
-        self.refresh[token] = name
+        self.refresh[token] = (name, client)
         return token
 
-    def _given(self, name: str, renewal: str | None) -> dict[str, Any]:
-        told = {"access_token": self.access_token(name), "token_type": "Bearer", "expires_in": self.life_s}
+    def _given(self, name: str, client: str, renewal: str | None) -> dict[str, Any]:
+        told = {"access_token": self.access_token(name, client), "token_type": "Bearer", "expires_in": self.life_s}
         return told if renewal is None else {**told, "refresh_token": renewal}
+
+
+def come_in(address: str, name: str) -> str:
+    """Sign in at the page as a person with a browser would; where it leads back to."""
+    shown = httpx.get(address)
+    assert shown.status_code == 200, shown.text
+    fields = re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', shown.text)
+    told = {key: html.unescape(value) for key, value in fields}
+    parts = urlsplit(address)
+    return httpx.post(f"{parts.scheme}://{parts.netloc}/login", data={**told, "name": name}).headers["location"]
 
 
 @contextmanager
@@ -175,15 +196,14 @@ def _handler(pool: Pool) -> type[BaseHTTPRequestHandler]:  # noqa: C901 — one 
                 self._json(*pool.token(asked))
             elif self.path == "/oauth2/revoke":
                 pool.refresh.pop(asked.get("token", ""), None)
-                self._json(200 if asked.get("client_id") == pool.client else 400, {})
+                self._json(200 if pool.leads_back_to(asked.get("client_id")) else 400, {})
             else:
                 self._json(404, {})
 
         def _authorize(self, asked: dict[str, str]) -> None:
             is_right = (
                 asked.get("response_type") == "code"
-                and asked.get("client_id") == pool.client
-                and asked.get("redirect_uri") in pool.homes
+                and asked.get("redirect_uri") in pool.leads_back_to(asked.get("client_id"))
                 and asked.get("code_challenge_method") == "S256"
                 and len(asked.get("code_challenge", "")) == 43
                 and len(asked.get("state", "")) >= 16

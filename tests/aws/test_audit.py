@@ -1,6 +1,7 @@
 """The audit on the table and under Object Lock: nobody goes on in two ways, and what was sealed cannot be denied."""
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -81,6 +82,35 @@ def test_what_is_sealed_goes_on_where_the_last_seal_ended(house: House) -> None:
     assert house.names() == [f"chain/{number:012d}.ndjson" for number in (1, 2, 3)]
     assert [entry and entry.seq for entry in house.seals().walk()] == [1, 2, 3, 4, 5, 6]
     assert audit.verify().broken_at is None
+
+
+def test_what_is_not_sealed_is_known_when_the_bucket_does_not_answer(house: House) -> None:
+    audit = house.audit()
+    assert audit.seal() == 0
+    assert audit.unsealed_since() is None
+    house.note(1)
+    audit.seal()
+    assert audit.unsealed_since() is None
+    house.note(2)
+    first = audit.entries()[1]
+    audit._seals._bucket = unique("lost")
+    with pytest.raises(NotFound):
+        audit.seal()
+    assert audit.unsealed_since() == datetime.fromisoformat(first.time).timestamp()
+
+
+def test_where_the_bucket_never_answered_the_first_try_counts(ministack: str) -> None:
+    audit = House(ministack, unique("lost")).audit()
+    assert audit.unsealed_since() is None
+    before = time.time()
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            audit.seal()
+        since = audit.unsealed_since()
+        assert since is not None
+        assert before <= since <= before + 5
+        time.sleep(0.01)
+    assert since == audit.unsealed_since()
 
 
 def test_a_segment_is_locked_for_years_and_refuses_to_go(house: House) -> None:

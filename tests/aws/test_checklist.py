@@ -129,7 +129,7 @@ def test_variables_of_what_an_installation_does_without_may_be_missing_together(
     half = variables_of(wanted["api"], contract, "site") | {"RADLOOP_SITE_URL": "x"}
     found = made({"api": half})
     assert found.state == FAILED
-    assert "api: RADLOOP_SIGN_IN_URL" in found.reason
+    assert "RADLOOP_STREAM_URL" in found.reason
     short = variables_of(wanted["outbox"], contract)
     del short["RADLOOP_BUS"]
     found = made({"api": variables_of(wanted["api"], contract), "outbox": short})

@@ -111,7 +111,7 @@ def test_an_answer_that_lambda_cannot_carry_is_refused_in_words(
     monkeypatch.setattr(doors_aws, "LONGEST_ANSWER", 10)
     answer = lambdas.api(request("/api/v1/worklist", token=token), CONTEXT)
     assert answer["statusCode"] == 413
-    assert json.loads(answer["body"])["code"] == "too-large"
+    assert json.loads(answer["body"])["error"]["code"] == "too-large"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.aws.edge import distribution
 from tests.aws.emulators import ACCOUNT, REGION, client, unique
 from tests.aws.packages import tool
 
@@ -18,7 +19,7 @@ ECHO = """
 import json
 def told(event, context):
     claims = event["requestContext"].get("authorizer", {}).get("jwt", {}).get("claims")
-    return {"statusCode": 200, "body": json.dumps(claims)}
+    return {"statusCode": 200, "body": json.dumps(event["headers"] if event["rawPath"] == "/headers" else claims)}
 """
 
 
@@ -40,7 +41,7 @@ def pool(ministack: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
 
 @pytest.fixture
 def door(ministack: str, pool: tuple[str, str]) -> Iterator[Any]:
-    """An HTTP API whose default route asks for a token of the pool, and one route that asks for nothing."""
+    """An HTTP API whose default route asks for a token of the pool, and two routes that ask for nothing."""
     identity, app = pool
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as package:
@@ -67,8 +68,8 @@ def door(ministack: str, pool: tuple[str, str]) -> Iterator[Any]:
         IntegrationUri=made["FunctionArn"],
         PayloadFormatVersion="2.0",
     )["IntegrationId"]
-    asking = {"AuthorizationType": "JWT", "AuthorizerId": authorizer}
-    for route, kind in (("$default", asking), ("GET /healthz", {"AuthorizationType": "NONE"})):
+    asking, nothing = {"AuthorizationType": "JWT", "AuthorizerId": authorizer}, {"AuthorizationType": "NONE"}
+    for route, kind in (("$default", asking), ("GET /healthz", nothing), ("GET /headers", nothing)):
         apis.create_route(ApiId=api["ApiId"], RouteKey=route, Target=f"integrations/{target}", **kind)
     apis.create_stage(ApiId=api["ApiId"], StageName="$default", AutoDeploy=True)
     yield gateway.Gateway(ministack, api["ApiEndpoint"])
@@ -100,6 +101,19 @@ def test_a_token_of_another_pool_does_not_count(ministack: str, pool: tuple[str,
     app = cognito.create_user_pool_client(UserPoolId=identity, ClientName="viewer")["UserPoolClient"]["ClientId"]
     stranger = people.Person(identity, app, "reader@example.org", frozenset())
     assert door.call("GET", "/api/v1/worklist", token=stranger.token())[0] == 401
+
+
+def test_the_lab_shows_the_api_what_cloudfront_as_it_was_applied_shows_it(ministack: str, door: Any) -> None:
+    host = f"{unique('api')}.execute-api.{REGION}.amazonaws.com"
+    distribution(ministack, host, "0f" * 32)
+    shown = gateway.shown_by_cloudfront(host)
+    assert shown == {"x-radloop-origin": "0f" * 32}
+    assert gateway.shown_by_cloudfront(f"other-{host}") == {}
+    told = gateway.Gateway(ministack, door.endpoint, shown).call("GET", "/headers")[2]
+    assert json.loads(told)["x-radloop-origin"] == "0f" * 32, (
+        "the gateway hands the header to the function, in small letters"
+    )
+    assert "x-radloop-origin" not in json.loads(door.call("GET", "/headers")[2])
 
 
 def test_a_wrong_password_and_a_wrong_code_are_refused(pool: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

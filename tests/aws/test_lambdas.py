@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from radloop import lambdas
+from radloop.core.events import ImageIngested
+from radloop.core.ports import AuditEntry, Change, Job
 from radloop.core.tables import DELIVERIES, IMAGE_SETS, QUARANTINE
 from tests.aws.environment import CONTEXT, Environment, batch, environment, import_ended
 from tests.store.house import phantom
@@ -30,6 +32,13 @@ def surroundings(laid_out: Environment) -> Environment:
 
 def served(answer: Any) -> list[str]:
     return [each["itemIdentifier"] for each in answer["batchItemFailures"]]
+
+
+def figures(capfd: pytest.CaptureFixture[str], name: str) -> list[tuple[str, float]]:
+    """What was told of a metric since the last look: values with the outcome they are of, if they are of one."""
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
+    told = [line for line in lines if name in line]
+    return [(str(line.get("outcome", "")), float(each)) for line in told for each in np.atleast_1d(line[name])]
 
 
 def assemble(surroundings: Environment) -> None:
@@ -82,6 +91,20 @@ def test_one_broken_message_is_told_and_the_others_are_done(surroundings: Enviro
     (row,) = surroundings.cloud.platform.records.find(QUARANTINE)
     assert row.document["code"] == "not-dicom"
     assert [event["detail-type"] for event in surroundings.announced()] == ["ImageQuarantined"]
+
+
+def test_an_object_whose_name_only_s3_takes_is_quarantined_and_a_folder_of_the_console_is_none(
+    surroundings: Environment,
+) -> None:
+    records = surroundings.cloud.platform.records
+    before = records.count(QUARANTINE)
+    odd = [surroundings.put(key, phantom()[0]) for key in ("upload//a.dcm", "upload/./b.dcm")]
+    folder = surroundings.put("upload/new folder/", b"")
+    for _ in range(2):  # delivery is at least once
+        assert served(lambdas.image_ingestion(batch(*odd, folder), CONTEXT)) == []
+    entries = [row.document for row in records.find(QUARANTINE)][before:]
+    assert [entry["code"] for entry in entries] == ["invalid-input", "invalid-input"]
+    assert all("lies where it was put" in entry["sentence"] and ".dcm" not in str(entry) for entry in entries)
 
 
 def test_what_nobody_waits_for_is_raised_and_tells_nothing_but_a_code(
@@ -137,12 +160,79 @@ def test_a_failure_that_aws_tells_of_is_written_down_without_its_sentences(
     assert "ller" not in told
 
 
-def test_the_outbox_tells_what_a_crash_left_and_looks_after_what_waits(surroundings: Environment) -> None:
-    from radloop.core.events import ImageIngested
-    from radloop.core.ports import Change
+def test_a_drift_job_that_failed_is_written_down_by_its_execution(
+    surroundings: Environment, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/radloop-dev-drift"
+    failed = {
+        "id": "e5a3b8b8-06cf-4c4c-9df7-3b5e9a3f6b0d",
+        "source": "aws.sagemaker",
+        "detail-type": "SageMaker Model Building Pipeline Execution Status Change",
+        "time": "2026-11-23T12:00:00Z",
+        "resources": [job, f"{job}/execution/abc"],
+        "detail": {
+            "pipelineArn": job,
+            "pipelineExecutionArn": f"{job}/execution/abc",
+            "previousPipelineExecutionStatus": "Executing",
+            "currentPipelineExecutionStatus": "Failed",
+        },
+    }
+    lambdas.error_logging(failed, CONTEXT)
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "radloop-dev-drift/execution/abc" in line]
+    assert "Failed" in line
 
+
+def test_the_outbox_tells_what_a_crash_left_and_looks_after_what_waits(surroundings: Environment) -> None:
     platform = surroundings.cloud.platform
     event = ImageIngested(image_set="a" * 32, version=1, modality="CT", instances=1, frames=1)
     platform.records.commit(Change(events=[event.told(at=platform.clock())]))
     lambdas.outbox({"source": "aws.scheduler", "detail-type": "Scheduled Event", "id": "1"}, CONTEXT)
     assert [event["detail-type"] for event in surroundings.announced()] == ["ImageIngested"]
+
+
+def test_a_run_of_which_a_message_failed_is_told_as_failed_though_lambda_sees_no_error(
+    surroundings: Environment, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lost = surroundings.put("upload/lost.dcm", b"b")
+    lost["detail"]["object"]["key"] = "elsewhere/lost.dcm"
+    assert served(lambdas.image_ingestion(batch(lost), CONTEXT)) == ["message-0"]
+    assert figures(capfd, "radloop_function_runs_total") == [("failed", 1)]
+    assert served(lambdas.image_ingestion(batch(), CONTEXT)) == []
+    assert figures(capfd, "radloop_function_runs_total") == [("ok", 1)]
+
+
+def test_a_run_of_which_a_job_failed_is_told_as_failed_too(
+    surroundings: Environment, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = Job(id="broken", lane="assembly", kind="error_logging", payload={})
+    surroundings.cloud.platform.records.commit(Change(jobs=[broken]))
+    surroundings.cloud.jobs.relay()
+    messages = surroundings.messages("assembly")
+    assert any("broken" in message["body"] for message in messages)
+    capfd.readouterr()
+    assert served(lambdas.study_assembly({"Records": messages}, CONTEXT)) == []
+    assert figures(capfd, "radloop_function_runs_total") == [("failed", 1)]
+    surroundings.messages("assembly")
+
+
+def test_where_nothing_can_be_sealed_the_audit_is_told_as_late_and_the_rest_is_done(
+    surroundings: Environment, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minute = {"source": "aws.scheduler", "detail-type": "Scheduled Event", "id": "1"}
+    platform, seals = surroundings.cloud.platform, lambdas._cloud("outbox").audit._seals
+    lambdas.outbox(minute, CONTEXT)
+    surroundings.announced()
+    event = ImageIngested(image_set="b" * 32, version=1, modality="CT", instances=1, frames=1)
+    entry = AuditEntry("x", "land", "b")
+    platform.records.commit(Change(audit=[entry], events=[event.told(at=platform.clock())]))
+    time.sleep(1.2)
+    capfd.readouterr()
+    with monkeypatch.context() as away:
+        away.setattr(seals, "_bucket", "there-is-no-such-bucket")
+        with pytest.raises(lambdas.Failed, match=r"^not-found$"):
+            lambdas.outbox(minute, CONTEXT)
+    ((_, lag),) = figures(capfd, "radloop_audit_lag_seconds")
+    assert 1.0 < lag < 60.0
+    assert [event["detail-type"] for event in surroundings.announced()] == ["ImageIngested"]
+    lambdas.outbox(minute, CONTEXT)
+    assert figures(capfd, "radloop_audit_lag_seconds") == [("", 0)]

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from radloop import lambdas
 from radloop.aws.lines import LambdaLines
 from radloop.core.contracts import contracts
 from radloop.monitoring.logs import tell
+from tests.aws.environment import CONTEXT, as_record, batch, environment, object_created
 
 SCHEMA = Draft202012Validator(json.loads((contracts() / "log-line.json").read_text()))
 
@@ -67,3 +69,20 @@ def test_a_message_that_is_json_stays_a_text(kept: Kept) -> None:
     said = json.dumps({"event": "PipelineEnded"})
     logging.getLogger("radloop.functions.image_ingestion").error(said)
     assert kept.lines[0]["message"] == said
+
+
+def test_what_a_message_comes_to_is_told_with_the_trace_of_the_message(
+    ministack: str, healthimaging_url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A function that a queue wakes is handed several messages, each with a trace of its own."""
+    with environment(ministack, healthimaging_url) as made:
+        job = {"id": "j1", "lane": "stream", "kind": "no-such-kind", "payload": {}, "trace": "trace-of-the-job"}
+        nobodys = {**object_created(made.buckets["training-data"], "elsewhere/a", 1), "id": "trace-of-the-object"}
+        lambdas.stream_layers({"Records": [as_record(json.dumps(job), "m1")]}, CONTEXT)
+        lambdas.image_ingestion(batch(nobodys), CONTEXT)
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    for line in lines:
+        SCHEMA.validate(line)
+    traces = {line["message"].partition(":")[0]: line["trace"] for line in lines if line["level"] != "INFO"}
+    assert traces["job no-such-kind failed at try 1"] == "trace-of-the-job"
+    assert traces["a message failed"] == "trace-of-the-object"

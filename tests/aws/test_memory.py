@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from radloop.aws.pipelines import CREATED
@@ -16,15 +17,17 @@ from radloop.core.datasets import Split
 from radloop.core.events import AlarmStateChanged, ImageIngested
 from radloop.core.identity import OWNER
 from radloop.core.ports import Change, Upload
-from radloop.core.tables import EXECUTIONS, IMAGE_SETS
+from radloop.core.tables import ARRIVALS, EXECUTIONS, IMAGE_SETS, QUARANTINE
 from radloop.dicom.phantom import PhantomStudy, phantom_cohort, phantom_study
-from radloop.lambdas import LONGEST_UPLOAD
+from radloop.functions.draft_landing import drafts_of
+from radloop.lambdas import LONGEST_BESIDE
 from radloop.security.identities import Identities
 from tests.aws.environment import Environment, batch, environment, import_ended
 from tests.aws.packages import FUNCTIONS, Package, memory, runtime, tool, unpacked
 from tests.aws.pretended_sagemaker import BEGAN, PretendedSageMaker, served
 from tests.aws.test_doors import request
 from tests.aws.test_pipelines import PACKAGE, REGISTERED, ROLE, yes
+from tests.dicom.files import ct, written
 from tests.serving.small_model import model_package
 
 LARGE = 100
@@ -89,14 +92,11 @@ class Walk:
         self.platform.bus.route()
 
     def land_long(self) -> None:
-        """What a third of the longest takes of memory is reckoned up to the longest."""
-        told = self.laid_out.put("upload/longer.dcm", b"\0" * (LONGEST_UPLOAD // 3))
+        """What cannot be accepted is put aside however long it is, and the clock wakes what it wakes."""
+        told = self.laid_out.put("upload/longer.dcm", b"\0" * (3 * LONGEST_BESIDE))
         self.package.call("image-ingestion", batch(told))
-        self.package.call("bulk-ingestion", CLOCK)
-        held = self.package.held["bulk-ingestion"]
-        idle_mb = held.peak_mb
         self.package.call("bulk-ingestion", self.messages("land"))
-        assert idle_mb + 3 * (held.peak_mb - idle_mb) + memory.BOOTSTRAP_MB <= held.limit_mb
+        self.package.call("bulk-ingestion", CLOCK)
         assert not list(self.platform.blobs.keys("training-data/upload/"))
 
     def lay_down(self, large: str) -> None:
@@ -285,6 +285,47 @@ def test_every_function_does_its_work_in_the_memory_it_has(
         seconds = walk.package.seconds[name]
         record_property(f"memory {name}", f"{held.limit_mb} {held.peak_mb:.0f} {seconds:.1f}")
         print(f"{name}: {held.peak_mb:.0f} of {held.limit_mb} MB, {seconds:.1f} s")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("way", ["object", "cut object", "upload in pieces"])
+def test_memory_does_not_grow_with_the_length_of_a_file(
+    walk: Walk, record_property: Callable[[str, object], None], way: str
+) -> None:
+    peaks_mb = [landed(walk, way, rows) for rows in (6_000, 18_000)]
+    record_property(f"memory of a long file, {way}", " ".join(f"{each:.0f}" for each in peaks_mb))
+    print(f"{way}: {' and '.join(f'{each:.0f}' for each in peaks_mb)} MB")
+    assert peaks_mb[1] - peaks_mb[0] < MORE_MB / 2
+    assert max(peaks_mb) + memory.BOOTSTRAP_MB < 512
+
+
+COLUMNS = 10_240
+MORE_MB = 12_000 * COLUMNS * 2 / 2**20
+"""How much longer the second file is than the first."""
+
+
+def landed(walk: Walk, way: str, rows: int) -> float:
+    """The greatest resident size, in MB, of bulk-ingestion while it takes in an image of some rows."""
+    data = written(ct(np.full((rows, COLUMNS), rows, np.uint16), SOPInstanceUID=f"1.2.3.{rows}"))
+    if way == "upload in pieces":
+        drafts = drafts_of(walk.platform)
+        draft = drafts.begin(OWNER, len(data))
+        for start in range(0, len(data), 16 << 20):
+            appending = drafts.appending(draft, start)
+            appending.add(data[start : start + (16 << 20)])
+            draft = appending.settle()
+        walk.platform.bus.route()
+    else:
+        told = walk.laid_out.put(f"upload/{rows}.dcm", data[:-1000] if way == "cut object" else data)
+        walk.package.call("image-ingestion", batch(told))
+    walk.package.held.pop("bulk-ingestion", None)
+    before = [walk.platform.records.count(table) for table in (ARRIVALS, QUARANTINE)]
+    assert walk.package.call("bulk-ingestion", walk.messages("land")) == [{"batchItemFailures": []}]
+    after = [walk.platform.records.count(table) for table in (ARRIVALS, QUARANTINE)]
+    more = [0, 1] if way == "cut object" else [1, 0]
+    assert after == [old + new for old, new in zip(before, more, strict=True)]
+    return float(walk.package.held["bulk-ingestion"].peak_mb)
 
 
 def test_a_process_is_killed_once_it_had_more_than_its_memory() -> None:

@@ -136,6 +136,20 @@ def test_of_a_counter_what_was_added_is_told_once(log: Log) -> None:
         log.text.clear()
 
 
+@pytest.mark.parametrize(
+    ("written", "sealed", "lag"),
+    [(None, None, 0), (100, None, 100), (None, 960, 960), (100, 960, 960), (960, 100, 960)],
+)
+def test_the_audit_lags_by_what_waits_longest_to_be_written_or_sealed(
+    log: Log, written: float | None, sealed: float | None, lag: float
+) -> None:
+    work, now = EmfWork(CATALOGUE, log.emf), AT.timestamp()
+    work.audit_waits(None if written is None else now - written)
+    work.seal_waits(None if sealed is None else now - sealed)
+    work.flush(now)
+    assert log.figures() == {("radloop_audit_lag_seconds",): lag}
+
+
 def test_every_figure_goes_with_the_unit_the_contract_names(log: Log) -> None:
     log.emf.tell(Sample(name, 1) for name in CATALOGUE)
     told = {

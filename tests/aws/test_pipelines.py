@@ -15,7 +15,7 @@ import pytest
 
 from radloop.aws.models import ModelPackages
 from radloop.aws.pipelines import CREATED, UNCHANGED, UPDATED, SageMakerPipelines
-from radloop.aws.sagemaker import Places
+from radloop.aws.sagemaker import Places, fitted
 from radloop.core.errors import InvalidInput, NotFound, Unavailable
 from radloop.core.ports import Pipelines
 from radloop.local.jobs import SqliteJobs
@@ -389,7 +389,22 @@ def test_the_pipeline_is_made_changed_and_left_as_it_is_on_moto(home: PipelineHo
     there = json.loads(sagemaker.describe_pipeline(PipelineName=name)["PipelineDefinition"])
     values = {each["Name"]: each.get("DefaultValue") for each in there["Parameters"]}
     assert (values["TrainingInstanceType"], values["RoleArn"]) == ("ml.g4dn.xlarge", ROLE)
-    assert there["Steps"] == definition(is_named_by_us=True)["Steps"]
+    assert there["Steps"] == fitted(definition(is_named_by_us=True))["Steps"]
+
+
+def test_machines_with_disks_of_their_own_are_given_no_key_for_a_volume(home: PipelineHome, moto_server: str) -> None:
+    sagemaker, name = client(moto_server, "sagemaker"), unique("radloop")
+    pipelines = pipelines_of(home, sagemaker, name)
+
+    def keyed(**machines: str) -> dict[str, bool]:
+        pipelines.deploy(ROLE, machines)
+        steps = json.loads(sagemaker.describe_pipeline(PipelineName=name)["PipelineDefinition"])["Steps"]
+        arguments = {step["Name"]: json.dumps(step["Arguments"]) for step in steps}
+        return {step: "VolumeKmsKeyId" in arguments[step] for step in ("Preprocess", "Train", "Evaluate")}
+
+    assert keyed() == {"Preprocess": True, "Train": False, "Evaluate": True}
+    assert keyed(TrainingInstanceType="ml.p3.2xlarge") == {"Preprocess": True, "Train": True, "Evaluate": True}
+    assert keyed(ProcessingInstanceType="ml.m5d.large") == {"Preprocess": False, "Train": False, "Evaluate": False}
 
 
 def test_an_execution_is_started_once_and_found_by_its_name_on_moto(home: PipelineHome, moto_server: str) -> None:

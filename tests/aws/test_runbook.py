@@ -2,16 +2,24 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.aws.edge import distribution
 from tests.aws.emulators import CREDENTIALS, client, unique
 from tests.docs.blocks import python_blocks, run_block
 
 PAGE = (Path(__file__).parents[2] / "docs/runbook.md").read_text().partition("\n## On AWS\n")[2]
-CALLS = ("describe_alarms", "send_message", "admin_disable_user", "restore_table_to_point_in_time")
+CALLS = (
+    "describe_alarms",
+    "send_message",
+    "admin_disable_user",
+    "restore_table_to_point_in_time",
+    "list_distributions",
+)
 
 
 @pytest.fixture
@@ -98,3 +106,23 @@ def test_the_table_as_it_was_stands_beside_the_one_in_use(
     tables.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=recovery)
     run_block(PAGE, "restore_table_to_point_in_time", tmp_path, environ, {"radloop-dev": name})
     assert f"{name}-restored" in tables.list_tables()["TableNames"]
+
+
+def test_which_secret_cloudfront_sends_is_told_by_name_and_not_by_value(
+    name: str, ministack: str, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    values = {f"{name}/origin-{each}": unique(each) for each in ("first", "second")}
+    for each, value in values.items():
+        client(ministack, "secretsmanager").create_secret(Name=each, SecretString=value)
+    distribution(ministack, f"{name}.execute-api.eu-west-1.amazonaws.com", values[f"{name}/origin-second"])
+    seen = run_block(PAGE, "list_distributions", tmp_path, environ, {"radloop-dev": name})
+    assert seen.splitlines() == [f"sent {name}/origin-second", f"there {name}/origin-first {name}/origin-second"]
+
+
+def test_a_secret_of_cloudfronts_is_changed_by_the_steps_that_terraform_was_tested_with() -> None:
+    def steps(text: str) -> list[str]:
+        return re.findall(r"^ *origin_secrets = (\[.*?\])", text, flags=re.MULTILINE)
+
+    tested = (Path(__file__).parents[2] / "infra/modules/cdn/tests/origin.tftest.hcl").read_text()
+    assert steps(PAGE) == steps(tested)
+    assert len(steps(PAGE)) == 3

@@ -8,21 +8,23 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
 
-from radloop import lambdas
+from radloop import lambdas, native_app
 from radloop.api.sign_in import ACCESS, BEGUN, RENEWAL, SESSION
 from radloop.aws.sign_in import PoolPage
+from radloop.aws.token_endpoint import TokenEndpoint
+from radloop.core.contracts import contracts
 from radloop.core.errors import Unauthenticated, Unavailable
 from radloop.core.identity import Principal
-from radloop.security.sign_in import SignedIn
+from radloop.security.sign_in import NativeApp, SignedIn, challenge
 from tests.aws.edge_function import EdgeFunction, edge_function
 from tests.aws.emulators import client, unique
 from tests.aws.environment import CONTEXT, Environment, environment
-from tests.aws.pool_page import Pool, pool_serving
+from tests.aws.pool_page import Pool, come_in, pool_serving
 from tests.aws.test_doors import NAME, request
 
 SITE = "https://radloop.example.org"
@@ -302,6 +304,7 @@ def surroundings(ministack: str, healthimaging_url: str, far_pool: Pool) -> Iter
     more = {
         "RADLOOP_ISSUER": far_pool.issuer,
         "RADLOOP_CLIENT_ID": far_pool.client,
+        "RADLOOP_NATIVE_CLIENT_ID": far_pool.native,
         "RADLOOP_SIGN_IN_URL": far_pool.address,
         "RADLOOP_SITE_URL": SITE,
     }
@@ -448,3 +451,104 @@ def test_a_token_that_another_pool_signed_lets_nobody_in(browser: Browser, far_p
             far_pool.key = right
     assert answer["statusCode"] in {401, 503}
     assert ACCESS not in browser.jar
+
+
+# Programs, which sign in whoever runs them
+
+
+def native_token(told: dict[str, Any]) -> str:
+    """What a program gets of a sign-in as the API told it to go about it."""
+    verifier, redirect = "v" * 43, told["redirects"][0]
+    asked = {
+        "response_type": "code",
+        "client_id": told["client_id"],
+        "redirect_uri": redirect,
+        "scope": told["scope"],
+        "state": "s" * 16,
+        "code_challenge": challenge(verifier),
+        "code_challenge_method": "S256",
+    }
+    place = come_in(f"{told['address']}/oauth2/authorize?{urlencode(asked)}", ANNA)
+    (code,) = parse_qs(urlsplit(place).query)["code"]
+    return str(TokenEndpoint(told["address"], told["client_id"]).exchange(code, verifier, redirect)["access_token"])
+
+
+def bearing(token: str) -> dict[str, Any]:
+    """Who the API says the bearer of a token is, behind the gateway's authorizer."""
+    event = request(SESSION, token=token)
+    claims = {name: str(value) for name, value in claims_of(token).items()}
+    event["requestContext"]["authorizer"] = {"jwt": {"claims": claims}}
+    answer: dict[str, Any] = lambdas.api(event, CONTEXT)
+    return answer
+
+
+def test_a_program_is_told_how_it_signs_in_and_its_token_counts(browser: Browser, far_pool: Pool) -> None:
+    native = told(browser.ask("GET", "/api/v1/sign-in"))["native_app"]
+    contract = json.loads((contracts() / "sign-in.json").read_text())
+    assert native == {
+        "address": far_pool.address,
+        "client_id": far_pool.native,
+        "scope": contract["scope"],
+        "redirects": contract["redirects"],
+    }
+    far_pool.loopbacks = set(native["redirects"])
+    token = native_token(native)
+    assert claims_of(token)["client_id"] == far_pool.native
+    answer = bearing(token)
+    assert (answer["statusCode"], told(answer)["id"]) == (200, far_pool.people[ANNA]["sub"])
+    far_pool.native = "stranger"
+    assert bearing(far_pool.access_token(ANNA, "stranger"))["statusCode"] == 401
+    far_pool.native = native["client_id"]
+
+
+def test_a_code_of_a_program_is_given_to_no_other_client_and_no_other_address(far_pool: Pool) -> None:
+    redirects = ["http://127.0.0.1:14733/"]
+    far_pool.loopbacks = set(redirects)
+    begun = {"response_type": "code", "state": "s" * 16, "scope": "openid", "code_challenge_method": "S256"}
+    begun |= {"code_challenge": challenge("v" * 43), "client_id": far_pool.native}
+    for wrong in ("http://127.0.0.1:14734/", "http://localhost:14733/", "http://127.0.0.1:14733", HOME):
+        asked = urlencode({**begun, "redirect_uri": wrong})
+        assert httpx.get(f"{far_pool.address}/oauth2/authorize?{asked}").status_code == 400
+    place = come_in(f"{far_pool.address}/oauth2/authorize?{urlencode({**begun, 'redirect_uri': redirects[0]})}", ANNA)
+    (code,) = parse_qs(urlsplit(place).query)["code"]
+    with pytest.raises(Unauthenticated):
+        TokenEndpoint(far_pool.address, far_pool.client).exchange(code, "v" * 43, redirects[0])
+
+
+def test_the_emulators_own_page_takes_what_a_program_sends(ministack: str) -> None:
+    """MiniStack again, with a client that leads back to the loopback; the codes and the verifiers are held by it."""
+    redirect = "http://127.0.0.1:14733/"
+    cognito = client(ministack, "cognito-idp")
+    identity = cognito.create_user_pool(PoolName=unique("pool"))["UserPool"]["Id"]
+    app = cognito.create_user_pool_client(
+        UserPoolId=identity,
+        ClientName="native",
+        CallbackURLs=[redirect],
+        AllowedOAuthFlows=["code"],
+        AllowedOAuthScopes=["openid"],
+        AllowedOAuthFlowsUserPoolClient=True,
+        SupportedIdentityProviders=["COGNITO"],
+    )["UserPoolClient"]["ClientId"]
+    cognito.admin_create_user(UserPoolId=identity, Username="anna", MessageAction="SUPPRESS")
+    cognito.admin_set_user_password(UserPoolId=identity, Username="anna", Password="Correct-horse-1", Permanent=True)
+    native = NativeApp(ministack, app, "openid", (redirect,))
+    begun, other = native_app.begin(native, redirect), native_app.begin(native, redirect)
+
+    def walked(address: str) -> str:
+        shown = httpx.get(address)
+        assert shown.status_code == 200, shown.text
+        fields = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', shown.text))
+        given = {**fields, "username": "anna", "password": "Correct-horse-1"}
+        place = httpx.post(f"{ministack}/login", data=given).headers["location"]
+        assert place.startswith(f"{redirect}?")
+        return urlsplit(place).query
+
+    code = native_app.code_of(walked(begun.address), begun)
+    sign_in = native_app.signed_in(native, SITE, begun, code)
+    assert claims_of(sign_in.access_token)["client_id"] == app
+    assert claims_of(sign_in.renewed().access_token)["sub"] == claims_of(sign_in.access_token)["sub"]
+    with pytest.raises(Unauthenticated, match="used before"):
+        native_app.signed_in(native, SITE, begun, code)
+    stolen = native_app.code_of(walked(begun.address), begun)
+    with pytest.raises(Unauthenticated):
+        native_app.signed_in(native, SITE, other, stolen)  # whoever has the code has not the verifier

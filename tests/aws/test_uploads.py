@@ -1,5 +1,6 @@
 """Files that are too long for one call: long objects below upload/, and uploads in pieces through API Gateway."""
 
+import io
 import json
 import os
 import random
@@ -15,14 +16,22 @@ import httpx
 import pytest
 
 from radloop import lambdas
+from radloop.aws import images
+from radloop.aws import served as served_images
+from radloop.aws.assembly import Batch
 from radloop.aws.outbox import JOBS
-from radloop.core.errors import Conflict
-from radloop.core.identity import OWNER
-from radloop.core.tables import DRAFT_PIECES, DRAFTS, IMAGE_SETS, QUARANTINE
+from radloop.core.errors import Conflict, TooLarge
+from radloop.core.identity import OWNER, SYSTEM, Principal
+from radloop.core.ports import Row, Upload
+from radloop.core.tables import ARRIVALS, DRAFT_PIECES, DRAFTS, IMAGE_SETS, QUARANTINE
+from radloop.dicom.plain import plain_values
+from radloop.dicom.ranges import Ranges
 from radloop.doors_aws import LONGEST_BODY
 from radloop.security.identities import Identities
 from radloop.sending import Memory, Sender, parcels
+from radloop.store.drafts import Draft
 from radloop.store.quarantine import Quarantine
+from radloop.wiring_aws import reader_of, store_of
 from tests.aws.crash import KILLED
 from tests.aws.environment import CONTEXT, Environment, batch, environment, import_ended
 from tests.aws.test_doors import NAME, body_of, request
@@ -237,7 +246,7 @@ def counted(*given):
         os._exit({KILLED})
     made.append(commit(*given))
 DynamoRecords._commit = counted
-draft_landing.land_draft(sys.argv[1], lambdas._cloud().platform)
+draft_landing.land_draft(sys.argv[1], lambdas._cloud("bulk_ingestion").platform)
 """
 """A process that kills itself instead of making one change too many, in the middle of landing."""
 
@@ -257,16 +266,123 @@ def test_a_long_object_is_taken_in_by_itself_however_often_it_is_told_of(
     assert list(surroundings.cloud.platform.blobs.keys("training-data/upload/")) == []
 
 
-def test_an_object_that_is_longer_than_any_function_can_hold_is_refused_once_with_its_reason(
+def test_a_long_file_is_never_held_and_becomes_the_original_it_was(
+    surroundings: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lambdas, "LONGEST_BESIDE", 100)
+    cloud, files = surroundings.cloud, phantom()
+    told = [surroundings.put(f"upload/{number}.dcm", data) for number, data in enumerate(files)]
+    assert served(lambdas.image_ingestion(batch(*told), CONTEXT)) == []
+    with monkeypatch.context() as guarded:
+        guarded.setattr(type(cloud.platform.blobs), "get", held)
+        guarded.setattr(type(cloud.platform.blobs), "put", held)
+        landed(surroundings)
+    (image_set,) = imported(surroundings)
+    kept = [cloud.images.export(instance) for instance in cloud.images.instances(image_set)]
+    assert kept == list(files)
+
+
+def held(*_: object) -> None:
+    pytest.fail("a long file was held in memory")
+
+
+def test_the_header_of_a_long_original_is_read_where_it_lies_and_the_whole_file_is_not(
+    surroundings: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud, (data,) = surroundings.cloud, phantom(slices=1, size=1024)
+    cloud.images.land([Upload(data)], by=OWNER)
+    cloud.platform.bus.route()
+    (image_set,) = imported(surroundings)
+    store = store_of(cloud, reader_of(surroundings.variables))
+    (instance,) = store.instances(image_set)
+    document, told = store.document(instance), plain_values(store.header(instance))
+    monkeypatch.setattr(served_images, "LONGEST_HELD", 100)
+    monkeypatch.setattr(served_images, "LONGEST_FILE", 100)
+    assert isinstance(store.header(instance), Ranges)
+    assert store.document(instance) == document
+    assert plain_values(store.header(instance)) == told
+    with pytest.raises(TooLarge, match="it lies in the archive"):
+        store.export(instance)
+
+
+@pytest.fixture
+def refused(surroundings: Environment, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id in quarantine of a long file that was cut."""
+    monkeypatch.setattr(lambdas, "LONGEST_BESIDE", 100)
+    told = surroundings.put("upload/DOE^JANE.dcm", phantom()[0][:-1000])
+    for _ in range(2):
+        assert served(lambdas.image_ingestion(batch(told), CONTEXT)) == []
+        landed(surroundings)
+    (row,) = surroundings.cloud.platform.records.find(QUARANTINE)
+    assert row.document["code"] == "truncated-file"
+    return row.key
+
+
+def test_a_long_file_that_is_refused_lies_in_quarantine_as_it_came(surroundings: Environment, refused: str) -> None:
+    blobs = surroundings.cloud.platform.blobs
+    folder = f"training-data/quarantine/{refused}"
+    assert list(blobs.keys(folder)) == [f"{folder}/file", f"{folder}/reason.json"]
+    assert blobs.get(f"{folder}/file") == phantom()[0][:-1000]
+    assert b"DOE" not in blobs.get(f"{folder}/reason.json")
+    assert list(blobs.keys("training-data/upload/")) == []
+    told = surroundings.announced()
+    assert [event["detail-type"] for event in told].count("ImageQuarantined") == 1
+
+
+def test_it_does_not_go_through_the_api_and_says_how_it_lands_again(surroundings: Environment, refused: str) -> None:
+    quarantine = Quarantine(surroundings.cloud.platform)
+    for way in (quarantine.file, quarantine.release):
+        with pytest.raises(Conflict, match=f"quarantine/{refused}/file in the bucket .* copy it below upload/"):
+            way(refused, by=OWNER)
+    assert quarantine.discard(refused, by=OWNER).state == "discarded"
+    assert list(surroundings.cloud.platform.blobs.keys("training-data/quarantine/")) == []
+
+
+def test_a_long_file_that_healthimaging_refuses_is_put_aside_by_s3(
+    surroundings: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lambdas, "LONGEST_BESIDE", 100)
+    monkeypatch.setattr(images, "LONGEST_HELD", 100)
+    cloud = surroundings.cloud
+    told = surroundings.put("upload/1.dcm", phantom()[0])
+    lambdas.image_ingestion(batch(told), CONTEXT)
+    landed(surroundings)
+    (arrival,) = cloud.platform.records.find(ARRIVALS)
+    (waiting,) = cloud.assembly.arrivals(Batch(_study(arrival), 1)).values()
+    cloud.images._put_aside(waiting, SYSTEM)
+    (row,) = cloud.platform.records.find(QUARANTINE)
+    assert row.document["code"] == "import-refused"
+    assert cloud.platform.blobs.get(f"training-data/quarantine/{row.key}/file") == phantom()[0]
+
+
+def _study(arrival: Row) -> str:
+    return str(arrival.columns["batch"]).rpartition("-")[0]
+
+
+def test_what_is_released_from_quarantine_lands_and_leaves(surroundings: Environment) -> None:
+    cloud = surroundings.cloud
+    stranger = Principal("somebody", frozenset({"reader"}), patients=frozenset({"nobody"}))
+    for data in phantom():
+        (landing,) = cloud.images.land([Upload(data)], by=stranger)
+        assert landing.reason == "out-of-scope"
+        release = Quarantine(cloud.platform).release(str(landing.quarantine_id), by=OWNER)
+        assert (release.entry.state, release.landing and release.landing.outcome) == ("released", "ingested")
+    assert cloud.platform.records.count(QUARANTINE) == 0
+    cloud.platform.bus.route()
+    assert len(imported(surroundings)) == 1
+
+
+def test_an_object_that_is_longer_than_healthimaging_takes_is_refused_once_with_its_reason(
     surroundings: Environment,
 ) -> None:
+    too_long = lambdas.LONGEST_UPLOAD + 1
     told = surroundings.put("upload/DOE^JANE.dcm", b"short enough to lie here")
-    told["detail"]["object"]["size"] = 4 << 30
+    told["detail"]["object"]["size"] = too_long
     assert served(lambdas.image_ingestion(batch(told), CONTEXT)) == []
     landed(surroundings)
     cloud = surroundings.cloud
     (row,) = cloud.platform.records.find(QUARANTINE)
-    assert (row.document["code"], row.document["size_bytes"]) == ("too-large", 4 << 30)
+    assert (row.document["code"], row.document["size_bytes"]) == ("too-large", too_long)
     assert "DOE" not in json.dumps(row.document)
     assert cloud.platform.jobs.dead_letters() == []
     assert cloud.platform.jobs.pending("land") == 0
@@ -274,3 +390,74 @@ def test_an_object_that_is_longer_than_any_function_can_hold_is_refused_once_wit
         Quarantine(cloud.platform).release(row.key, by=OWNER)
     assert list(cloud.platform.blobs.keys("training-data/upload/")) == ["training-data/upload/DOE^JANE.dcm"]
     assert Quarantine(cloud.platform).discard(row.key, by=OWNER).state == "discarded"
+
+
+# Long files in drafts
+
+
+LONG_FILES = {
+    "alone": lambda data: data,
+    "stored": lambda data: archive({"a/1.dcm": data}, zipfile.ZIP_STORED),
+    "deflated": lambda data: archive({"a/1.dcm": data}, zipfile.ZIP_DEFLATED),
+}
+
+
+def archive(files: dict[str, bytes], method: int) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", method) as made:
+        for name, data in files.items():
+            made.writestr(name, data)
+    return written.getvalue()
+
+
+def drafted(surroundings: Environment, data: bytes) -> Draft:
+    """A draft of these bytes that has been landed."""
+    drafts = lambdas.drafts_of(surroundings.cloud.platform)
+    draft = drafts.begin(OWNER, len(data))
+    appending = drafts.appending(draft, 0)
+    for start in range(0, len(data), 7000):
+        appending.add(data[start : start + 7000])
+        appending.settle()
+    surroundings.cloud.platform.bus.route()
+    landed(surroundings)
+    assert list(surroundings.cloud.platform.blobs.keys("drafts/")) == []
+    return drafts.get(draft.id)
+
+
+@pytest.mark.parametrize("way", LONG_FILES)
+def test_a_long_file_of_an_upload_in_pieces_is_never_held(
+    surroundings: Environment, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(lambdas, "LONGEST_BESIDE", 10_000)
+    (data,) = phantom(slices=1, size=128)
+    with monkeypatch.context() as guarded:
+        guarded.setattr(type(surroundings.cloud.images), "land", held)
+        report = drafted(surroundings, LONG_FILES[way](data)).report
+    assert (report.seen, report.ingested, report.reasons) == (1, 1, ())
+    (image_set,) = imported(surroundings)
+    (instance,) = surroundings.cloud.images.instances(image_set)
+    assert surroundings.cloud.images.export(instance) == data
+
+
+def test_long_and_short_files_of_an_archive_land_beside_each_other_and_each_tells_its_own(
+    surroundings: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lambdas, "LONGEST_BESIDE", 10_000)
+    monkeypatch.setattr(lambdas, "LONGEST_UPLOAD", 100_000)
+    (long,), short = phantom(slices=1, size=128), phantom(2, slices=2, size=32)
+    files = {
+        "1": short[0],
+        "2": long,
+        "3": b"x" * 20_000,
+        "4": random.Random(4).randbytes(20_000),
+        "5": short[1],
+        "6": b"y" * 100_001,
+    }
+    data = archive(files, zipfile.ZIP_STORED)
+    place = data.index(files["4"])
+    broken = data[:place] + b"?" + data[place + 1 :]
+    report = drafted(surroundings, broken).report
+    told = {place: reason["code"] for reason in report.reasons for place in reason["places"]}
+    assert told == {3: "not-dicom", 4: "broken-member", 6: "too-large"}
+    assert (report.ingested, report.quarantined, report.refused) == (3, 1, 2)
+    assert len(imported(surroundings)) == 2

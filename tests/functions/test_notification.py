@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from radloop.core.errors import Unavailable
-from radloop.core.events import AlarmStateChanged, ModelRolledBack, PipelineEnded, ReleaseHeld, event_of
+from radloop.core.events import (
+    AlarmStateChanged,
+    ModelApproved,
+    ModelRolledBack,
+    PipelineEnded,
+    PipelineTriggered,
+    ReleaseHeld,
+    event_of,
+)
 from radloop.core.ports import Change
 from radloop.core.settings import Settings
 from radloop.functions import notification
@@ -66,8 +74,10 @@ def test_what_is_worth_a_message_and_what_is_not(house: House) -> None:
         replace(ALARM, state="OK"),
         AlarmStateChanged("dead-letter-fold", "ALARM", "job-1: unavailable"),
         AlarmStateChanged("dead-letter-notify", "ALARM", "job-2: unavailable"),
+        PipelineTriggered("e1", "5" * 64, 12),
         PipelineEnded("e1", "Failed", "step-failed"),
         PipelineEnded("e2", "Succeeded", "succeeded"),
+        ModelApproved(2, "e2", "u-chief"),
         ReleaseHeld(3, "e3", ("margin", "evidence")),
         ModelRolledBack(3, 2, "performance-drop", "chief", 7),
     )
@@ -76,7 +86,9 @@ def test_what_is_worth_a_message_and_what_is_not(house: House) -> None:
     assert set(titles) == {
         "alarm retrieval-latency is off again",
         "alarm dead-letter-fold is on",
+        "a run of the pipeline began",
         "a run of the pipeline failed",
+        "model version 2 was approved",
         "model version 3 waits for a person",
         "model version 3 was taken back",
     }

@@ -14,11 +14,13 @@ from radloop.core.events import (
     DicomUploaded,
     ImageIngested,
     ImageVerified,
+    ModelApproved,
     ModelEvaluationFailed,
     ModelEvaluationPassed,
     ModelRolledBack,
     PipelineEnded,
     PipelineStepEnded,
+    PipelineTriggered,
     ReleaseHeld,
 )
 from radloop.core.settings import Settings
@@ -266,6 +268,7 @@ HAPPENINGS = [
     (PipelineStepEnded("e", "Evaluate", "Processing", "Succeeded"), {"TrainingComplete"}),
     (PipelineStepEnded("e", "Evaluate", "Processing", "Failed"), set()),
     (PipelineStepEnded("e", "Train", "Training", "Succeeded"), set()),
+    (PipelineTriggered("e", "s", 3), {"Notification"}),
     (PipelineEnded("e", "Failed", "x"), {"PipelineFailure", "RetrainAgain", "Notification"}),
     (PipelineEnded("e", "Succeeded", ""), {"RetrainAgain"}),
     (AlarmStateChanged("a", "ALARM", "c"), {"MetricViolation", "Notification"}),
@@ -278,6 +281,7 @@ HAPPENINGS = [
     (ModelEvaluationPassed("e", 0.91, 0.85, "APPROVE"), {"EvaluationPassed"}),
     (ModelEvaluationPassed("e", 0.91, 0.85, "HOLD"), set()),
     (ModelEvaluationFailed("e", 0.84, 0.85, ("accuracy",)), set()),
+    (ModelApproved(2, "e", "u-ml-lead"), {"Notification"}),
     (ReleaseHeld(2, "e", ("no-plan",)), {"ReleaseHeld", "Notification"}),
     (ModelRolledBack(2, 1, "worse", "u-ml-lead", 3), {"ModelRolledBack", "Notification"}),
 ]

@@ -156,23 +156,67 @@ def test_the_commands_lead_from_a_fresh_tree_to_a_stack_that_stands(
     at, told = tree, {}
     for line in commands():
         if line.startswith("cd "):
-            at = tree / line.removeprefix("cd ")
+            at = (at / line.removeprefix("cd ")).resolve()
         elif line == APPLY:
             told[line] = applied(line, at, environ)
         elif line.startswith(("python ", "terraform ")):
-            told[line] = run(line, at, environ)
+            told[line] = run(line.replace("111122223333", ACCOUNT), at, environ)
     assert {path.name for path in (tree / "build").iterdir()} > {"pipeline.json", "pipeline-spot.json", "drift.json"}
     assert "radloop/lambdas.py" in zipfile.ZipFile(tree / "build/lambda.zip").namelist()
     images = told["terraform apply -target=module.platform.module.images"]
     assert re.search(r"Apply complete! Resources: [1-9]", images)
     planned = re.search(r"Plan: (\d+) to add, .* 0 to destroy", told["terraform plan -out=radloop.tfplan"])
     assert planned is not None, told["terraform plan -out=radloop.tfplan"][-2000:]
+    the_viewer_stands(held, f"radloop-web-dev-{ACCOUNT}")
+    assert re.search(r"distribution +=", told["terraform output installation"])
     state = json.loads(held.get_object(Bucket=f"radloop-terraform-{ACCOUNT}", Key="radloop/dev.tfstate")["Body"].read())
     made = [each for each in state["resources"] if each["mode"] == "managed"]
     assert sum(len(each["instances"]) for each in made) > int(planned[1]) * 0.95 > 200
     assert set(systems(at / ".terraform.lock.hcl")) >= {"h1"}
     for line in [line for line in commands() if line.startswith("radloop doctor")]:
         looked(line, at, environ)
+
+
+def the_viewer_stands(s3: Any, bucket: str) -> None:
+    """The page is where CloudFront looks for it, and so is all that it names, each of its type."""
+    page = s3.get_object(Bucket=bucket, Key="app/index.html")
+    assert (page["ContentType"], page["CacheControl"]) == ("text/html; charset=utf-8", "no-cache")
+    named = re.findall(r'(?:src|href)="(?:\./|/app/)?(assets/[^"]+)"', page["Body"].read().decode())
+    assert len(named) > 1
+    types = {".css": "text/css", ".js": "text/javascript", ".wasm": "application/wasm"}
+    for name in named:
+        one = s3.head_object(Bucket=bucket, Key=f"app/{name}")
+        assert one["ContentType"].partition(";")[0] == types[Path(name).suffix]
+        assert "immutable" in one["CacheControl"]
+    assert {Path(name).suffix for name in named} == types.keys()
+    keys = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert not any(key.endswith(".gz") for key in keys)
+
+
+def test_the_page_is_laid_down_and_a_tree_without_one_says_what_builds_it(
+    tmp_path: Path, ministack: str, environ_of_python: Mapping[str, str]
+) -> None:
+    (line,) = [line for line in commands() if "viewer.py" in line]
+    shown = "radloop-web-dev-111122223333"
+    bucket = make_bucket(ministack, unique("web"))
+    run(line.replace(shown, bucket), ROOT, environ_of_python)
+    the_viewer_stands(client(ministack, "s3"), bucket)
+    (tmp_path / "infra/build").mkdir(parents=True)
+    shutil.copy(ROOT / "infra/build/viewer.py", tmp_path / "infra/build")
+    with pytest.raises(Failed, match="`make setup` builds the viewer"):
+        run(f"python infra/build/viewer.py {bucket}", tmp_path, environ_of_python)
+
+
+def test_the_first_administrator_is_made_in_the_pool(
+    tmp_path: Path, ministack: str, environ_of_python: Mapping[str, str]
+) -> None:
+    cognito = client(ministack, "cognito-idp")
+    pool = cognito.create_user_pool(PoolName=unique("people"), UsernameAttributes=["email"])["UserPool"]["Id"]
+    cognito.create_group(UserPoolId=pool, GroupName="admin")
+    run_block(PAGE, "admin_create_user", tmp_path, environ_of_python, {"us-east-1_EXAMPLE": pool})
+    (user,) = cognito.list_users_in_group(UserPoolId=pool, GroupName="admin")["Users"]
+    assert {each["Name"]: each["Value"] for each in user["Attributes"]}["email"] == "ann@example.org"
+    assert "admin" in json.loads((ROOT / "contracts/roles.json").read_text())["roles"]
 
 
 def systems(lock: Path) -> list[str]:
@@ -241,4 +285,5 @@ def test_every_command_of_the_page_is_run_here_or_named() -> None:
         assert line.startswith(("cd ", "python ", "terraform ", "openssl ", "radloop phantom ", "radloop doctor ")), (
             line
         )
-    assert all("upload_file" in block or "put_secret_value" in block for block in python_blocks(PAGE))
+    calls = ("upload_file", "put_secret_value", "admin_create_user")
+    assert all(any(call in block for call in calls) for block in python_blocks(PAGE))

@@ -162,6 +162,7 @@ def test_what_the_shim_tells_is_what_the_applied_rules_wait_for() -> None:
         events.import_ended("d", {"jobId": "j", "jobStatus": "FAILED"}),
         events.step_changed("p", "p/execution/e", "Train", "Executing", "Succeeded"),
         events.execution_changed("p", "p/execution/e", "Executing", "Failed"),
+        events.execution_changed("p-drift", "p-drift/execution/e", "Executing", "Failed"),
         events.package_changed("arn:aws:sagemaker:r:1:model-package/g/3", "Approved"),
         events.alarm_changed("radloop-dev-A8", "ALARM"),
     ]
@@ -171,6 +172,7 @@ def test_what_the_shim_tells_is_what_the_applied_rules_wait_for() -> None:
         ["ImportJobFailed"],
         ["SageMakerStepEnded"],
         ["SageMakerPipelineEnded"],
+        ["DriftJobFailed"],
         ["ModelPackageChanged"],
         ["CloudWatchAlarm"],
     ]

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from radloop.api.gate import FRAME_OPERATIONS
+from radloop.aws import endpoint
+from radloop.functions import notification
+from radloop.local import worker
 from radloop.monitoring.alarms import load_alarms
 from radloop.monitoring.dashboards import load_dashboards
-from radloop.monitoring.metrics import load_metrics
+from radloop.monitoring.metrics import LANES, load_metrics
 from tests.functions.house import CONTRACTS
 
 METRICS = load_metrics((CONTRACTS / "metrics.json").read_text())
@@ -22,7 +25,10 @@ LINES = [
     *(f"M2.{number}" for number in range(1, 9)),
     *(f"M3.{number}" for number in range(1, 8)),
 ]
-PLACEHOLDERS = {"pipeline", "endpoint", "table", "function", "bucket", "storage_budget_bytes"}
+PLACEHOLDERS = {
+    *("pipeline", "endpoint", "table", "function", "function_label", "dead_queue"),
+    *("bucket", "storage_type", "storage_budget_bytes", "archive"),
+}
 
 
 def test_every_line_of_the_three_dashboards_is_drawn_and_measured() -> None:
@@ -35,8 +41,8 @@ def test_every_line_of_the_three_dashboards_is_drawn_and_measured() -> None:
         assert f"`{widget.question.metric}`" in PAGE
 
 
-def test_there_are_the_eight_alarms() -> None:
-    assert [alarm.id for alarm in ALARMS] == [f"A{number}" for number in range(1, 9)]
+def test_there_are_the_eight_alarms_of_the_brief_and_one_of_ours() -> None:
+    assert [alarm.id for alarm in ALARMS] == [*(f"A{number}" for number in range(1, 9)), "O1"]
     told = {alarm.id: (alarm.comparison, alarm.threshold, alarm.window_s) for alarm in ALARMS}
     assert told["A1"] == (">", 1.0, 60)  # 1000 ms
     assert told["A3"][:2] == ("<", 0.85)
@@ -76,7 +82,8 @@ def test_cloudwatch_is_told_the_same() -> None:
         assert aws["threshold"] == alarm.threshold
         assert aws["period_s"] % 60 == 0
         if "expression" in aws:
-            assert all(re.search(rf"\b{name}\b", aws["expression"]) for name in aws["metrics"])
+            computed = " ".join([aws["expression"], *aws.get("terms", {}).values()])
+            assert all(re.search(rf"\b{name}\b", computed) for name in aws["metrics"])
         elif aws["namespace"] == "Radloop":
             assert aws["metric"] == alarm.question.metric
     for text in (CONTRACTS / name for name in ("metrics.json", "alarms.json")):
@@ -85,6 +92,24 @@ def test_cloudwatch_is_told_the_same() -> None:
     for metric in METRICS.values():
         for told in metric.aws:
             assert {"namespace", "metric", "statistic", "dimensions"} <= told.keys()
+
+
+def test_every_lane_in_which_a_job_can_die_raises_the_alarm_of_dead_letters_but_that_of_messages() -> None:
+    (alarm,) = [alarm for alarm in ALARMS if alarm.name == "dead-letters"]
+    on_aws = {lane["name"] for lane in json.loads((CONTRACTS / "functions.json").read_text())["lanes"]} - {"uploads"}
+    assert {*LANES} == {*worker.LANES, worker.MIRROR_LANE, notification.LANE, *on_aws}
+    assert {*alarm.question.where["lane"]} == {*LANES} - {notification.LANE}
+
+
+def test_cloudwatch_finds_what_our_functions_tell_under_their_own_names() -> None:
+    functions = json.loads((CONTRACTS / "functions.json").read_text())["functions"]
+    named = METRICS["radloop_function_runs_total"].labels["function"]
+    assert [each["name"] for each in functions if not re.fullmatch(named, each["name"].replace("-", "_"))] == []
+
+
+def test_the_endpoint_is_asked_under_the_name_of_its_variant() -> None:
+    (told,) = METRICS["radloop_model_predictions"].aws
+    assert told["dimensions"]["VariantName"] == endpoint._CHAMPION
 
 
 def test_the_contracts_are_plain_json() -> None:

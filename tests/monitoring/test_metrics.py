@@ -341,14 +341,15 @@ def test_jobs_and_dead_letters_are_told_by_lane(house: House) -> None:
     house.platform.jobs.failed(replace(claim, tries=8), "unavailable")
     samples = collect(house.platform)
     assert values(samples, "radloop_jobs_waiting")[("fold",)] == 0
-    assert values(samples, "radloop_dead_letters") == {
-        ("events",): 0,
-        ("land",): 0,
-        ("fold",): 1,
-        ("predict",): 0,
-        ("pipeline",): 0,
-        ("notify",): 0,
-    }
+    assert values(samples, "radloop_dead_letters") == {(lane,): 1 if lane == "fold" else 0 for lane in LANES}
+
+
+def test_where_another_service_holds_the_pixels_no_bytes_are_told_rather_than_none(house: House) -> None:
+    house.store("A", original_bytes=0, stored_bytes=0)
+    names = {sample.name for sample in collect(house.platform)}
+    assert "radloop_image_sets" in names
+    assert not names & {"radloop_original_bytes", "radloop_ingested_gigabytes", "radloop_stored_bytes"}
+    assert not names & {"radloop_htj2k_ratio_percent", "radloop_storage_budget_percent"}
 
 
 def test_an_empty_house_has_no_ratio_rather_than_a_wrong_one(house: House) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from radloop.core.errors import Unavailable
 from radloop.core.identity import OWNER
-from radloop.core.ports import Change, Put, StepRun
+from radloop.core.ports import Change, Job, Put, StepRun
 from radloop.core.settings import Settings
 from radloop.core.tables import DRIFT, METRIC_MINUTES
 from radloop.monitoring.alarms import QUIET_S, load_alarms
@@ -95,6 +96,13 @@ def late_audit(house: House, meter: Meter) -> None:
     meter.work.audit_waits(time.time() - 901)
 
 
+def given_up(house: House, meter: Meter) -> None:
+    house.platform.records.commit(Change(jobs=[Job(id="j", lane="import", kind="import", payload={})]))
+    claim = house.platform.jobs.claim("import")
+    assert claim is not None
+    assert house.platform.jobs.failed(replace(claim, tries=8), "unavailable")
+
+
 CAUSES: dict[str, Callable[[House, Meter], None]] = {
     "A1": slow_frame,
     "A2": failed_training,
@@ -104,6 +112,7 @@ CAUSES: dict[str, Callable[[House, Meter], None]] = {
     "A6": busy_database,
     "A7": full_store,
     "A8": late_audit,
+    "O1": given_up,
 }
 
 
@@ -122,6 +131,26 @@ def test_each_alarm_goes_on_within_a_minute_of_its_cause_and_tells_it_once(
     assert told(house) == [(alarm.name, "ALARM")]
     (detail,) = house.told("AlarmStateChanged")
     assert detail["cause"].startswith(f"{alarm.id}: ")
+
+
+def test_a_dead_letter_is_an_alarm_until_somebody_discards_it(house: House, meter: Meter) -> None:
+    watch = watch_over(house, meter)
+    watch.look()
+    given_up(house, meter)
+    assert passes(watch, house, 3600) == ["dead-letters"]
+    house.platform.jobs.discard("j")
+    assert passes(watch, house, 120) == ["dead-letters"]
+    assert told(house) == [("dead-letters", "ALARM"), ("dead-letters", "OK")]
+
+
+def test_that_a_message_to_people_could_not_be_sent_is_told_by_no_message(house: House, meter: Meter) -> None:
+    watch = watch_over(house, meter)
+    watch.look()
+    house.platform.records.commit(Change(jobs=[Job(id="n", lane="notify", kind="notify", payload={})]))
+    claim = house.platform.jobs.claim("notify")
+    assert claim is not None
+    assert house.platform.jobs.failed(replace(claim, tries=8), "unavailable")
+    assert passes(watch, house, 120) == []
 
 
 @pytest.mark.parametrize("mild", [5, 4])
@@ -186,7 +215,7 @@ def test_what_is_told_is_what_the_schema_of_the_event_allows(house: House, meter
     watch = watch_over(house, meter)
     watch.look()
     for cause in CAUSES.values():
-        if cause not in {failed_training, full_store, wrong_model}:
+        if cause not in {failed_training, full_store, wrong_model, given_up}:
             cause(house, meter)
     passes(watch, house, 60)
     found = house.told("AlarmStateChanged")

@@ -4,8 +4,9 @@
 # the roles. Long uploads come in pieces, because the function is handed 6 MB at most.
 
 locals {
-  # What somebody asks who has no token yet, or whose token is over: the function knows them by cookies it sealed.
-  sign_in_routes = var.has_sign_in ? ["GET /api/v1/sign-in", "POST /api/v1/session", "POST /api/v1/session/renewal"] : []
+  # What somebody asks who has no token yet, or whose token is over: how one signs in, which programs ask too, and what a
+  # browser asks after that; the function knows browsers by cookies it sealed.
+  sign_in_routes = concat(["GET /api/v1/sign-in"], var.has_sign_in ? ["POST /api/v1/session", "POST /api/v1/session/renewal"] : [])
 
   # Open to anyone: whether the API answers, the question of a browser that asks before it calls, and the sign-in.
   open_routes = toset(concat(["GET /healthz"], length(var.cors_origins) > 0 ? ["OPTIONS /{proxy+}"] : [], local.sign_in_routes))

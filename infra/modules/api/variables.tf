@@ -56,7 +56,7 @@ variable "throttle" {
 }
 
 variable "has_sign_in" {
-  description = "Whether browsers sign in through the API, which opens the three routes they need for it."
+  description = "Whether browsers sign in through the API, which opens two more routes that they need for it."
   type        = bool
   default     = false
 }

@@ -12,6 +12,9 @@ locals {
   all_viewer_but_host_header = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
 
   log_group_of_firewall = "aws-waf-logs-${var.name}"
+
+  # The function `api` looks for it under the same name (radloop/aws/origin.py).
+  origin_header = "x-radloop-origin"
 }
 
 resource "aws_cloudfront_origin_access_control" "this" {
@@ -47,6 +50,35 @@ resource "aws_secretsmanager_secret" "signing" {
   description             = "Private key that the API signs addresses of packs with."
   kms_key_id              = var.secrets_kms_key_arn
   recovery_window_in_days = 30
+}
+
+# The API's own name is no secret, and no firewall can stand before an HTTP API: it answers only what comes with one of
+# these. CloudFront sends the first; all are taken, so that another takes its place without a gap.
+resource "aws_secretsmanager_secret" "origin" {
+  for_each = toset(var.origin_secrets)
+
+  name                    = "${var.name}/origin-${each.key}"
+  description             = "What CloudFront shows the API, so that nobody asks it beside CloudFront."
+  kms_key_id              = var.secrets_kms_key_arn
+  recovery_window_in_days = 0 # nothing is lost with it: a new one is as good
+
+  lifecycle {
+    create_before_destroy = true # who took it stops first
+  }
+}
+
+# Made once, of 256 random bits. CloudFront's configuration has to hold it, and so the state does too; this resource and no
+# terraform_data, for the provider knows that it is sensitive, and no plan shows it.
+resource "aws_secretsmanager_secret_version" "origin" {
+  for_each = aws_secretsmanager_secret.origin
+
+  secret_id     = each.value.id
+  secret_string = replace("${uuid()}${uuid()}", "-", "")
+
+  lifecycle {
+    create_before_destroy = true
+    ignore_changes        = [secret_string]
+  }
 }
 
 resource "aws_cloudfront_cache_policy" "packs" {
@@ -158,6 +190,12 @@ resource "aws_cloudfront_distribution" "this" {
   origin {
     origin_id   = local.origins.api
     domain_name = var.api_host
+
+    # Over whatever a viewer sent under this name.
+    custom_header {
+      name  = local.origin_header
+      value = aws_secretsmanager_secret_version.origin[var.origin_secrets[0]].secret_string
+    }
 
     custom_origin_config {
       http_port                = 80

@@ -23,6 +23,14 @@ output "public_key_ids" {
   value       = { for name, key in aws_cloudfront_public_key.this : name => key.id }
 }
 
+# Known once CloudFront sends the first everywhere: whoever refuses requests without one does not begin before.
+output "origin_secrets" {
+  description = "ARN by name of the secrets of which CloudFront shows the API one."
+  value       = { for secret in aws_secretsmanager_secret.origin : secret.name => secret.arn }
+
+  depends_on = [aws_cloudfront_distribution.this, aws_secretsmanager_secret_version.origin]
+}
+
 output "signing_secret_arn" {
   description = "Secret whose value is the private key."
   value       = aws_secretsmanager_secret.signing.arn

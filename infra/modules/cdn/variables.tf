@@ -63,6 +63,22 @@ variable "signing_public_keys" {
   }
 }
 
+variable "origin_secrets" {
+  description = "Names of the secrets by which the API knows CloudFront, whose values are made here: the first is sent, all are taken. Two while one takes the other's place."
+  type        = list(string)
+  default     = ["first"]
+
+  validation {
+    condition     = length(var.origin_secrets) > 0 && length(distinct(var.origin_secrets)) == length(var.origin_secrets)
+    error_message = "Without a secret anybody could ask the API beside CloudFront; and each has a name of its own."
+  }
+
+  validation {
+    condition     = alltrue([for name in var.origin_secrets : can(regex("^[a-z0-9-]{1,32}$", name))])
+    error_message = "A name is made of small letters, digits and dashes; it is no secret itself."
+  }
+}
+
 variable "has_firewall" {
   description = "Whether a web application firewall stands before it."
   type        = bool

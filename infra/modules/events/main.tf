@@ -261,10 +261,10 @@ resource "aws_sqs_queue_redrive_allow_policy" "dead" {
   for_each = aws_sqs_queue.dead
 
   queue_url = each.value.id
-  redrive_allow_policy = jsonencode(
+  redrive_allow_policy = (
     contains(keys(local.queues), each.key) ?
-    { redrivePermission = "byQueue", sourceQueueArns = [local.arn_of_queue[each.key]] } :
-    { redrivePermission = "denyAll", sourceQueueArns = null }
+    jsonencode({ redrivePermission = "byQueue", sourceQueueArns = [local.arn_of_queue[each.key]] }) :
+    jsonencode({ redrivePermission = "denyAll" })
   )
 }
 

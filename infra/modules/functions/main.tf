@@ -17,13 +17,11 @@ locals {
   # What the names of the contract mean, buckets aside.
   meant = merge(
     { for domain, arn in var.key_arns : "key:${domain}" => [arn] },
-    { for lane, arn in var.queue_arns : "queue:${lane}" => [arn] },
-    { for name, arn in var.topic_arns : "topic:${name}" => [arn] },
+    { for domain, arn in var.key_arns : "grants:${domain}" => [arn] }, # that a service of AWS may use it for what we started
     { for name, role in var.passed_roles : "role:${name}" => [role.arn] },
-    { for name, arn in var.secret_arns : "secret:${name}" => [arn] },
+    { for name, arns in var.secret_arns : "secret:${name}" => arns },
     {
       table         = [var.table.arn, "${var.table.arn}/index/*"]
-      bus           = [var.bus.arn]
       datastore     = [var.datastore.arn, "${var.datastore.arn}/imageset/*"]
       pipeline      = [var.pipeline.arn, "${var.pipeline.arn}/execution/*"]
       package-group = ["${local.sagemaker}:model-package-group/${var.package_group}", "${local.sagemaker}:model-package/${var.package_group}/*"]
@@ -60,10 +58,25 @@ locals {
       contains(grant.actions, "iam:PassRole") ? {
         Condition = { StringEquals = { "iam:PassedToService" = [for on in flatten([grant.on]) : var.passed_roles[trimprefix(on, "role:")].service] } }
       } : {},
+      contains(grant.actions, "kms:CreateGrant") ? { Condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } } } : {},
     ) if length(flatten([for on in flatten([grant.on]) : local.resources[on]])) > 0
   ] }
 
-  # What any function needs to run at all, and may not use by itself.
+  # Records that a function may read and not write: of a table in the order of writing, its rows, and what names them by
+  # a column (see radloop/aws/items.py).
+  guarded = { for name, each in local.functions : name => flatten([
+    for domain, tables in local.contract.guarded : [
+      for table in tables : [table, "${table}/*", "${table}.*"]
+    ] if !contains(each.changes, domain)
+  ]) }
+
+  # What Lambda does in a function's name to put it into our subnets (Lambda Developer Guide, "Required IAM permissions").
+  joining = [
+    "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+  ]
+
+  # What any function needs to run at all, and may not use by itself; whom it tells and asks, and what is not its to change.
   own = { for name, each in local.functions : name => concat([
     {
       Sid      = "Log"
@@ -91,15 +104,38 @@ locals {
     },
     ], [for statement in [
       {
+        Sid       = "Tell"
+        Effect    = "Allow"
+        Action    = ["events:PutEvents"]
+        Resource  = [var.bus.arn]
+        Condition = { StringEquals = { "events:source" = local.functions[name].tells } }
+      },
+      ] : statement if length(local.functions[name].tells) > 0], [for statement in [
+      {
+        Sid      = "Ask"
+        Effect   = "Allow"
+        Action   = ["sqs:SendMessage"]
+        Resource = [for lane in local.functions[name].asks : var.queue_arns[lane]]
+      },
+      ] : statement if length(local.functions[name].asks) > 0], [for statement in [
+      {
+        Sid       = "NotItsToChange"
+        Effect    = "Deny"
+        Action    = ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        Resource  = [var.table.arn]
+        Condition = { "ForAnyValue:StringLike" = { "dynamodb:LeadingKeys" = local.guarded[name] } }
+      },
+      ] : statement if length(local.guarded[name]) > 0], [for statement in [
+      {
         Sid      = "JoinTheNetwork"
         Effect   = "Allow"
-        Action   = ["ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces"]
+        Action   = local.joining
         Resource = ["*"]
       },
       {
         Sid       = "LambdaJoinsNotTheCode"
         Effect    = "Deny"
-        Action    = ["ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces"]
+        Action    = local.joining
         Resource  = ["*"]
         Condition = { ArnEquals = { "lambda:SourceFunctionArn" = [local.arns[name]] } }
       },
@@ -111,13 +147,11 @@ locals {
   } if read.function == name]) }
 
   values = merge({
-    RADLOOP_ENVIRONMENT      = var.environment
     RADLOOP_BUCKETS          = jsonencode(var.bucket_names)
     RADLOOP_KEYS             = jsonencode(var.key_arns)
     RADLOOP_BUS              = var.bus.name
     RADLOOP_QUEUES           = jsonencode(var.queue_urls)
     RADLOOP_AUDIT_BUCKET     = var.bucket_names["audit"]
-    RADLOOP_ALERTS_TOPIC     = var.topic_arns["alerts"]
     DYNAMODB_TRACKING_TABLE  = var.table.name
     DYNAMODB_METRICS_TABLE   = var.table.name
     S3_INGESTION_BUCKET      = var.bucket_names["training-data"]
@@ -154,6 +188,16 @@ locals {
       } if can(trigger.schedule)
     ]
   ]) : each.key => each }
+
+  environments = { for function, each in local.functions : function => {
+    for name in concat(local.contract.common.environment, each.environment) : name => try(local.values[name], null)
+    if !contains(var.absent, name)
+  } }
+
+  # Of all names and values together Lambda takes 4 KB.
+  environment_bytes = { for function, variables in local.environments : function =>
+    length(join("", concat(keys(variables), [for value in values(variables) : value if value != null])))
+  }
 
   names_without_value = setsubtract(
     distinct(flatten([local.contract.common.environment, [for each in local.functions : each.environment]])), concat(keys(local.values), tolist(var.absent)),
@@ -224,10 +268,7 @@ resource "aws_lambda_function" "this" {
   }
 
   environment {
-    variables = {
-      for name in concat(local.contract.common.environment, each.value.environment) : name => try(local.values[name], null)
-      if !contains(var.absent, name)
-    }
+    variables = local.environments[each.key]
   }
 
   ephemeral_storage {
@@ -263,6 +304,11 @@ resource "aws_lambda_function" "this" {
     precondition {
       condition     = length(local.names_without_value) == 0
       error_message = "No value is known for ${join(", ", local.names_without_value)}."
+    }
+
+    precondition {
+      condition     = local.environment_bytes[each.key] <= 4096
+      error_message = "Lambda takes 4,096 bytes of environment variables, and ${each.key} would have ${local.environment_bytes[each.key]}: shorten `settings`."
     }
   }
 }

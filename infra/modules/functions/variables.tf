@@ -3,16 +3,6 @@ variable "name" {
   type        = string
 }
 
-variable "environment" {
-  description = "Which installation the functions belong to."
-  type        = string
-
-  validation {
-    condition     = contains(["dev", "staging", "prod"], var.environment)
-    error_message = "An environment is dev, staging or prod."
-  }
-}
-
 variable "region" {
   description = "Region of the functions."
   type        = string
@@ -88,11 +78,6 @@ variable "undelivered_queue_arn" {
   type        = string
 }
 
-variable "topic_arns" {
-  description = "ARN of each SNS topic by name; alerts is among them."
-  type        = map(string)
-}
-
 variable "datastore" {
   description = "The HealthImaging data store."
   type        = object({ id = string, arn = string })
@@ -124,8 +109,8 @@ variable "passed_roles" {
 }
 
 variable "secret_arns" {
-  description = "ARN of each secret that the contract names."
-  type        = map(string)
+  description = "ARNs of what the contract names as a secret: more than one where several count at once."
+  type        = map(list(string))
   default     = {}
 }
 

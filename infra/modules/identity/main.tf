@@ -104,6 +104,34 @@ resource "aws_cognito_identity_provider" "this" {
   }
 }
 
+# Programs that a person runs (RFC 8252): what runs on anybody's machine holds no secret either, so they prove themselves
+# by PKCE. Cognito compares where it leads back to as a whole, so the ports are these and no others.
+resource "aws_cognito_user_pool_client" "native" {
+  name                                          = "${var.name}-native"
+  user_pool_id                                  = aws_cognito_user_pool.this.id
+  generate_secret                               = false
+  allowed_oauth_flows_user_pool_client          = true
+  allowed_oauth_flows                           = ["code"]
+  allowed_oauth_scopes                          = [var.native_app.scope]
+  callback_urls                                 = var.native_app.redirects
+  explicit_auth_flows                           = ["ALLOW_REFRESH_TOKEN_AUTH"]
+  supported_identity_providers                  = concat(["COGNITO"], keys(aws_cognito_identity_provider.this))
+  prevent_user_existence_errors                 = "ENABLED"
+  enable_token_revocation                       = true
+  enable_propagate_additional_user_context_data = false
+  read_attributes                               = concat(local.own_attributes, ["custom:patient_scope", "email_verified"])
+  write_attributes                              = local.own_attributes
+  access_token_validity                         = 15
+  id_token_validity                             = 15
+  refresh_token_validity                        = 12
+
+  token_validity_units {
+    access_token  = "minutes"
+    id_token      = "minutes"
+    refresh_token = "hours"
+  }
+}
+
 # The viewer: a page holds no secret, so it proves itself by PKCE, which our API begins every sign-in with.
 resource "aws_cognito_user_pool_client" "viewer" {
   name                                          = "${var.name}-viewer"

@@ -13,6 +13,11 @@ output "client_id" {
   value       = aws_cognito_user_pool_client.viewer.id
 }
 
+output "native_client_id" {
+  description = "Id of the client for programs that a person runs: the audience of their tokens."
+  value       = aws_cognito_user_pool_client.native.id
+}
+
 output "issuer" {
   description = "Issuer of the tokens."
   value       = "https://cognito-idp.${var.region}.amazonaws.com/${aws_cognito_user_pool.this.id}"

@@ -33,6 +33,18 @@ variable "callback_urls" {
   }
 }
 
+variable "native_app" {
+  description = "How programs sign in whoever runs them, as contracts/sign-in.json has it: scope, and where on the loopback the page leads back to."
+  type        = object({ scope = string, redirects = list(string) })
+
+  validation {
+    condition = length(var.native_app.redirects) > 0 && alltrue([
+      for url in var.native_app.redirects : can(regex("^http://127\\.0\\.0\\.1:[1-9][0-9]{3,4}/$", url))
+    ])
+    error_message = "A program listens on 127.0.0.1 alone; localhost may be another machine (RFC 8252, 8.3)."
+  }
+}
+
 variable "saml_providers" {
   description = "Name -> address of the SAML metadata of an organisation whose people sign in there."
   type        = map(string)

@@ -20,6 +20,15 @@ locals {
           actions   = ["kms:Decrypt"] # it hands packs out and puts nothing in
           condition = { ArnLike = { "aws:SourceArn" = "arn:aws:cloudfront::${var.account_id}:distribution/*" } }
         }
+        # As HealthImaging's guide asks (Data encryption). It names the key in the encryption context; the id of the data
+        # store, which is there too, is not known before the key. Nothing says that it tells aws:SourceAccount.
+        "medical-imaging.amazonaws.com" = {
+          actions = ["kms:Decrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"]
+          condition = {
+            StringLike           = { "kms:EncryptionContext:kms-arn" = "arn:aws:kms:${var.region}:${var.account_id}:key/*" }
+            StringEqualsIfExists = { "aws:SourceAccount" = var.account_id }
+          }
+        }
       }
     }
     messages = {
@@ -104,7 +113,11 @@ locals {
     secrets  = ["lambda", "secretsmanager"]
   }
 
-  never = [
+  # HealthImaging hands its grant on to accounts inside AWS, which are no service principals, and a Deny beats a grant.
+  # Under its key another account is denied grants that no service asks for; the rest nobody foreign is allowed anyway.
+  granted_on = ["imaging"]
+
+  never = { for domain in keys(local.domains) : domain => [
     {
       Sid       = "NeverRoot"
       Effect    = "Deny"
@@ -117,14 +130,17 @@ locals {
       Sid       = "NeverAnotherAccount"
       Effect    = "Deny"
       Principal = { AWS = "*" }
-      Action    = concat(local.data_actions, ["kms:CreateGrant"])
+      Action    = concat(contains(local.granted_on, domain) ? [] : local.data_actions, ["kms:CreateGrant"])
       Resource  = "*"
-      Condition = {
-        StringNotEquals = { "aws:PrincipalAccount" = var.account_id }
-        Bool            = { "aws:PrincipalIsAWSService" = "false" }
-      }
+      Condition = merge(
+        {
+          StringNotEquals = { "aws:PrincipalAccount" = var.account_id }
+          Bool            = { "aws:PrincipalIsAWSService" = "false" }
+        },
+        contains(local.granted_on, domain) ? { BoolIfExists = { "kms:GrantIsForAWSResource" = "false" } } : {},
+      )
     },
-  ]
+  ] }
 
   policies = {
     for domain, what in local.domains : domain => {
@@ -169,7 +185,7 @@ locals {
             Condition = use.condition
           }
         ],
-        local.never,
+        local.never[domain],
       )
     }
   }

@@ -5,14 +5,19 @@
 # namespace Radloop, under its own name and with its labels as dimensions.
 
 locals {
-  # In the contracts ${...} stands for a name of this installation; ${function} and ${bucket} for one after the other.
+  # In the contracts ${...} stands for a name of this installation; ${function}, ${dead_queue} and ${bucket} for one after
+  # the other, ${function_label} for what a function calls itself, ${storage_type} for a class of the bucket's objects.
   names = {
     pipeline             = var.pipeline_name
     endpoint             = var.endpoint_name
     table                = var.table_name
+    archive              = var.archive_bucket_name
     storage_budget_bytes = var.storage_budget_bytes
     function             = "$${function}"
+    function_label       = "$${function_label}"
+    dead_queue           = "$${dead_queue}"
     bucket               = "$${bucket}"
+    storage_type         = "$${storage_type}"
   }
   metrics_text = file("${var.contracts}/metrics.json")
   alarms_text  = file("${var.contracts}/alarms.json")
@@ -36,20 +41,27 @@ locals {
     metric    = widget.metric
     statistic = local.statistics[widget.statistic]
     own       = try(local.metrics[widget.metric].aws, [])
-    kind      = can(local.metrics[widget.metric].aws) ? "own" : can(widget.by) ? "split" : can(widget.where) ? "summed" : "plain"
+    kind      = can(local.metrics[widget.metric].aws) && !can(local.metrics[widget.metric].aws[0].beside) ? "own" : can(widget.by) ? "split" : can(widget.where) ? "summed" : "plain"
     label     = try(widget.by, keys(widget.where)[0], "")
     values    = try(values(widget.where)[0], [])
     per       = try(widget.per, "")
   }]]) : widget.key => widget }
 
-  # The lines of a widget: metrics of CloudWatch's own, one of ours, or a search where a label says which there are.
+  # The lines of a widget: metrics of CloudWatch's own, one of ours, or a search where a label says which there are. What
+  # is computed of searches is shown in their place; `beside` shows CloudWatch's own and ours.
   lines = { for key, widget in local.widgets : key => concat(
     [for own in widget.own : concat(
       [own.namespace, own.metric], flatten([for name, value in own.dimensions : [name, value]]), [{ stat = own.statistic }],
     ) if !can(own.search)],
     [for index, own in widget.own : [
-      { expression = "SEARCH('${own.search}', '${own.statistic}', 300)", id = "found${index}", label = "" }
+      {
+        expression = "SEARCH('${own.search}', '${own.statistic}', ${try(own.period_s, 300)})"
+        id         = "found${index}"
+        label      = ""
+        visible    = !can(own.expression) && !can(own.hidden)
+      }
     ] if can(own.search)],
+    [for index, own in widget.own : [{ expression = own.expression, id = "shown${index}", label = widget.title }] if can(own.expression)],
     [for metric in [widget.metric] : ["Radloop", metric, { stat = widget.statistic, label = widget.title }] if widget.kind == "plain"],
     [for metric in [widget.metric] : [
       { expression = "SEARCH('{Radloop,${widget.label}} MetricName=\"${metric}\"', '${widget.statistic}', 300)", id = "found", label = "" }
@@ -92,32 +104,49 @@ resource "aws_cloudwatch_dashboard" "this" {
 locals {
   comparisons = { ">" = "GreaterThanThreshold", "<" = "LessThanThreshold", ">=" = "GreaterThanOrEqualToThreshold", "<=" = "LessThanOrEqualToThreshold" }
 
-  # One entry an alarm, or one an alarm and function where the contract says so.
+  # What an alarm may be there once for each of, and what the words of the contract mean then.
+  each_of = {
+    function   = { for name, function in var.function_names : name => { "$${function}" = function, "$${function_label}" = replace(name, "-", "_") } }
+    dead_queue = { for name, queue in var.dead_queue_names : name => { "$${dead_queue}" = queue } }
+  }
+
+  # One entry an alarm, or one an alarm and function or queue where the contract says so.
   instances = merge([for id, alarm in local.alarms : {
-    for function in try(alarm.aws.each, "") == "function" ? keys(var.function_names) : [""] :
-    trimsuffix("${id}/${function}", "/") => {
-      id = id, name = trimsuffix("${var.name}-${alarm.name}-${function}", "-"), function = function, is_sum = can(alarm.aws.sum_over), is_computed = can(alarm.aws.expression)
+    for one in can(alarm.aws.each) ? keys(local.each_of[alarm.aws.each]) : [""] :
+    trimsuffix("${id}/${one}", "/") => {
+      id          = id
+      name        = trimsuffix("${var.name}-${alarm.name}-${one}", "-")
+      means       = try(local.each_of[alarm.aws.each][one], {})
+      is_sum      = can(alarm.aws.sum_over)
+      is_computed = can(alarm.aws.expression)
     }
   }]...)
 
-  # What an alarm computes with: the metrics as the contract has them, or each once a bucket and their sum.
+  # What an alarm computes with: the metrics as the contract has them, or each once a bucket and class and their sum.
   parts = { for key, each in local.instances : key => flatten([
     for id, metric in try(local.alarms[each.id].aws.metrics, {}) : [
-      for index, bucket in each.is_sum ? sort(var.counted_bucket_names) : [""] : {
-        id         = each.is_sum ? "${id}${index}" : id
-        namespace  = metric.namespace
-        metric     = metric.metric
-        statistic  = metric.statistic
-        dimensions = { for name, value in metric.dimensions : name => value == "$${function}" ? var.function_names[each.function] : value == "$${bucket}" ? bucket : value }
+      for index, counted in each.is_sum ? var.counted_storage : [{ bucket = "", type = "" }] : {
+        id        = each.is_sum ? "${id}${index}" : id
+        namespace = metric.namespace
+        metric    = metric.metric
+        statistic = metric.statistic
+        dimensions = { for name, value in metric.dimensions :
+          name => lookup(merge(each.means, { "$${bucket}" = counted.bucket, "$${storage_type}" = counted.type }), value, value)
+        }
       }
     ]
   ]) }
-  sums = { for key, each in local.instances : key => {
-    for id in keys(try(local.alarms[each.id].aws.metrics, {})) : id => join(" + ", [for index in range(length(var.counted_bucket_names)) : "${id}${index}"])
+
+  # What stands between its metrics and what it looks at. A bucket that holds nothing has no size: what is missing must
+  # not make the sum missing, hence FILL.
+  sums = { for key, each in local.instances : key => merge(try(local.alarms[each.id].aws.terms, {}), {
+    for id in keys(try(local.alarms[each.id].aws.metrics, {})) : id => join(" + ", [for index in range(length(var.counted_storage)) : "FILL(${id}${index}, 0)"])
     if each.is_sum
-  } }
+  }) }
 }
 
+# An alarm with `datapoints` in the contract goes on by so many of its periods: FILL gives a period whose value has not
+# come yet a value too, so that the latest one alone would always look well.
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.instances
 
@@ -125,14 +154,15 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   alarm_description   = "${local.alarms[each.value.id].severity}: ${local.alarms[each.value.id].description}"
   comparison_operator = local.comparisons[local.alarms[each.value.id].comparison]
   threshold           = local.alarms[each.value.id].aws.threshold
-  evaluation_periods  = local.alarms[each.value.id].periods
-  treat_missing_data  = local.alarms[each.value.id].missing
+  evaluation_periods  = try(local.alarms[each.value.id].aws.periods, local.alarms[each.value.id].periods)
+  datapoints_to_alarm = try(local.alarms[each.value.id].aws.datapoints, null)
+  treat_missing_data  = try(local.alarms[each.value.id].aws.missing, local.alarms[each.value.id].missing)
   alarm_actions       = [local.topic_arn]
   ok_actions          = [local.topic_arn]
 
   namespace          = each.value.is_computed ? null : local.alarms[each.value.id].aws.namespace
   metric_name        = each.value.is_computed ? null : local.alarms[each.value.id].aws.metric
-  dimensions         = each.value.is_computed ? null : local.alarms[each.value.id].aws.dimensions
+  dimensions         = each.value.is_computed ? null : { for name, value in local.alarms[each.value.id].aws.dimensions : name => lookup(each.value.means, value, value) }
   period             = each.value.is_computed ? null : local.alarms[each.value.id].aws.period_s
   statistic          = each.value.is_computed || can(regex("^p[0-9]", local.alarms[each.value.id].aws.statistic)) ? null : local.alarms[each.value.id].aws.statistic
   extended_statistic = !each.value.is_computed && can(regex("^p[0-9]", local.alarms[each.value.id].aws.statistic)) ? local.alarms[each.value.id].aws.statistic : null

@@ -4,7 +4,7 @@ output "topic_arn" {
 }
 
 output "alarm_names" {
-  description = "Names of the alarms by their id in the contract, with /<function> behind it where there is one a function."
+  description = "Names of the alarms by their id in the contract, with /<function> or /<queue> behind it where there is one each."
   value       = { for key, alarm in aws_cloudwatch_metric_alarm.this : key => alarm.alarm_name }
 }
 

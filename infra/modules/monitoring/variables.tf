@@ -23,6 +23,11 @@ variable "function_names" {
   type        = map(string)
 }
 
+variable "dead_queue_names" {
+  description = "Name of each queue of dead letters in the account, by whose they are."
+  type        = map(string)
+}
+
 variable "table_name" {
   description = "The table of records."
   type        = string
@@ -38,13 +43,18 @@ variable "endpoint_name" {
   type        = string
 }
 
-variable "counted_bucket_names" {
-  description = "Buckets whose size the storage budget is for."
-  type        = list(string)
+variable "archive_bucket_name" {
+  description = "The bucket of originals, whose size is what came in."
+  type        = string
+}
+
+variable "counted_storage" {
+  description = "What the storage budget is for: buckets, each with a class of its objects as CloudWatch calls it (StorageType)."
+  type        = list(object({ bucket = string, type = string }))
 
   validation {
-    condition     = length(var.counted_bucket_names) >= 1 && length(var.counted_bucket_names) <= 8
-    error_message = "An alarm sums over one to eight buckets."
+    condition     = length(var.counted_storage) >= 1 && length(var.counted_storage) <= 10
+    error_message = "An alarm sums over one to ten metrics, as CloudWatch allows."
   }
 }
 

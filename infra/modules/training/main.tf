@@ -46,6 +46,11 @@ locals {
     CapturedUri = "s3://${var.bucket_names["model-artifacts"]}/captured/${var.endpoint_name}/champion"
   }
 
+  # Machines with disks of their own seal these by themselves, and SageMaker refuses a key for their volume
+  # (radloop/aws/sagemaker.py has the same).
+  own_disks = "^ml\\.(g4dn|g5|g6e?|gr6|p3dn|p4de?|p[56][\\w-]*|trn\\d\\w*|[cmr]\\d+[agi]?d[ne]?|i\\d\\w*)\\."
+  keyless   = { for which, defaults in local.defaults : which => { for kind in ["Training", "Processing"] : kind => can(regex(local.own_disks, try(defaults["${kind}InstanceType"], ""))) } }
+
   vpc = { Subnets = var.subnet_ids, SecurityGroupIds = var.security_group_ids }
 
   built = { for which, definition in local.definitions : which => merge(definition, {
@@ -57,9 +62,19 @@ locals {
     Steps = [
       for step in definition.Steps : merge(concat(
         [step],
-        [for each in [step] : { Arguments = merge(each.Arguments, { VpcConfig = local.vpc }) } if each.Type == "Training"],
         [for each in [step] : {
-          Arguments = merge(each.Arguments, { NetworkConfig = merge(each.Arguments.NetworkConfig, { VpcConfig = local.vpc }) })
+          Arguments = merge(each.Arguments, {
+            VpcConfig      = local.vpc
+            ResourceConfig = { for name, value in each.Arguments.ResourceConfig : name => value if !(name == "VolumeKmsKeyId" && local.keyless[which].Training) }
+          })
+        } if each.Type == "Training"],
+        [for each in [step] : {
+          Arguments = merge(each.Arguments, {
+            NetworkConfig = merge(each.Arguments.NetworkConfig, { VpcConfig = local.vpc })
+            ProcessingResources = {
+              ClusterConfig = { for name, value in each.Arguments.ProcessingResources.ClusterConfig : name => value if !(name == "VolumeKmsKeyId" && local.keyless[which].Processing) }
+            }
+          })
         } if each.Type == "Processing"],
       )...)
     ]

@@ -62,6 +62,11 @@ run "the_whole_platform_plans" {
   }
 
   assert {
+    condition     = output.installation.distribution == module.cdn[0].domain_target && output.installation.distribution != null
+    error_message = "Nobody can point the domain at CloudFront."
+  }
+
+  assert {
     condition = length(setsubtract(
       [
         for action in flatten([

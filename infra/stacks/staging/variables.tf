@@ -66,7 +66,7 @@ variable "subscribers" {
 }
 
 variable "site" {
-  description = "CloudFront before viewer, packs and API: its domain name, a certificate in us-east-1, public keys that check signatures and which of them signs. Null for none; the viewer then streams through the API."
+  description = "CloudFront before viewer, packs and API: its domain name, a certificate in us-east-1, public keys that check signatures and which of them signs, names of the secrets by which the API knows CloudFront (the first is sent, all are taken). Null for none; the viewer then streams through the API."
   type = object({
     domain          = string
     certificate_arn = string
@@ -74,6 +74,7 @@ variable "site" {
     signing_key     = string
     has_firewall    = optional(bool, true)
     countries       = optional(list(string), [])
+    origin_secrets  = optional(list(string), ["first"])
   })
   default = null
 }

@@ -14,12 +14,12 @@ variables {
   log_days         = 30
 }
 
-run "every_route_but_the_question_of_health_wants_a_token" {
+run "every_route_but_the_questions_of_health_and_of_how_one_signs_in_wants_a_token" {
   command = plan
 
   assert {
-    condition     = keys(aws_apigatewayv2_route.open) == ["GET /healthz"]
-    error_message = "A route is open that tells more than whether the API answers."
+    condition     = keys(aws_apigatewayv2_route.open) == ["GET /api/v1/sign-in", "GET /healthz"]
+    error_message = "A route is open that tells more than whether the API answers and where one signs in."
   }
 
   assert {

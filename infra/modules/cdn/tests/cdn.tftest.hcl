@@ -70,6 +70,26 @@ run "the_api_is_never_cached" {
   }
 }
 
+run "without_a_secret_it_is_refused" {
+  command = plan
+
+  variables {
+    origin_secrets = []
+  }
+
+  expect_failures = [var.origin_secrets]
+}
+
+run "a_secret_itself_is_no_name" {
+  command = plan
+
+  variables {
+    origin_secrets = ["Not a name"]
+  }
+
+  expect_failures = [var.origin_secrets]
+}
+
 run "the_cookie_becomes_a_token_before_the_api_and_nowhere_else" {
   command = plan
 

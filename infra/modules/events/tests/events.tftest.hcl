@@ -110,6 +110,15 @@ run "an_event_reaches_its_target_as_it_is" {
   }
 
   assert {
+    condition = (
+      jsondecode(aws_cloudwatch_event_rule.this["DriftJobFailed"].event_pattern).detail.pipelineArn == ["${var.names.pipeline_arn}-drift"] &&
+      aws_cloudwatch_event_target.this["DriftJobFailed/topic:alerts"].arn == var.topic_arns["alerts"] &&
+      aws_cloudwatch_event_target.this["DriftJobFailed/error-logging"].arn == var.function_arns["error-logging"]
+    )
+    error_message = "Nobody is told that the drift job found drift."
+  }
+
+  assert {
     condition     = !contains(keys(aws_cloudwatch_event_target.this), "CloudWatchAlarm/topic:alerts")
     error_message = "People are told twice of an alarm, which tells the topic by itself."
   }

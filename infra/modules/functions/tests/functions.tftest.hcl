@@ -4,13 +4,12 @@ mock_provider "aws" {
 }
 
 variables {
-  name        = "radloop-test"
-  environment = "dev"
-  region      = "us-east-1"
-  account_id  = "123456789012"
-  contracts   = "../../../contracts"
-  package     = "main.tf"
-  image_uri   = "123456789012.dkr.ecr.us-east-1.amazonaws.com/radloop-test-lambda:1.0.0"
+  name       = "radloop-test"
+  region     = "us-east-1"
+  account_id = "123456789012"
+  contracts  = "../../../contracts"
+  package    = "main.tf"
+  image_uri  = "123456789012.dkr.ecr.us-east-1.amazonaws.com/radloop-test-lambda:1.0.0"
   bucket_names = { for prefix in ["training-data", "preprocessed-data", "model-artifacts", "logs", "audit", "archive", "stream"] :
     prefix => "radloop-${prefix}-test-123456789012"
   }
@@ -24,7 +23,6 @@ variables {
   delay_queue_arns      = { pipeline-trigger = "arn:aws:sqs:us-east-1:123456789012:radloop-test-delay-pipeline-trigger" }
   failed_queue_arn      = "arn:aws:sqs:us-east-1:123456789012:radloop-test-failed-dead"
   undelivered_queue_arn = "arn:aws:sqs:us-east-1:123456789012:radloop-test-undelivered-dead"
-  topic_arns            = { alerts = "arn:aws:sns:us-east-1:123456789012:radloop-test-alerts" }
   datastore = {
     id  = "00000000000000000000000000000001"
     arn = "arn:aws:medical-imaging:us-east-1:123456789012:datastore/00000000000000000000000000000001"
@@ -36,17 +34,25 @@ variables {
     import    = { arn = "arn:aws:iam::123456789012:role/radloop-test-import", service = "medical-imaging.amazonaws.com" }
     sagemaker = { arn = "arn:aws:iam::123456789012:role/radloop-test-sagemaker", service = "sagemaker.amazonaws.com" }
   }
-  secret_arns = { stream-signing = "arn:aws:secretsmanager:us-east-1:123456789012:secret:radloop-test/stream-signing-abcdef" }
+  secret_arns = {
+    stream-signing = ["arn:aws:secretsmanager:us-east-1:123456789012:secret:radloop-test/stream-signing-abcdef"]
+    origin = [
+      "arn:aws:secretsmanager:us-east-1:123456789012:secret:radloop-test/origin-first-abcdef",
+      "arn:aws:secretsmanager:us-east-1:123456789012:secret:radloop-test/origin-second-abcdef",
+    ]
+  }
   values = {
-    RADLOOP_ISSUER          = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_abcdefghi"
-    RADLOOP_CLIENT_ID       = "0123456789abcdefghijklmnop"
-    RADLOOP_INFERENCE_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/radloop-test-inference:1.0.0"
-    RADLOOP_SETTINGS        = "{}"
-    RADLOOP_SITE_URL        = "https://radloop.example.org"
-    RADLOOP_SIGN_IN_URL     = "https://radloop-test-123456789012.auth.us-east-1.amazoncognito.com"
-    RADLOOP_STREAM_URL      = "https://radloop.example.org/packs"
-    RADLOOP_STREAM_KEY_ID   = "K2EXAMPLEKEY01"
-    RADLOOP_STREAM_SECRET   = "arn:aws:secretsmanager:us-east-1:123456789012:secret:radloop-test/stream-signing-abcdef"
+    RADLOOP_ISSUER           = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_abcdefghi"
+    RADLOOP_CLIENT_ID        = "0123456789abcdefghijklmnop"
+    RADLOOP_NATIVE_CLIENT_ID = "nopqrstuvwxyz0123456789abc"
+    RADLOOP_INFERENCE_IMAGE  = "123456789012.dkr.ecr.us-east-1.amazonaws.com/radloop-test-inference:1.0.0"
+    RADLOOP_SETTINGS         = "{}"
+    RADLOOP_SITE_URL         = "https://radloop.example.org"
+    RADLOOP_SIGN_IN_URL      = "https://radloop-test-123456789012.auth.us-east-1.amazoncognito.com"
+    RADLOOP_STREAM_URL       = "https://radloop.example.org/packs"
+    RADLOOP_STREAM_KEY_ID    = "K2EXAMPLEKEY01"
+    RADLOOP_STREAM_SECRET    = "arn:aws:secretsmanager:us-east-1:123456789012:secret:radloop-test/stream-signing-abcdef"
+    RADLOOP_ORIGIN_SECRETS   = "[\"radloop-test/origin-first\", \"radloop-test/origin-second\"]"
   }
   user_pool_arn      = "arn:aws:cognito-idp:us-east-1:123456789012:userpool/us-east-1_abcdefghi"
   subnet_ids         = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
@@ -159,7 +165,8 @@ run "a_role_may_what_its_function_does_and_nothing_else" {
         if statement.Effect == "Allow" && contains(statement.Resource, "*")
       ]
       ])) == toset([
-      "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces",
+      "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
+      "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
       "xray:PutTelemetryRecords", "xray:PutTraceSegments",
     ])
     error_message = "An action that AWS can narrow to a resource is allowed on all."
@@ -218,6 +225,14 @@ run "a_role_may_what_its_function_does_and_nothing_else" {
   }
 
   assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_role_policy.this["api"].policy).Statement : statement.Resource
+      if contains(statement.Action, "secretsmanager:GetSecretValue")
+    ])) == toset(flatten(values(var.secret_arns)))
+    error_message = "The API cannot read every secret that CloudFront may show, or reads others."
+  }
+
+  assert {
     condition = [
       for statement in jsondecode(aws_iam_role_policy.this["image-ingestion"].policy).Statement : statement.Resource
       if contains(statement.Action, "s3:GetObject") && contains(statement.Action, "s3:DeleteObject")
@@ -228,6 +243,70 @@ run "a_role_may_what_its_function_does_and_nothing_else" {
   assert {
     condition     = !anytrue([for statement in jsondecode(aws_iam_role_policy.this["model-evaluation"].policy).Statement : anytrue([for action in statement.Action : startswith(action, "sagemaker:Create")])])
     error_message = "Whoever judges models makes none."
+  }
+}
+
+run "who_takes_files_in_can_change_no_opinion_no_person_and_no_release" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for name in ["image-ingestion", "bulk-ingestion", "stream-layers", "prediction"] : anytrue([
+        for statement in jsondecode(aws_iam_role_policy.this[name].policy).Statement :
+        statement.Effect == "Deny" && toset(statement.Action) == toset(["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]) && statement.Resource == [var.table.arn] && length(setsubtract(
+          flatten([for table in ["reads", "labels", "users", "credentials", "sessions", "model_ledger"] : [table, "${table}/*", "${table}.*"]]),
+          try(statement.Condition["ForAnyValue:StringLike"]["dynamodb:LeadingKeys"], [])
+        )) == 0
+      ])
+    ])
+    error_message = "A function that takes files in may write what readers said, who people are, or which model is in use."
+  }
+
+  assert {
+    condition     = alltrue([for statement in jsondecode(aws_iam_role_policy.this["api"].policy).Statement : try(statement.Sid, "") != "NotItsToChange"])
+    error_message = "Nobody could write what readers say: the API is where they say it."
+  }
+}
+
+run "a_function_tells_and_asks_in_its_own_name_only" {
+  command = plan
+
+  assert {
+    condition = alltrue(flatten([
+      for policy in values(aws_iam_role_policy.this) : [
+        for statement in jsondecode(policy.policy).Statement :
+        length(setsubtract(try(statement.Condition.StringEquals["events:source"], ["*"]), ["radloop.imaging", "imaging.mlops", "radloop.monitoring"])) == 0
+        if contains(statement.Action, "events:PutEvents")
+      ]
+    ]))
+    error_message = "A function may tell events of any source."
+  }
+
+  assert {
+    condition = {
+      for name in ["image-ingestion", "error-logging", "stream-layers"] : name => flatten([
+        for statement in jsondecode(aws_iam_role_policy.this[name].policy).Statement : try(statement.Condition.StringEquals["events:source"], []) if contains(statement.Action, "events:PutEvents")
+      ])
+    } == { image-ingestion = ["radloop.imaging", "radloop.monitoring"], error-logging = [], stream-layers = ["radloop.monitoring"] }
+    error_message = "Who takes files in may tell of models."
+  }
+
+  assert {
+    condition = {
+      for name in ["stream-layers", "gauges", "pipeline-trigger"] : name => flatten([
+        for statement in jsondecode(aws_iam_role_policy.this[name].policy).Statement : statement.Resource if contains(statement.Action, "sqs:SendMessage")
+      ])
+      } == {
+      stream-layers    = [var.failed_queue_arn, var.queue_arns["stream"]]
+      gauges           = [var.failed_queue_arn]
+      pipeline-trigger = [var.failed_queue_arn, var.queue_arns["pipeline"]]
+    }
+    error_message = "A function may fill queues that are none of its work."
+  }
+
+  assert {
+    condition     = alltrue([for policy in values(aws_iam_role_policy.this) : length(policy.policy) < 10240])
+    error_message = "IAM takes 10,240 characters of policies within a role."
   }
 }
 
@@ -262,6 +341,19 @@ run "a_role_is_handed_to_the_one_service_it_is_for" {
       ])
     ])
     error_message = "The code of a function could make network interfaces of its own."
+  }
+}
+
+run "who_starts_an_endpoint_may_let_it_use_the_key_and_nobody_else_may" {
+  command = plan
+
+  assert {
+    condition = { for name, policy in aws_iam_role_policy.this : name => [
+      for statement in jsondecode(policy.policy).Statement : [statement.Resource, statement.Condition] if contains(statement.Action, "kms:CreateGrant")
+      ] if strcontains(policy.policy, "kms:CreateGrant") } == {
+      pipeline-run = [[[var.key_arns["models"]], { Bool = { "kms:GrantIsForAWSResource" = "true" } }]]
+    }
+    error_message = "SageMaker asks for a grant on the key in the name of whoever makes the endpoint."
   }
 }
 
@@ -309,6 +401,28 @@ run "an_image_whose_name_can_move_is_refused" {
   expect_failures = [var.image_uri]
 }
 
+run "more_settings_than_lambda_takes_are_refused" {
+  command = plan
+
+  variables {
+    values = {
+      RADLOOP_ISSUER           = "https://x"
+      RADLOOP_CLIENT_ID        = "x"
+      RADLOOP_NATIVE_CLIENT_ID = "x"
+      RADLOOP_INFERENCE_IMAGE  = "x:1"
+      RADLOOP_SITE_URL         = "https://x"
+      RADLOOP_SIGN_IN_URL      = "https://x"
+      RADLOOP_STREAM_URL       = "https://x"
+      RADLOOP_STREAM_KEY_ID    = "x"
+      RADLOOP_STREAM_SECRET    = "x"
+      RADLOOP_ORIGIN_SECRETS   = "x"
+      RADLOOP_SETTINGS         = jsonencode({ notify = [for number in range(200) : "jsons://hooks.example.org/${number}"] })
+    }
+  }
+
+  expect_failures = [aws_lambda_function.this]
+}
+
 run "a_variable_nobody_gives_a_value_is_refused" {
   command = plan
 
@@ -323,9 +437,9 @@ run "what_an_installation_does_without_is_left_out" {
   command = plan
 
   variables {
-    absent      = ["INFERENCE_ENDPOINT_NAME", "RADLOOP_SITE_URL", "RADLOOP_SIGN_IN_URL", "RADLOOP_STREAM_URL", "RADLOOP_STREAM_KEY_ID", "RADLOOP_STREAM_SECRET", "secret:stream-signing", "endpoint", "role:sagemaker"]
+    absent      = ["INFERENCE_ENDPOINT_NAME", "RADLOOP_SITE_URL", "RADLOOP_SIGN_IN_URL", "RADLOOP_STREAM_URL", "RADLOOP_STREAM_KEY_ID", "RADLOOP_STREAM_SECRET", "RADLOOP_ORIGIN_SECRETS", "secret:stream-signing", "secret:origin", "endpoint", "role:sagemaker", "grants:models"]
     secret_arns = {}
-    values      = { RADLOOP_ISSUER = "https://x", RADLOOP_CLIENT_ID = "x", RADLOOP_INFERENCE_IMAGE = "x:1", RADLOOP_SETTINGS = "{}" }
+    values      = { RADLOOP_ISSUER = "https://x", RADLOOP_CLIENT_ID = "x", RADLOOP_NATIVE_CLIENT_ID = "x", RADLOOP_INFERENCE_IMAGE = "x:1", RADLOOP_SETTINGS = "{}" }
   }
 
   assert {

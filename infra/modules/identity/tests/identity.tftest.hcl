@@ -15,6 +15,7 @@ variables {
     system   = ["model.train"]
   }
   callback_urls = ["https://radloop.example.org/app/"]
+  native_app    = { scope = "openid", redirects = ["http://127.0.0.1:14733/", "http://127.0.0.1:22519/"] }
 }
 
 run "nobody_signs_in_without_a_second_factor" {
@@ -60,6 +61,45 @@ run "the_page_holds_no_secret" {
   }
 }
 
+run "a_program_holds_no_secret_and_is_led_back_to_this_machine_alone" {
+  command = plan
+
+  assert {
+    condition     = !aws_cognito_user_pool_client.native.generate_secret && aws_cognito_user_pool_client.native.allowed_oauth_flows == toset(["code"])
+    error_message = "Code flow without a secret: PKCE."
+  }
+
+  assert {
+    condition     = aws_cognito_user_pool_client.native.callback_urls == toset(var.native_app.redirects)
+    error_message = "A code of a program goes to another address than those of the contract."
+  }
+
+  assert {
+    condition     = aws_cognito_user_pool_client.native.explicit_auth_flows == toset(["ALLOW_REFRESH_TOKEN_AUTH"]) && aws_cognito_user_pool_client.native.allowed_oauth_scopes == toset(["openid"])
+    error_message = "A program takes a password, or may change the person."
+  }
+
+  assert {
+    condition = (
+      aws_cognito_user_pool_client.native.enable_token_revocation
+      && aws_cognito_user_pool_client.native.access_token_validity <= 15
+      && aws_cognito_user_pool_client.native.refresh_token_validity <= 12
+      && one(aws_cognito_user_pool_client.native.token_validity_units).refresh_token == "hours"
+    )
+    error_message = "A stolen token is old in a quarter of an hour, a sign-in at the end of the day, and it can be revoked."
+  }
+}
+
+run "a_program_is_led_back_to_no_name_and_no_other_machine" {
+  command = plan
+
+  variables {
+    native_app = { scope = "openid", redirects = ["http://127.0.0.1:14733/", "http://localhost:22519/"] }
+  }
+
+  expect_failures = [var.native_app]
+}
+
 run "nobody_widens_what_they_may_see" {
   command = plan
 
@@ -72,6 +112,7 @@ run "nobody_widens_what_they_may_see" {
     condition = (
       contains(aws_cognito_user_pool_client.viewer.read_attributes, "custom:patient_scope")
       && !contains(aws_cognito_user_pool_client.viewer.write_attributes, "custom:patient_scope")
+      && !contains(aws_cognito_user_pool_client.native.write_attributes, "custom:patient_scope")
     )
     error_message = "The scope stands in the token and a person cannot write it."
   }

@@ -78,6 +78,49 @@ run "a_key_opens_data_for_its_named_roles_only" {
   }
 }
 
+run "healthimaging_seals_and_opens_what_a_data_store_holds" {
+  command = plan
+
+  assert {
+    condition = [
+      for s in jsondecode(aws_kms_key_policy.this["imaging"].policy).Statement : [s.Action, s.Condition] if try(s.Principal.Service, "") == "medical-imaging.amazonaws.com"
+      ] == [[
+        ["kms:Decrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"],
+        {
+          StringLike           = { "kms:EncryptionContext:kms-arn" = "arn:aws:kms:us-east-1:123456789012:key/*" }
+          StringEqualsIfExists = { "aws:SourceAccount" = "123456789012" }
+        },
+    ]]
+    error_message = "A data store under our key can neither take images in nor give them out."
+  }
+
+  assert {
+    condition = [
+      for domain, p in aws_kms_key_policy.this : domain if strcontains(p.policy, "\"medical-imaging.amazonaws.com\"")
+    ] == ["imaging"]
+    error_message = "HealthImaging opens more than the images."
+  }
+
+  assert {
+    condition = alltrue([
+      for domain, p in aws_kms_key_policy.this : (domain == "imaging") != contains(flatten([
+        for s in jsondecode(p.policy).Statement : s.Action if s.Sid == "NeverAnotherAccount"
+      ]), "kms:Decrypt")
+    ])
+    error_message = "Other accounts are denied data by name, but where HealthImaging's grant is used from inside AWS."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for p in aws_kms_key_policy.this : [
+        for s in jsondecode(p.policy).Statement : alltrue([for arn in flatten([s.Principal.AWS]) : startswith(arn, "arn:aws:iam::${var.account_id}:")])
+        if s.Effect == "Allow" && can(s.Principal.AWS)
+      ]
+    ]))
+    error_message = "A statement lets another account in."
+  }
+}
+
 run "who_administers_reads_no_data_by_themselves" {
   command = plan
 

@@ -54,6 +54,33 @@ run "the_definition_has_the_names_of_this_account" {
   }
 }
 
+run "a_machine_with_disks_of_its_own_is_given_no_key_for_a_volume" {
+  command = plan
+
+  assert {
+    condition = {
+      for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps : step.Name => strcontains(jsonencode(step.Arguments), "VolumeKmsKeyId") if step.Type != "Condition"
+    } == { Preprocess = true, Train = false }
+    error_message = "SageMaker refuses a training on ml.g5 that names a key for its volume."
+  }
+}
+
+run "a_machine_without_disks_of_its_own_is_given_our_key" {
+  command = plan
+
+  variables {
+    training   = { instance_type = "ml.c5.4xlarge", instance_count = 1 }
+    processing = { instance_type = "ml.m5d.xlarge", instance_count = 1 }
+  }
+
+  assert {
+    condition = {
+      for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps : step.Name => strcontains(jsonencode(step.Arguments), "VolumeKmsKeyId") if step.Type != "Condition"
+    } == { Preprocess = false, Train = true }
+    error_message = "The volume of a training is not sealed by our key."
+  }
+}
+
 run "every_job_runs_in_the_private_subnets_without_a_network_of_its_own" {
   command = plan
 
