@@ -44,6 +44,7 @@ _COMMANDS = {
     "users": "People who sign in: create, list, password, disable.",
     "logs": "The home's log lines, by group and by trace.",
     "audit": "Who did what, kept as a chain of hashes.",
+    "incident": "Patients' data have got out: who, whose, both clocks.",
     "credentials": "Access keys and bearer tokens for programs.",
     "login": "Sign in at the user pool of an installation on AWS.",
     "logout": "End a sign-in at a user pool.",

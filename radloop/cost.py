@@ -5,7 +5,8 @@ an installation. A price that nobody read from AWS itself says so.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from math import prod
@@ -16,6 +17,12 @@ from radloop.core.errors import InvalidInput, NotFound
 HOURS_A_MONTH: Final = 730
 _CENT: Final = 0.005
 _FRAME_BYTES: Final = 512 * 512 * 2
+_STORED: Final = 0.6  # of a received byte, as measured on lossless CT
+_SUMS: Final = {
+    "files and frames": ("files", "frames looked at"),
+    "files and API requests": ("files", "API requests"),
+    "requests to the site": ("API requests", "frames looked at"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,7 @@ class Price:
         is_verified: Whether it was read from AWS's own price list.
         service: Code of the service in that list, and `filters` what singles the product out.
         usage: Type of use of the product without what names the region, such as `ReadRequestUnits`; empty for any.
+        is_everywhere: Whether the product belongs to no region, as those of CloudFront.
     """
 
     name: str
@@ -39,6 +47,7 @@ class Price:
     service: str
     filters: Mapping[str, str]
     usage: str = ""
+    is_everywhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,7 @@ class Line:
         price: None where no price can be found.
         stated: None where the brief left it out.
         why: What to know about it, in a sentence.
+        is_left_out: Whether the brief forgot what it is about altogether.
     """
 
     id: str
@@ -100,6 +110,7 @@ class Line:
     price: Price | None
     stated: Stated | None
     why: str
+    is_left_out: bool = False
 
     @property
     def quantity(self) -> float:
@@ -152,6 +163,7 @@ class Line:
             "verified": self.price is not None and self.price.is_verified,
             "usd": round(self.amount, 6),
             "faults": list(self.faults),
+            "left_out": self.is_left_out,
             "why": self.why,
         }
 
@@ -213,6 +225,11 @@ class Estimate:
         return sum(line.amount for line in self.lines)
 
     @property
+    def left_out(self) -> float:
+        """What of the total the brief forgot, US dollars a month."""
+        return sum(line.amount for line in self.lines if line.is_left_out)
+
+    @property
     def sum_of_statements(self) -> float:
         """What the stated lines add up to, US dollars a month."""
         return sum(line.stated.amount for line in self.lines if line.stated is not None)
@@ -246,7 +263,7 @@ def load_prices(text: str | bytes) -> Prices:
     Raises:
         InvalidInput: It has another shape.
     """
-    try:
+    with _reading("a price file"):
         document = json.loads(text)
         prices = [
             Price(
@@ -260,25 +277,23 @@ def load_prices(text: str | bytes) -> Prices:
                 service=str(one["lookup"]["service"]),
                 filters={str(key): str(value) for key, value in one["lookup"]["filters"].items()},
                 usage=str(one["lookup"].get("usage", "")),
+                is_everywhere=bool(one["lookup"].get("everywhere", False)),
             )
             for one in document["prices"]
         ]
         return Prices(str(document["region"]), {price.name: price for price in prices})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"a price file has another shape: {type(error).__name__} at {error}") from None
 
 
 def load_scenarios(text: str | bytes, prices: Prices) -> dict[str, Estimate]:
     """Scenarios from JSON of the shape of `contracts/scenarios.json`, by name.
 
     Raises:
-        InvalidInput: It has another shape.
+        InvalidInput: It has another shape, or a line needs what its load does not tell.
         NotFound: It names a price that is not there.
     """
-    try:
-        return {str(one["name"]): _estimate(one, prices) for one in json.loads(text)["scenarios"]}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"a scenario file has another shape: {type(error).__name__} at {error}") from None
+    with _reading("a scenario file"):
+        document = json.loads(text)
+        return {str(one["name"]): _estimate(one, document["left_out"], prices) for one in document["scenarios"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +302,8 @@ class Measured:
 
     Attributes:
         days: How long it has been at work; at least one.
-        received_bytes: Of all image sets as they came, `stored_bytes` as they are kept.
+        received_bytes: Of all image sets as they came, `stored_bytes` as they are kept; 0 where nobody knows, which is
+            so on AWS.
         files: Instances.
         runs: Trainings that ended, `training_s` and `processing_s` how long their steps took together.
     """
@@ -302,50 +318,43 @@ class Measured:
     processing_s: float
 
 
-def measured(found: Measured, prices: Prices, *, zones: int = 2, endpoints: int = 14) -> Estimate:
+def measured(found: Measured, text: str | bytes, prices: Prices) -> Estimate:
     """What the same load would cost on AWS, a month; rates are those of the measured days.
 
     Args:
-        found: What was measured.
+        found: What was measured. Bytes that nobody knows are taken to be those of slices of 512 x 512 pixels, stored
+            as lossless CT is.
+        text: JSON of the shape of `contracts/scenarios.json`, for the lines and what nobody measures.
         prices: What a unit costs.
-        zones: Availability zones; each has its own interface endpoints.
-        endpoints: Interface endpoints in each.
+
+    Raises:
+        InvalidInput: The file has another shape, or a line needs what nobody tells.
+        NotFound: It names a price that is not there.
     """
     months = max(found.days, 1.0) * 24 / HOURS_A_MONTH
-    frames = found.received_bytes / _FRAME_BYTES
-
-    def line(group: str, what: str, price: str, factors: dict[str, float], *, per: float = 1) -> Line:
-        identity = f"{group}-{what}".lower().replace(" ", "-")
-        return Line(identity, group, what, factors, per, prices[price], None, "")
-
-    a_month = {"months measured, inverse": 1 / months}
-    lines = (
-        line("HealthImaging", "kept", "healthimaging-frequent", {"bytes": found.stored_bytes}, per=2**30),
-        line("HealthImaging", "each frame looked at once", "healthimaging-call", {"frames": frames, **a_month}),
-        line("SageMaker", "training", "training-ml.g5.xlarge", {"seconds": found.training_s, **a_month}, per=3600),
-        line(
-            "SageMaker",
-            "processing",
-            "processing-ml.m5.2xlarge",
-            {"seconds": found.processing_s, **a_month},
-            per=3600,
-        ),
-        line("S3", "originals archived", "s3-standard", {"bytes": found.received_bytes}, per=1e9),
-        line("Lambda", "one call an uploaded file", "lambda-request", {"files": found.files, **a_month}),
-        line(
-            "Network",
-            "interface endpoints",
-            "endpoint-hour",
-            {"endpoints": endpoints, "zones": zones, "hours a month": HOURS_A_MONTH},
-        ),
-        line("KMS", "keys", "kms-key", {"domains": 8}),
-        line("CloudWatch", "dashboards", "dashboard", {"dashboards": 3}),
-        line("CloudWatch", "alarms", "alarm", {"alarms": 8}),
-        line("CloudWatch", "metrics", "metric", {"metrics": 21}),
-    )
-    received = f"{found.received_bytes / 1e9:.2f} GB received in {found.days:.1f} days"
-    title = f"This installation: {found.image_sets} image sets, {received}, {found.runs} runs"
-    return Estimate("measured", title, found.received_bytes / 1e9 / months, None, lines)
+    received = found.received_bytes or found.files * _FRAME_BYTES
+    stored = found.stored_bytes or received * _STORED
+    told = {
+        "GB received": received / 1e9 / months,
+        "GB kept": received / 1e9,
+        "GiB kept": stored / 2**30,
+        "GB to browsers": stored / 1e9 / months,
+        "files": found.files / months,
+        "frames looked at": received / _FRAME_BYTES / months,
+        "API requests": (found.files + received / _FRAME_BYTES) / months,
+        "hours of training": found.training_s / 3600 / months,
+        "hours of processing": found.processing_s / 3600 / months,
+        "runs so far": float(found.runs),
+    }
+    with _reading("a scenario file"):
+        document = json.loads(text)
+        about = document["installation"]
+        load = _load(about["load"]) | told
+        lines = (*_lines(about["lines"], prices, load), *_lines(document["left_out"], prices, load, is_left_out=True))
+    how = "received" if found.received_bytes else "assumed"
+    size = f"{received / 1e9:.2f} GB {how} in {found.days:.1f} days"
+    title = f"This installation: {found.image_sets} image sets, {size}, {found.runs} runs"
+    return Estimate("measured", title, told["GB received"], None, lines)
 
 
 # The brief's derived figures
@@ -444,8 +453,18 @@ def _amount(line: Line) -> float:
 # Reading
 
 
-def _estimate(document: Mapping[str, Any], prices: Prices) -> Estimate:
-    lines = tuple(_line(one, prices) for one in _sequence(document["lines"]))
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Whatever goes wrong with the shape of a document is said to be `what`'s."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"{what} has another shape: {type(error).__name__} at {error}") from None
+
+
+def _estimate(document: Mapping[str, Any], left_out: Any, prices: Prices) -> Estimate:
+    load = _load(document["load"])
+    lines = (*_lines(document["lines"], prices, load), *_lines(left_out, prices, load, is_left_out=True))
     if len({line.id for line in lines}) != len(lines):
         raise InvalidInput(f"two lines of the scenario {document['name']} have the same id")
     return Estimate(
@@ -457,18 +476,35 @@ def _estimate(document: Mapping[str, Any], prices: Prices) -> Estimate:
     )
 
 
-def _line(document: Mapping[str, Any], prices: Prices) -> Line:
+def _lines(documents: Any, prices: Prices, load: Mapping[str, float], *, is_left_out: bool = False) -> Iterator[Line]:
+    return (_line(one, prices, load, is_left_out=is_left_out) for one in _sequence(documents))
+
+
+def _line(document: Mapping[str, Any], prices: Prices, load: Mapping[str, float], *, is_left_out: bool) -> Line:
     right: Mapping[str, Any] = document.get("right", {})
+    factors: Mapping[str, Any] = right.get("factors", {})
     return Line(
         id=str(document["id"]),
         group=str(document["group"]),
         what=str(document["what"]),
-        factors={str(name): float(value) for name, value in right.get("factors", {}).items()},
+        factors={str(name): _factor(name, value, load) for name, value in factors.items()},
         per=float(right.get("per", 1)),
         price=prices[str(right["price"])] if right else None,
         stated=_stated(document["brief"]) if "brief" in document else None,
         why=str(document.get("why", "")),
+        is_left_out=is_left_out,
     )
+
+
+def _load(document: Mapping[str, Any]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in document.items()}
+
+
+def _factor(name: str, value: Any, load: Mapping[str, float]) -> float:
+    """A figure, or what the load says of `name`."""
+    if value != "load":
+        return float(value)
+    return sum(load[each] for each in _SUMS.get(name, (name,)))
 
 
 def _stated(document: Mapping[str, Any]) -> Stated:

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -92,6 +93,8 @@ class HomeChecks:
             "D9.5": self._trained,
             "D9.6": self._registered,
             **{identity: _document(*of) for identity, of in _DOCUMENTS.items()},
+            "C8": self._noticing,
+            "C12": self._incidents,
         }
 
     # What is asked for once
@@ -239,6 +242,28 @@ class HomeChecks:
             f"{len(found)} alarms are watched, but nobody is told: put an address into the setting notify",
         )
 
+    def _noticing(self) -> Found:
+        settings = self.home.settings()
+        if not (settings.incident_patients and settings.isolate_patients):
+            return failed("incident_patients or isolate_patients is 0: it is not noticed, or nobody is kept out")
+        told = (
+            f"above {settings.incident_patients} patients in five minutes an incident is opened, "
+            f"above {settings.isolate_patients} the reader is kept out"
+        )
+        return ok(told) if self.client.url is not None else not_applicable(f"{told}, while a server runs; none does")
+
+    def _incidents(self) -> Found:
+        found = [each for each in self.client.get("incidents")["items"] if each["state"] == "open"]
+        late = [each["id"] for each in found if _is_late(each)]
+        if late:
+            return failed(f"a clock ran out and nobody has said who was told: {', '.join(late)}")
+        key = self.client.get("models/evidence-key")["fingerprint"]
+        return either(
+            self.home.settings().notify,
+            f"evidence is signed by {key}; {_count(len(found), 'incident')} open, no clock ran out",
+            "nobody would be told of an incident: put an address into the setting notify",
+        )
+
     def _audit(self) -> Found:
         verdict = self.client.get("audit/verification")
         return either(verdict["whole"], f"the chain of {verdict['entries']} entries is whole", "the chain is broken")
@@ -329,6 +354,13 @@ def _document(name: str, what: str) -> Check:
         return either((folder / name).exists(), f"docs/{name}: {what}", f"docs/{name} is missing")
 
     return check
+
+
+def _is_late(incident: dict[str, Any]) -> bool:
+    return any(
+        clock["told_at"] is None and datetime.fromisoformat(clock["ends_at"]) < datetime.now(UTC)
+        for clock in incident["clocks"].values()
+    )
 
 
 def _has_trained(run: dict[str, Any]) -> bool:

@@ -68,7 +68,8 @@ def application(cloud: Cloud, environ: Mapping[str, str]) -> Callable[[Any, Any]
 
     def answer(told: Any, context: Any) -> Any:
         _CLAIMS.set(told["requestContext"].get("authorizer", {}).get("jwt", {}).get("claims"))
-        return _fitting(served(told["requestContext"]["domainName"])(told, context))
+        given = served(told["requestContext"]["domainName"])(told, context)
+        return _fitting(given, is_metadata=str(told.get("rawPath", "")).endswith("/metadata"))
 
     return answer
 
@@ -76,13 +77,17 @@ def application(cloud: Cloud, environ: Mapping[str, str]) -> Callable[[Any, Any]
 _TEXTS: Final = ["text/", "application/json", "application/problem+json", "application/dicom+json", "application/xml"]
 
 
-def _fitting(answer: Any) -> Any:
-    """The answer, or that it does not fit through Lambda."""
+def _fitting(answer: Any, *, is_metadata: bool = False) -> Any:
+    """The answer, or that it does not fit through Lambda and what to do; metadata know no pages (PS3.18 §10.4.1)."""
     body = answer.get("body") or ""
     size = len(body) * 3 // 4 if answer.get("isBase64Encoded") else len(body.encode())
     if size <= LONGEST_ANSWER:
         return answer
-    told = {"code": "too-large", "message": f"an answer may be {LONGEST_ANSWER} bytes long here; ask for less"}
+    instead = "ask for less"
+    if is_metadata:
+        is_small = "content-encoding" in answer.get("headers", {})
+        instead = "ask for one instance at a time" if is_small else "take it compressed (Accept-Encoding: gzip)"
+    told = {"code": "too-large", "message": f"an answer may be {LONGEST_ANSWER} bytes long here; {instead}"}
     headers = {"content-type": "application/json", "cache-control": "no-store"}
     return {"statusCode": 413, "headers": headers, "body": json.dumps({"error": told}), "isBase64Encoded": False}
 
@@ -105,6 +110,7 @@ def _doors(cloud: Cloud, environ: Mapping[str, str]) -> Doors:
         links=Links(cloud.keys.derive(PURPOSE)),
         has_worker=True,
         longest_body=LONGEST_BODY,
+        longest_answer=LONGEST_ANSWER,
         layers=StandingLayers(ports.blobs, _edge(environ), partial(_ask, cloud)),
     )
 

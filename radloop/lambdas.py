@@ -44,6 +44,7 @@ from radloop.functions.catalogue import FUNCTIONS
 from radloop.functions.draft_landing import Limits, drafts_of, give_up, land_draft
 from radloop.functions.error_logging import handle as write_down
 from radloop.functions.image_ingestion import take_in
+from radloop.functions.incidents import IncidentWatch
 from radloop.functions.model_registry import take_over
 from radloop.monitoring.figures import collect
 from radloop.registry.ledger import APPROVED
@@ -465,7 +466,7 @@ _SERVICES: Final[Mapping[tuple[str, str], Callable[[Told, Cloud], None]]] = {
 def _look_after(cloud: Cloud) -> None:
     """What a minute may have left: the bus is routed whatever wakes us."""
     try:
-        _seal(cloud)
+        _watch_over(cloud)
     finally:
         cloud.jobs.release_abandoned()
         cloud.assembly.overdue()
@@ -474,6 +475,20 @@ def _look_after(cloud: Cloud) -> None:
     old = records.search(DELIVERIES, [Term("day", "between", (None, day))], limit=_FORGOTTEN_AT_ONCE)
     for row in old:
         records.commit(Change([Delete(DELIVERIES, row.key)]))
+
+
+def _watch_over(cloud: Cloud) -> None:
+    """Who did what is sealed, and looked at: who reads of too many patients is kept out."""
+    try:
+        _seal(cloud)
+    finally:
+        _incidents().look()
+
+
+@cache
+def _incidents() -> IncidentWatch:
+    """Remembers from call to call how far the audit was read."""
+    return IncidentWatch(_cloud("outbox").platform)
 
 
 def _seal(cloud: Cloud) -> None:

@@ -329,6 +329,8 @@ def _endpoint(environ: Mapping[str, str], keyring: Mapping[str, str], places: Pl
         image=_told(environ, "RADLOOP_INFERENCE_IMAGE"),
         key=keyring.get("models", ""),
         captured=CAPTURED,
+        subnets=tuple(_told(environ, "RADLOOP_SUBNETS").split(",")),
+        security_groups=tuple(_told(environ, "RADLOOP_SECURITY_GROUPS").split(",")),
     )
     return Endpoint(client("sagemaker"), client("sagemaker-runtime"), name=name, hosting=hosting, places=places)
 

@@ -108,6 +108,19 @@ def formatted(environ: Mapping[str, str]) -> Result:
     )
 
 
+def defined() -> Result:
+    """Write the pipeline definitions that plans and tests read, as a deployment does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "radloop.pipeline", "build"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    return Result("define", f"{len(done.stdout.split())} definitions", [told(done)] if done.returncode else [])
+
+
 def initialised(folders: Sequence[Path], environ: Mapping[str, str]) -> Result:
     """Fetch modules and providers; one folder after the other where they share a cache that bears no two at a time."""
     words = ("init", "-backend=false", "-input=false", "-no-color")
@@ -313,6 +326,7 @@ def checks(only: str | None, environ: Mapping[str, str]) -> Iterator[Result]:
     folders.append(INFRA / "platform")
     if only in {None, "terraform"}:
         yield timed(lambda: formatted(environ))
+    yield timed(defined)
     if only in {None, "terraform", "iam"}:
         wanted = folders + [INFRA / "stacks" / stack for stack in STACKS] if only != "iam" else [INFRA / "platform"]
         yield timed(lambda: initialised(wanted, environ))

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 — a program that is run by itself, by the Python of its own environment
-"""Makes the training pipeline with the SageMaker SDK, as an oracle for ours: `tests/pipeline/golden.json`.
+"""Makes our pipelines for SageMaker with its own SDK, as an oracle for ours: `tests/pipeline/golden.json`.
 
     python tools/golden_pipeline.py tests/pipeline/golden.json
 
@@ -21,6 +21,7 @@ from sagemaker.model import Model
 from sagemaker.model_metrics import MetricsSource, ModelMetrics
 from sagemaker.network import NetworkConfig
 from sagemaker.processing import ProcessingInput, ProcessingOutput, Processor
+from sagemaker.transformer import Transformer
 from sagemaker.workflow.condition_step import ConditionStep
 from sagemaker.workflow.conditions import ConditionEquals
 from sagemaker.workflow.execution_variables import ExecutionVariables
@@ -31,7 +32,7 @@ from sagemaker.workflow.parameters import Parameter, ParameterFloat, ParameterIn
 from sagemaker.workflow.pipeline import Pipeline
 from sagemaker.workflow.pipeline_context import PipelineSession
 from sagemaker.workflow.properties import PropertyFile
-from sagemaker.workflow.steps import ProcessingStep, TrainingStep
+from sagemaker.workflow.steps import ProcessingStep, TrainingStep, TransformStep
 
 import radloop
 from radloop.pipeline.pipeline_builder import RECIPE
@@ -189,6 +190,7 @@ def pipeline() -> Pipeline:
                 "champion": of["Champion"],
                 "code_version": of["CodeVersion"],
                 "execution": execution,
+                "training_instances": of["TrainingInstanceCount"].to_string(),
             },
         ),
     )
@@ -207,13 +209,81 @@ def pipeline() -> Pipeline:
         else_steps=[refuse],
     )
     return Pipeline(
-        name="radloop", parameters=listed, steps=[preprocess, train, evaluate, gate], sagemaker_session=session
+        name="radloop",
+        parameters=listed,
+        pipeline_experiment_config=None,
+        steps=[preprocess, train, evaluate, gate],
+        sagemaker_session=session,
+    )
+
+
+def transform() -> Pipeline:
+    """The pipeline of batch transform."""
+    text = ParameterString
+    listed = [
+        text("StudiesUri"),
+        text("ModelUri"),
+        text("ModelVersion"),
+        text("ContentType", default_value="application/x-npy"),
+        text("ArtifactBucket", default_value="model-artifacts"),
+        text("RoleArn", default_value=""),
+        text("KmsKeyId", default_value=""),
+        text("InferenceImageUri", default_value="radloop-serving"),
+        text("TransformInstanceType", default_value="ml.m5.xlarge"),
+        ParameterInteger("TransformInstanceCount", default_value=1),
+    ]
+    of = {each.name: each for each in listed}
+    session = PipelineSession(boto_session=boto3.Session(region_name=REGION), default_bucket="unused")
+    model = Model(
+        image_uri=of["InferenceImageUri"],
+        model_data=of["ModelUri"],
+        role="arn:aws:iam::123456789012:role/of-jobs",  # the SDK takes no parameter here
+        env={"RADLOOP_MODEL_VERSION": of["ModelVersion"]},
+        enable_network_isolation=True,
+        sagemaker_session=session,
+    )
+    made = ModelStep(name="Model", step_args=model.create())
+    execution = ExecutionVariables.PIPELINE_EXECUTION_ID
+    transformer = Transformer(
+        model_name=made.properties.ModelName,
+        instance_count=of["TransformInstanceCount"],
+        instance_type=of["TransformInstanceType"],
+        strategy="SingleRecord",
+        assemble_with="None",
+        accept="application/json",
+        max_concurrent_transforms=1,
+        max_payload=100,
+        output_path=Join(on="/", values=["s3:/", of["ArtifactBucket"], "transformed", execution]),
+        output_kms_key=of["KmsKeyId"],
+        volume_kms_key=of["KmsKeyId"],
+        sagemaker_session=session,
+    )
+    answered = TransformStep(
+        name="Transform",
+        step_args=transformer.transform(
+            data=of["StudiesUri"],
+            data_type="S3Prefix",
+            content_type=of["ContentType"],
+            compression_type="None",
+            split_type="None",
+        ),
+    )
+    return Pipeline(
+        name="radloop-transform",
+        parameters=listed,
+        pipeline_experiment_config=None,
+        steps=[made, answered],
+        sagemaker_session=session,
     )
 
 
 def main() -> int:
     """Write the file that is named."""
-    golden = {"sdk": f"sagemaker {sagemaker.__version__}", "definition": json.loads(pipeline().definition())}
+    golden = {
+        "sdk": f"sagemaker {sagemaker.__version__}",
+        "definition": json.loads(pipeline().definition()),
+        "transform": json.loads(transform().definition()),
+    }
     Path(sys.argv[1]).write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return 0
 

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from lab_alarms import alarmed
 from lab_container import predicted
+from lab_events import deliver, execution_changed
 from lab_gateway import Gateway, sent, shown_by_cloudfront, turned_away
 from lab_layers import layered
 from lab_memory import Held
@@ -254,9 +255,27 @@ class Walk:
             self.until(
                 lambda name=name: self.logged(name, "done after"), bool, lambda _, name=name: f"{name} was not woken"
             )
-        return f"drift, drift-retraining by the bus; {', '.join(by_clock)} by the clock"
+        self._drift_job_failed()
+        return f"drift, drift-retraining by the bus; {', '.join(by_clock)} by the clock; error-logging by the drift job"
 
     # What they need
+
+    def _drift_job_failed(self) -> None:
+        """A drift job that failed, told as SageMaker tells it, is written down, and people are told.
+
+        Raises:
+            LabFailed: The topic is no target of what was applied, or the function wrote nothing down.
+        """
+        job = f"{self.applied.installation['pipeline_arn']}-drift"
+        execution = f"{job}/execution/lab"
+        reached = deliver(execution_changed(job, execution, "Executing", "Failed"))
+        if self.applied.installation["alerts_topic"] not in reached:
+            raise LabFailed(f"a drift job that failed is told to {reached} alone")
+        self.until(
+            lambda: self.logged("error-logging", execution),
+            bool,
+            lambda _: "error-logging did not write down that the drift job failed",
+        )
 
     def until(self, look: Callable[[], Any], is_it: Callable[[Any], bool], missing: Callable[[Any], str]) -> Any:
         """Look until it is there; `missing` says what was seen instead.

@@ -13,6 +13,7 @@ module "training" {
   is_spot               = var.is_spot
   processing            = var.processing
   training              = var.training
+  transform             = var.transform
   accuracy_threshold    = local.settings.accuracy_threshold
   drift                 = var.has_endpoint ? var.drift : null
   endpoint_name         = local.name

@@ -157,6 +157,12 @@ variable "processing" {
   default     = { instance_type = "ml.m5.2xlarge", instance_count = 1 }
 }
 
+variable "transform" {
+  description = "Machines of batch transform."
+  type        = object({ instance_type = string, instance_count = number })
+  default     = { instance_type = "ml.m5.xlarge", instance_count = 1 }
+}
+
 variable "training" {
   description = "Machines of training."
   type        = object({ instance_type = string, instance_count = number, max_wait_s = optional(number, 172800) })

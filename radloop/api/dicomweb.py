@@ -110,7 +110,8 @@ class Call:
             self.request.query_params.get("imageSetId"),
         )
         images = self.doors.images_of(self.principal)
-        return wado.Visit(place, images, self.doors.platform.records, self.headers, self.base)
+        records, longest = self.doors.platform.records, self.doors.longest_answer
+        return wado.Visit(place, images, records, self.headers, self.base, longest)
 
 
 Answer = Callable[[Call], Response | Awaitable[Response]]

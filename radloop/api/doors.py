@@ -61,6 +61,7 @@ class Doors:
         native_app: How programs sign in whoever runs them; None where they carry a credential of ours.
         site: Host of the site that a browser sees, where something before us asks us under another name.
         longest_body: Bytes of a request's body that get here at most; None where nothing before us sets a limit.
+        longest_answer: Bytes of an answer's body that get out at most; None where nothing before us sets a limit.
     """
 
     platform: Platform
@@ -77,6 +78,7 @@ class Doors:
     monitoring: Monitoring = Monitoring()
     layers: StandingLayers | None = None
     longest_body: int | None = None
+    longest_answer: int | None = None
     page: SignInPage | None = None
     native_app: NativeApp | None = None
     site: str | None = None

@@ -7,6 +7,7 @@ from radloop.core.images import LATERALITIES, SITES, Confidence, State, Storage
 from radloop.core.reads import CHANGED_MIND, DISAGREEMENT, REASONS, UNDECIDED, ReadingPolicy, Rule
 from radloop.functions.retired import REASONS as RETIREMENT_REASONS
 from radloop.registry.ledger import APPROVE_REASONS, REJECT_REASONS, ROLLBACK_REASONS
+from radloop.security.incidents import BY_HAND, MANY_PATIENTS, OUTCOMES, Which
 from radloop.security.links import LONGEST_LIFE_S
 
 Schema = dict[str, Any]
@@ -100,6 +101,41 @@ _CREDENTIAL: Mapping[str, Schema] = {
     "expires_at": _TIME_OR_NONE,
     "revoked_at": _TIME_OR_NONE,
 }
+_DEADLINE = _object(
+    ends_at=_TIME,
+    reminder_at=_TIME,
+    reminded={"enum": ["", "soon", "over"], "description": "How far people were reminded of it."},
+    told_at=_TIME_OR_NONE,
+    told_by=_WORD,
+)
+_INCIDENT: Mapping[str, Schema] = {
+    "id": _ID,
+    "kind": {"enum": [MANY_PATIENTS, BY_HAND]},
+    "state": {"enum": ["open", "closed"]},
+    "principal": {**_WORD, "description": "Who read, or is suspected; null where nobody knows."},
+    "since": {**_TIME, "description": "From when on what was read belongs to it."},
+    "opened_at": _TIME,
+    "opened_by": _TEXT,
+    "clocks": _object(internal=_DEADLINE, legal=_DEADLINE),
+    "patients": {**_COUNT, "description": "Different ones that were counted when it was noticed, at least."},
+    "image_sets": _COUNT,
+    "limit": {**_COUNT, "description": "How many patients were allowed; 0 where a person opened it."},
+    "is_drill": _FLAG,
+    "isolated_at": _TIME_OR_NONE,
+    "released_at": _TIME_OR_NONE,
+    "closed_at": _TIME_OR_NONE,
+    "closed_by": _WORD,
+    "outcome": {"enum": [*OUTCOMES, None]},
+}
+_OPENED = _object(
+    image_set=_ID,
+    study=_TEXT,
+    first=_TIME,
+    last=_TIME,
+    times=_COUNT,
+    how=_list(_TEXT),
+    by=_list(_TEXT),
+)
 _FOUND: Mapping[str, Schema] = {
     "version": {"type": "integer", "minimum": 1, "description": "The version the reader looked at."},
     "finding": _WORD_FOR_IT,
@@ -764,6 +800,34 @@ SCHEMAS: Mapping[str, Schema] = {
         patients=_PATIENTS,
         note={**_TEXT, "maxLength": 64},
         days={"type": ["integer", "null"], "minimum": 1, "maximum": 3650},
+    ),
+    "Incident": _object(**_INCIDENT),
+    "Incidents": _object(
+        items=_list(_ref("Incident")),
+        isolated=_list(_object(principal=_TEXT, incident=_TEXT, by=_TEXT, at=_TIME)),
+    ),
+    "IncidentWish": _without_need(
+        ("principal", "since", "drill"),
+        principal={"type": ["string", "null"], "minLength": 1, "maxLength": 256},
+        since={**_TIME_OR_NONE, "description": "A day ago unless said."},
+        drill=_FLAG,
+    ),
+    "IncidentClock": _object(clock={"enum": [str(each) for each in Which]}),
+    "IncidentOutcome": _object(outcome={"enum": list(OUTCOMES)}),
+    "IsolationWish": _object(principal={"type": "string", "minLength": 1, "maxLength": 256}),
+    "Released": _object(principal=_TEXT, released=_FLAG),
+    "IncidentReport": _object(
+        incident=_ref("Incident"),
+        made_at=_TIME,
+        since=_TIME,
+        until=_TIME,
+        patients_affected=_COUNT,
+        image_sets_affected=_COUNT,
+        patients=_list(_object(patient=_TEXT, image_sets=_list(_OPENED))),
+        deleted_image_sets=_list(_TEXT),
+        searches=_COUNT,
+        acts=_list(_object(time=_TIME, by=_TEXT, action=_TEXT, seq=_COUNT)),
+        open_points=_list(_TEXT),
     ),
     "Audit": _object(
         items=_list(

@@ -27,7 +27,7 @@ from radloop.api.negotiation import (
 from radloop.api.operations import is_unchanged, validator
 from radloop.api.ranges import ranged
 from radloop.codec.isolated import unpack_isolated
-from radloop.core.errors import InvalidInput, NotFound
+from radloop.core.errors import InvalidInput, NotFound, TooLarge
 from radloop.core.identity import derived_id
 from radloop.core.images import ImageSet, Storage
 from radloop.core.ports import Records
@@ -76,13 +76,19 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A request for what lies at a place, by someone."""
+    """A request for what lies at a place, by someone.
+
+    Attributes:
+        base: Address of the service.
+        longest: Bytes of an answer that reach them at most; None for any number.
+    """
 
     place: Place
     images: GuardedImages
     records: Records
     headers: Headers
     base: str
+    longest: int | None = None
 
     def image_sets(self, action: str = READ, *, is_whole: bool = False) -> list[Held]:
         """The image sets at the place that the caller may know of, oldest first.
@@ -233,11 +239,15 @@ def files(visit: Visit) -> Response:
     Raises:
         NotFound: There are none.
         UnsupportedPixels: The first of them cannot be had so.
+        TooLarge: They are more than gets out of here; none was read for it.
         HTTPException: 406, none of what is accepted can be made.
     """
     found = visit.instances(EXPORT)
     instances = [instance for _, instance in found]
     choice = files_choice(accepted_by(visit.headers), instances)
+    size, is_as_long = sum(one.size_bytes for one in instances), choice.form.is_original or choice.form.syntax in NATIVE
+    if visit.longest is not None and is_as_long and size > visit.longest:
+        raise TooLarge(f"an answer may be {visit.longest} bytes long here, and these files have {size}; ask for fewer")
 
     def read(instance: StoredInstance) -> tuple[str, bytes]:
         data = visit.images.export(instance)
@@ -363,14 +373,21 @@ class _Frames:
 
 
 def _documents(visit: Visit, found: list[Held]) -> bytes:
-    documents = [
-        visit.images.document(instance, _bulk_uri(f"{held.address(visit.base)}/instances/{instance.sop_uid}"))
-        for held in found
-        for instance in visit.instances_in(held)
-    ]
+    documents = [text for held in found for text in _texts(visit, held)]
     if not documents:
         raise NotFound("nothing is stored at this address")
-    return orjson.dumps(documents)
+    return b"[%s]" % b",".join(documents)
+
+
+def _texts(visit: Visit, held: Held) -> list[bytes]:
+    """The documents of the instances of an image set that are meant, as JSON texts."""
+    instances = f"{held.address(visit.base)}/instances"
+    if visit.place.instance is None:
+        return visit.images.documents(held.image_set.id, lambda sop_uid: f"{instances}/{sop_uid}/bulkdata")
+    return [
+        orjson.dumps(visit.images.document(one, _bulk_uri(f"{instances}/{one.sop_uid}")))
+        for one in visit.instances_in(held)
+    ]
 
 
 def _bulk_uri(address: str) -> Callable[[str], str]:

@@ -5,7 +5,7 @@ Names are those that the Terraform of this repository gives: `<project>-<environ
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from radloop.aws.identities import roles_given
 from radloop.aws.people import PEOPLE, drift, people_of
 from radloop.core.checklist import Check, Found, either, failed, not_applicable, ok
 from radloop.core.identity import Principal
+from radloop.core.settings import Settings
 
 _BUCKETS: Final = ("training-data", "preprocessed-data", "model-artifacts", "logs", "audit", "archive", "stream")
 _KEYS: Final = ("training", "models", "logs", "tables", "imaging", "messages", "secrets", "audit")
@@ -84,6 +85,8 @@ def account_checks(name: str, contracts: Path) -> dict[str, Check]:
         "D9.5": account.succeeded,
         "D9.6": account.registered,
         **{f"D10.{box}": _documents for box in (1, 2, 3, 4)},
+        "C8": account.noticing,
+        "C12": account.told,
     }
     return {identity: _in_our_words(check) for identity, check in checks.items()}
 
@@ -425,6 +428,49 @@ class _Account:
                 return {}
             raise
         return people_of(body.read(), self.roles_told)
+
+    # Incidents
+
+    def noticing(self) -> Found:
+        told = self.configurations.get("outbox", {}).get("Environment", {}).get("Variables", {})
+        if not told:
+            return failed("the function outbox, which looks who reads of how many patients, is not there")
+        rules = client("events").list_rules(NamePrefix=f"{self.name}-outbox-")["Rules"]
+        if not any(one["State"] == "ENABLED" for one in rules):
+            return failed("nothing wakes the function outbox, which looks who reads of how many patients")
+        settings = {**asdict(Settings()), **json.loads(told.get("RADLOOP_SETTINGS") or "{}")}
+        noticed, kept_out = settings["incident_patients"], settings["isolate_patients"]
+        if not (noticed and kept_out):
+            return failed("incident_patients or isolate_patients is 0: it is not noticed, or nobody is kept out")
+        guards = [
+            client("guardduty").get_detector(DetectorId=one)
+            for one in _all("guardduty", "list_detectors", "DetectorIds")
+        ]
+        return either(
+            any(one["Status"] == "ENABLED" for one in guards),
+            f"above {noticed} patients in five minutes an incident is opened, above {kept_out} the reader is kept out; "
+            "GuardDuty is on",
+            "GuardDuty is off in this region",
+        )
+
+    def told(self) -> Found:
+        sealed = self.sealed()
+        if sealed.state == "failed":
+            return sealed
+        topics = [one["TopicArn"] for one in _all("sns", "list_topics", "Topics")]
+        mine = [one for one in topics if one.endswith(f":{self.name}-alerts")]
+        listening = [
+            one
+            for topic in mine
+            for one in _all("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic)
+            if one["SubscriptionArn"].startswith("arn:")
+        ]
+        return either(
+            listening,
+            f"{len(listening)} confirmed subscriptions of {self.name}-alerts are told; the audit is locked. "
+            "Open incidents and their clocks: radloop incident list",
+            f"nobody has confirmed a subscription of the topic {self.name}-alerts, so nobody would be told",
+        )
 
     # What has been done
 

@@ -1,4 +1,4 @@
-"""Model versions as a real-time endpoint of SageMaker, and over many studies at once by batch transform.
+"""Model versions as a real-time endpoint of SageMaker.
 
 An endpoint costs money around the clock, so there is none unless an installation names one. The champion answers; the
 shadow is asked the same and nobody is told. Names follow from what they stand for (`<endpoint>-v7-1a2b...`), so that
@@ -13,7 +13,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from radloop.aws.clients import code_of, translated
-from radloop.aws.sagemaker import Places, call, has_own_disks
+from radloop.aws.sagemaker import Places, call
 from radloop.core.errors import Conflict, Corrupt, InvalidInput, NotFound, Unavailable
 from radloop.core.identity import derived_id
 from radloop.core.ports import Blobs, Models, ModelVersion, Span
@@ -33,9 +33,8 @@ _BROKEN: Final = ("Failed", "UpdateRollbackFailed")
 """States out of which SageMaker lets an endpoint only be deleted."""
 
 _DIGITS: Final = 12
-_LONGEST_NAME: Final = 40  # of 63, for what names of models and jobs add
+_LONGEST_NAME: Final = 40  # of 63, for what names of models add
 _JSON: Final = "application/json"
-_MOST_MEGABYTES: Final = 100
 _SENDER: Final = range(400, 500)
 _CHUNK_BYTES: Final = 8 << 20
 _TAKEN: Final = ("already exist", "already existing")
@@ -51,10 +50,9 @@ class Hosting:
         key: KMS key of the disks and of what is captured.
         instance_type: Of the endpoint.
         instance_count: Two and more are spread over availability zones.
-        transform_instance_type: Of batch transform.
         captured: Where what the endpoint answers is kept for the drift job, as `s3://` address of ours; "" for nowhere.
-        subnets: Of the VPC; empty for none.
-        security_groups: In the VPC.
+        subnets: Of the VPC that containers run in; empty for none.
+        security_groups: Of the containers, in that VPC.
     """
 
     role: str
@@ -62,7 +60,6 @@ class Hosting:
     key: str
     instance_type: str = "ml.m5.large"
     instance_count: int = 1
-    transform_instance_type: str = "ml.m5.xlarge"
     captured: str = ""
     subnets: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = ()
@@ -186,61 +183,6 @@ class Endpoint:
         if not isinstance(value, dict):
             raise Corrupt("the answer of the endpoint is not an object")
         return value
-
-    # Batch transform
-
-    def transform(self, model: ModelVersion, source: str, target: str, *, content_type: str) -> str:
-        """Have a version look at every study below `source`; its answers are `<study>.out` below `target`.
-
-        Args:
-            model: Which; it need not be approved, for nobody is told.
-            source: Address of ours, `s3://<prefix>/...`.
-            target: The same, for the answers.
-            content_type: Of the studies.
-
-        Returns:
-            The name of the job. The same version over the same place is one job, also when asked for twice.
-
-        Raises:
-            Unavailable: SageMaker does not answer now.
-        """
-        name = f"{self._name}-{derived_id('transform', str(model.version), source, target)[:_DIGITS]}"
-        hosting = self._hosting
-        self._ensure(
-            self._client.create_transform_job,
-            TransformJobName=name,
-            ModelName=self._model(model),
-            MaxConcurrentTransforms=1,
-            MaxPayloadInMB=_MOST_MEGABYTES,
-            BatchStrategy="SingleRecord",
-            TransformInput={
-                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": self._places.placed(source)}},
-                "ContentType": content_type,
-                "CompressionType": "None",
-                "SplitType": "None",
-            },
-            TransformOutput={
-                "S3OutputPath": self._places.placed(target),
-                "Accept": _JSON,
-                "AssembleWith": "None",
-                "KmsKeyId": hosting.key,
-            },
-            TransformResources={
-                "InstanceType": hosting.transform_instance_type,
-                "InstanceCount": 1,
-                **({} if has_own_disks(hosting.transform_instance_type) else {"VolumeKmsKeyId": hosting.key}),
-            },
-        )
-        return name
-
-    def transformed(self, name: str) -> Standing:
-        """How a batch transform stands.
-
-        Raises:
-            NotFound: There is no such job.
-        """
-        told = call(self._client.describe_transform_job, TransformJobName=name)
-        return Standing(told["TransformJobStatus"], told["ModelName"], told.get("FailureReason", ""))
 
     # What it is made of
 

@@ -17,16 +17,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from radloop.aws.clients import code_of, translated
 from radloop.aws.tokens import SCOPE_CLAIM, CognitoTokens
-from radloop.core.errors import Unauthenticated
+from radloop.core.errors import NotFound, Unauthenticated
 from radloop.core.identity import Principal
 from radloop.core.ports import Clock, Keys, Records
 from radloop.security.identities import GONE, Identities
+from radloop.security.isolation import is_isolated
 from radloop.security.memory import Memory
 from radloop.security.sign_in import SignedIn
 
 EVERY_PATIENT: Final = "*"
 
 _ASKED_EVERY = timedelta(minutes=1)
+_LOOKED_EVERY = timedelta(seconds=5)
 _SUB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SERVICE = "cognito-idp"
 
@@ -108,6 +110,17 @@ class CognitoPeople:
 
         return self._groups.get(person.sub, find, self._clock())
 
+    def shut_out(self, person: Person) -> None:
+        """Let somebody sign in no more, and end what sign-ins there are: no token is renewed."""
+        self._asked("admin_disable_user", Username=person.username)
+        self._asked("admin_user_global_sign_out", Username=person.username)
+        self._people.forget()
+
+    def let_in(self, person: Person) -> None:
+        """Let somebody sign in again."""
+        self._asked("admin_enable_user", Username=person.username)
+        self._people.forget()
+
     def _asked(self, operation: str, **given: Any) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = getattr(self._client, operation)(UserPoolId=self._pool, **given)
@@ -145,6 +158,7 @@ class CognitoIdentities(Identities):
         super().__init__(records, keys, clock, roles=roles)
         self._tokens = tokens
         self._pool = people
+        self._isolated = Memory[bool](lambda: 0)
 
     def of_token(self, token: str) -> Principal:
         """See `Identities.of_token`; a token of three parts is one of the pool's.
@@ -167,6 +181,9 @@ class CognitoIdentities(Identities):
         person = self._pool.named(bearer.username)
         if not person.is_enabled or person.sub != bearer.sub:
             raise Unauthenticated(GONE)
+        if self._is_isolated(person.sub):
+            self._pool.shut_out(person)  # whoever isolated them may have no way to the pool
+            raise Unauthenticated(GONE)
         told = None if bearer.scope is None else patients_of(bearer.scope)
         roles = bearer.groups & self._pool.groups_of(person) & self._roles  # a token outlives what was taken away
         principal = Principal(bearer.sub, roles, _both(person.patients, told))
@@ -181,9 +198,47 @@ class CognitoIdentities(Identities):
         if _SUB.fullmatch(identity) is None:
             return super().of_id(identity)
         person = self._pool.of_sub(identity)
-        if not person.is_enabled:
+        if not person.is_enabled or self._is_isolated(identity):
             raise Unauthenticated(GONE)
         return Principal(person.sub, self._pool.groups_of(person) & self._roles, person.patients)
+
+    def require_account(self, identity: str) -> None:
+        """See `Identities.require_account`.
+
+        Raises:
+            Unavailable: The pool does not answer.
+        """
+        if _SUB.fullmatch(identity) is None:
+            super().require_account(identity)
+            return
+        try:
+            self._pool.of_sub(identity)
+        except Unauthenticated:
+            raise NotFound("there is no such user") from None
+
+    def shut_out(self, identity: str) -> None:
+        """See `Identities.shut_out`; our own record counts from the moment it is there, whatever the pool answers.
+
+        Raises:
+            Unavailable: The pool does not answer.
+        """
+        if _SUB.fullmatch(identity) is not None:
+            self._pool.shut_out(self._pool.of_sub(identity))
+        self._isolated.forget()
+
+    def let_in(self, identity: str) -> None:
+        """See `Identities.let_in`.
+
+        Raises:
+            Unavailable: The pool does not answer.
+        """
+        if _SUB.fullmatch(identity) is not None:
+            self._pool.let_in(self._pool.of_sub(identity))
+        self._isolated.forget()
+
+    def _is_isolated(self, sub: str) -> bool:
+        now = self._clock()
+        return self._isolated.get(sub, lambda: (is_isolated(self._records, sub), now + _LOOKED_EVERY), now)
 
 
 def roles_given(client: Any, pool: str, roles: Collection[str]) -> Mapping[str, frozenset[str]]:

@@ -193,9 +193,10 @@ class HealthImagingImages:
         return landings
 
     def land_object(self, key: str, *, by: Principal) -> Landing | None:
-        """Land one file of any length that lies under a blob key, where it stays; None where nothing lies there.
+        """Land one file of any length that lies under a blob key, and take it from there; None where there is none.
 
-        S3 copies it to where originals are kept, or into quarantine. What is held of it here is a few MiB.
+        S3 copies it to where originals are kept, or into quarantine. What is held of it here is a few MiB. A file that
+        came under the key meanwhile stays there.
 
         Raises:
             Unavailable: Another file came under the key meanwhile, or AWS does not answer; worth another try.
@@ -207,6 +208,7 @@ class HealthImagingImages:
         landing, arrival = self._taken_in(_Lying(found, self._objects), by)
         if arrival is not None:
             self.assembly.count_in([arrival], by=by)
+        self._objects.remove(found)
         return landing
 
     def land_pieces(self, key: str, pieces: Iterable[bytes], by: Principal) -> Landing:
@@ -219,7 +221,6 @@ class HealthImagingImages:
         landing = self.land_object(key, by=by)
         if landing is None:
             raise Unavailable("the file was taken away while it was landing")
-        self._blobs.delete(key)
         return landing
 
     def _taken_in(self, file: _File, by: Principal) -> tuple[Landing, Arrival | None]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from radloop.aws.blobs import S3Blobs
-from radloop.aws.clients import translated
+from radloop.aws.clients import status_of, translated
 from radloop.core.ports import Span
 from radloop.dicom.ranges import Ranges
 
@@ -26,6 +26,8 @@ PART_BYTES: Final = 256 << 20
 _READ_BYTES = 8 << 20
 _WRITTEN_BYTES = 16 << 20  # S3 joins 10,000 parts at most
 _AT_ONCE = 4
+_GONE: Final = frozenset({404, 412})
+"""What S3 answers where the object has gone, or is another one."""
 
 Address = tuple[str, str]
 """A bucket and a name in it."""
@@ -95,6 +97,21 @@ class LongObjects:
             NotFound: It has gone.
         """
         copied(self._s3, self._blobs.where(found.key), self._blobs.where(key), found.size, mark=found.mark)
+
+    def remove(self, found: LongObject) -> None:
+        """Take it away; another object that lies there by now stays, and what has gone is no error.
+
+        Raises:
+            Unavailable: S3 does not answer.
+        """
+        bucket, name = self._blobs.where(found.key)
+        try:
+            self._s3.delete_object(Bucket=bucket, Key=name, IfMatch=found.mark)
+        except ClientError as error:
+            if status_of(error) not in _GONE:
+                raise translated(error, "s3") from error
+        except BotoCoreError as error:
+            raise translated(error, "s3") from error
 
     def write(self, key: str, pieces: Iterable[bytes]) -> None:
         """Write what comes in pieces; an error of theirs leaves nothing behind.

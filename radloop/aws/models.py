@@ -6,6 +6,7 @@ SageMaker by hand counts only once the ledger says the same: `reconcile` sees it
 and the person may, or else holds the version and puts SageMaker back.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -25,7 +26,21 @@ REALTIME: Final = ("ml.m5.large", "ml.m5.xlarge", "ml.c5.large", "ml.c5.xlarge")
 TRANSFORM: Final = ("ml.m5.xlarge",)
 
 _LONGEST_VALUE: Final = 256
-_LINEAGE: Final = ("snapshot", "policy", "champion", "code_version", "weights_sha256", "model_sha256")
+_FOREIGN: Final = re.compile(r"[^\w .:/=+\-@]")
+_LINEAGE: Final = (
+    "snapshot",
+    "policy",
+    "champion",
+    "code_version",
+    "weights_sha256",
+    "model_sha256",
+    "training_data_date",
+    "training_instances",
+    "training_minutes",
+    "training_framework",
+)
+_MEASURED: Final = ("accuracy", "roc_auc")
+_TAKEN_BY: Final = {"inference_framework": "ONNX Runtime", "compatible_endpoints": "real-time batch-transform"}
 _SENTENCE: Final = "The version was {} in SageMaker by hand; approve or reject it in radloop."
 _STRANGER: Final[RadloopError] = Denied("whoever did it is nobody that people.json names for certain")
 _NOT_DECIDED: Final[RadloopError] = Conflict("a decision is not taken back by setting it back to waiting")
@@ -281,15 +296,26 @@ def _description(model: ModelVersion) -> str:
 
 
 def _properties(model: ModelVersion) -> dict[str, str]:
-    """Customer metadata: which version it is, what it was made of, and what it does now."""
-    lineage = {name: model.lineage[name] for name in _LINEAGE if model.lineage.get(name)}
+    """Customer metadata: which version it is, what it was made of, how good it is, what takes it, what it does now.
+
+    SageMaker takes 50 of at most 256 characters, which are letters, digits, spaces and `_.:/=+-@` (API Reference,
+    `CreateModelPackage`).
+    """
+    lineage = {name: model.lineage[name] for name in _LINEAGE if model.lineage.get(name) not in {None, ""}}
+    measured = {name: f"{model.metrics[name]:.4f}" for name in _MEASURED if _is_number(model.metrics.get(name))}
     values = {
         "version": model.version,
         "execution": model.lineage["execution"],
         **lineage,
+        **measured,
+        **_TAKEN_BY,
         "aliases": " ".join(model.aliases) or "none",
     }
-    return {name: str(value)[:_LONGEST_VALUE] for name, value in values.items()}
+    return {name: _FOREIGN.sub("-", str(value))[:_LONGEST_VALUE] for name, value in values.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _word(status: str) -> str:

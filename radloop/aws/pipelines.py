@@ -25,7 +25,7 @@ from radloop.core.events import Event
 from radloop.core.identity import derived_id
 from radloop.core.ports import Blobs, Clock, Execution, Materialise, Models, Records, Span
 from radloop.core.tables import EXECUTIONS
-from radloop.pipeline.evaluation import hashes_of, metrics_of
+from radloop.pipeline.evaluation import hashes_of, metrics_of, origin_of
 from radloop.pipeline.expressions import Scope, resolve
 from radloop.pipeline.journal import EXECUTING, WAITING, Journal, code_of, found, newest, start, steps_of
 from radloop.pipeline.pipeline_builder import OF_ACCOUNT, WEIGHTS
@@ -379,6 +379,8 @@ class SageMakerPipelines:
             metrics=metrics_of(evaluation),
             lineage={
                 **hashes_of(evaluation),
+                **origin_of(evaluation),
+                "training_minutes": journal.minutes_of("Train"),
                 "hyperparameters": resolve(training[0]["Arguments"]["HyperParameters"], scope) if training else {},
             },
         )

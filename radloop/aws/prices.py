@@ -85,7 +85,7 @@ def found(client: Any, price: Price, region: str) -> Told:
 
 def _products(client: Any, price: Price, region: str) -> Iterator[dict[str, Any]]:
     """Every product that the filters of a price match."""
-    wanted = {"regionCode": region, **price.filters}
+    wanted = {**({} if price.is_everywhere else {"regionCode": region}), **price.filters}
     filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
     question = {"ServiceCode": price.service, "Filters": filters, "MaxResults": _MOST_PRODUCTS}
     for _ in range(_MOST_PAGES):

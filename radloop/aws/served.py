@@ -1,13 +1,16 @@
 """Image sets of HealthImaging as the doors want them: the same store, which finds its bytes elsewhere."""
 
-from collections.abc import Callable, Mapping
+import gzip
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
 from radloop.aws.assembly import original_of
 from radloop.aws.images import LONGEST_HELD, HealthImagingImages
-from radloop.core.errors import TooLarge
-from radloop.core.identity import Principal
+from radloop.core.errors import NotFound, TooLarge
+from radloop.core.identity import Principal, derived_id
+from radloop.core.images import ImageSet
 from radloop.core.ports import Blobs, Cipher, Clock, Job, Keys, Landing, Records, Span, Upload
 from radloop.core.tables import DEFAULT_DATASTORE
 from radloop.dicom.elements import Data
@@ -15,12 +18,18 @@ from radloop.dicom.ranges import Ranges
 from radloop.store.contents import Contents
 from radloop.store.described import Described
 from radloop.store.erasing import asked_for
+from radloop.store.headers import Header, header_of
 from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance
+from radloop.store.kept import Kept
+from radloop.store.opened import order_of
 from radloop.store.studies import Study
 
 LONGEST_FILE: Final = 256 << 20
 """Bytes of the longest file that is read whole, for a frame that HealthImaging keeps in another form or for export."""
+
+_AT_ONCE = 16  # originals whose headers are asked for at the same time
+_LEVEL = 5
 
 Frames = Callable[[str, str, int], bytes | None]
 """A frame by image set, SOP instance UID and number, as an HTJ2K codestream; None where HealthImaging keeps another."""
@@ -105,6 +114,7 @@ class HealthImagingStore(ImageStore):
         contents = HealthImagingContents(blobs, records, frames, describe)
         super().__init__(blobs, records, keys, clock, contents=contents)
         self._arriving = images
+        self._kept = Kept(blobs, records)
 
     def land(self, uploads: list[Upload], *, by: Principal, datastore: str = DEFAULT_DATASTORE) -> list[Landing]:
         """See `HealthImagingImages.land`."""
@@ -118,6 +128,36 @@ class HealthImagingStore(ImageStore):
         """
         self._arriving.complete_study(key, by=by)
         return self.studies.get(key)
+
+    def _headers(self, image_set: ImageSet) -> Iterable[Header]:
+        """See `ImageStore._headers`: the originals are asked for them once, and what they tell is kept as one object.
+
+        So what AWS is asked does not grow with the slices after that. Instances are those of the version that was
+        closed last, whatever an import has written and not counted yet.
+        """
+        names = [str(each) for each in order_of(self._records, image_set.id)["instances"]]
+        if not names:
+            return super()._headers(image_set)
+        cipher = self._keys.cipher(image_set.wrapped_key)
+        name = f"headers/{derived_id(*names)}"
+        kept = self._kept.get(cipher, image_set.id, name)
+        if kept is None:
+            lines = self._lines(cipher, image_set.id, names)
+            kept = gzip.compress(b"\n".join(lines), _LEVEL, mtime=0)
+            self._kept.put(cipher, image_set.id, name, kept)
+        return map(header_of, gzip.decompress(kept).split(b"\n"))
+
+    def _lines(self, cipher: Cipher, identity: str, names: Sequence[str]) -> list[bytes]:
+        """The headers of instances, read from their originals, several at a time.
+
+        Raises:
+            NotFound: One of them is not there any more: the image set is being deleted.
+        """
+        found = {one.id: one for one in self.instances(identity)}
+        if not found.keys() >= set(names):
+            raise NotFound(f"image set {identity} has changed meanwhile")
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(lambda name: self._header_of(cipher, found[name]).line(), names))
 
     def erased_by(self, identity: str) -> list[Job]:
         """See `ImageStore.erased_by`: one change of DynamoDB does not hold the instances of a series."""

@@ -1,7 +1,7 @@
 """`radloop cost`: what the load of the brief, and of an installation, costs on AWS."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +11,7 @@ import click
 
 from radloop.core.contracts import contracts
 from radloop.core.errors import Unavailable
-from radloop.cost import Claim, Estimate, Measured, Prices, claims, load_prices, load_scenarios, measured
+from radloop.cost import Claim, Estimate, Line, Measured, Prices, claims, load_prices, load_scenarios, measured
 from radloop.local.home import Home
 from radloop.options import home_option, json_option, server_option
 from radloop.terminal import print_facts, print_items
@@ -23,6 +23,7 @@ FILE = "prices.json"
 _PAGE = 200
 _SCENARIOS = ("poc", "production", "measured")
 _LINES = ["id", "what", "stated_usd", "usd", "faults", "working"]
+_OWN = ["what", "usd", "working"]
 _CLAIMS = ["id", "what", "stated", "own", "right"]
 
 
@@ -60,13 +61,14 @@ def cost(  # noqa: PLR0917 — one an option
         raise click.UsageError("--region goes with --refresh")
     if refresh:
         path = _refreshed(path, own, region)
-    prices = load_prices(path.read_bytes())
-    estimates = load_scenarios((contracts() / "scenarios.json").read_bytes(), prices)
+    prices = load_prices(_completed(path))
+    text = (contracts() / "scenarios.json").read_bytes()
+    estimates = load_scenarios(text, prices)
     if scenario == "measured":
         from radloop.client import reach  # noqa: PLC0415 — the other scenarios need no installation
 
         with reach(home, server) as client:
-            estimates["measured"] = measured(_measured(client), prices)
+            estimates["measured"] = measured(_measured(client), text, prices)
     wanted = [estimates[scenario]] if scenario else [estimates["poc"], estimates["production"]]
     derived = () if scenario else claims(estimates["poc"], estimates["production"])
     _print_all(wanted, derived, prices, path.name if file or own == path else "radloop's own", as_json)
@@ -90,12 +92,7 @@ def _print_all(
         print_facts(facts, as_json=True)
         return
     for one in estimates:
-        click.echo(f"\n{one.title}\n")
-        print_items(
-            {"items": list(_rows(one))},
-            _LINES if one.stated_total is not None else ["what", "usd", "working"],
-            as_json=False,
-        )
+        _print_one(one)
     if derived:
         click.echo("\nWhat the brief derives from its lines, what its own numbers give, and what these lines give\n")
         print_items({"items": [claim.to_json() for claim in derived]}, _CLAIMS, as_json=False)
@@ -106,8 +103,28 @@ def _print_all(
     )
 
 
-def _rows(estimate: Estimate) -> Iterator[dict[str, Any]]:
-    for line in estimate.lines:
+def _print_one(one: Estimate) -> None:
+    """The lines of the brief, then what it left out; of what was measured all lines together."""
+    if one.stated_total is None:
+        click.echo(f"\n{one.title}\n")
+        print_items({"items": [*_rows(one.lines), _total(one.total)]}, _OWN, as_json=False)
+        return
+    click.echo(f"\n{one.title}\n")
+    stated = [line for line in one.lines if not line.is_left_out]
+    total = _total(one.total - one.left_out, _money(one.stated_total))
+    print_items({"items": [*_rows(stated), total]}, _LINES, as_json=False)
+    click.echo("\nWhat the brief left out\n")
+    left_out = [line for line in one.lines if line.is_left_out]
+    rows = [*_rows(left_out), _total(one.left_out), _total(one.total, what="both together")]
+    print_items({"items": rows}, ["id", *_OWN], as_json=False)
+
+
+def _total(amount: float, stated: str = "", what: str = "total") -> dict[str, Any]:
+    return {"id": "", "what": what, "stated_usd": stated, "usd": _money(amount), "faults": [], "working": ""}
+
+
+def _rows(lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
+    for line in lines:
         facts = line.to_json()
         working = " x ".join(f"{_short(value)} {name}" for name, value in line.factors.items())
         per = f" / {_short(line.per)}" if line.per != 1 else ""
@@ -120,8 +137,6 @@ def _rows(estimate: Estimate) -> Iterator[dict[str, Any]]:
             "working": f"{working}{per}{price}{free}",
             "stated_usd": _stated(facts["stated_usd"]),
         }
-    stated = "" if estimate.stated_total is None else _money(estimate.stated_total)
-    yield {"id": "", "what": "total", "stated_usd": stated, "usd": _money(estimate.total), "faults": [], "working": ""}
 
 
 def _facts(estimate: Estimate) -> dict[str, Any]:
@@ -131,6 +146,7 @@ def _facts(estimate: Estimate) -> dict[str, Any]:
         "stated_total_usd": estimate.stated_total,
         "sum_of_statements_usd": round(estimate.sum_of_statements, 2),
         "total_usd": round(estimate.total, 4),
+        "left_out_usd": round(estimate.left_out, 4),
         "a_scan_usd": round(estimate.total / estimate.scans, 4) if estimate.scans else None,
         "groups": [{"name": name, "stated_usd": said, "usd": round(now, 4)} for name, said, now in estimate.groups()],
         "lines": [line.to_json() for line in estimate.lines],
@@ -146,7 +162,9 @@ def _money(amount: float) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:,.10f}".rstrip("0").rstrip(".")
+    """To a thousandth, and what is less than one to six figures."""
+    rounded = round(value, 3) if value >= 1 else float(f"{value:.6g}")
+    return f"{rounded:,.10f}".rstrip("0").rstrip(".")
 
 
 # Measuring
@@ -189,6 +207,20 @@ def _seconds(step: dict[str, Any]) -> float:
 # Prices of today
 
 
+def _completed(path: Path) -> bytes:
+    """The prices of a file, and radloop's own where it has none: a file that was written before some were needed."""
+    text, shipped = path.read_bytes(), json.loads((contracts() / FILE).read_bytes())
+    held = load_prices(text)
+    document = json.loads(text)
+    whose = "" if held.region == shipped["region"] else f"; of {shipped['region']}"
+    document["prices"] += [
+        entry | {"source": f"{entry['source']}{whose}"}
+        for entry in shipped["prices"]
+        if entry["name"] not in held.by_name
+    ]
+    return json.dumps(document).encode()
+
+
 def _refreshed(path: Path, own: Path, region: str | None) -> Path:
     """Ask the Price List API for every price of `path`, and write them to `own`; what is not found stays as it was.
 
@@ -200,7 +232,7 @@ def _refreshed(path: Path, own: Path, region: str | None) -> Path:
         raise Unavailable("asking AWS for prices needs the extra aws: pip install 'radloop[aws]'")
     from radloop.aws.prices import asked  # noqa: PLC0415 — boto3 is an extra, and takes its time to load
 
-    text = path.read_bytes()
+    text = _completed(path)
     prices, document = load_prices(text), json.loads(text)
     wanted = region or prices.region
     told = asked(prices, wanted)

@@ -48,7 +48,7 @@ def verify(file: Path, key: str | None, as_json: bool) -> None:
     It takes no home, no server and no network, only the installation's public key. Without --key the key in the file is
     used: then the file is known to be whole, and not who made it.
     """
-    examined = examine(file.read_bytes(), None if key is None else _key(key))
+    examined = examine(file.read_bytes(), None if key is None else key_of(key))
     if as_json:
         print_facts({**asdict(examined), "holds": examined.holds}, as_json=True)
     else:
@@ -71,7 +71,7 @@ def key_(out: Path | None, home: Path | None, server: str | None, as_json: bool)
     print_facts({"public_key": found["public_key"], "fingerprint": found["fingerprint"]}, as_json)
 
 
-def _key(stated: str) -> str:
+def key_of(stated: str) -> str:
     """The public key that an option names or holds."""
     path = Path(stated)
     try:

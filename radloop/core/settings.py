@@ -49,6 +49,12 @@ class Settings:
         compute_price_source: Where that price is from, and of what day.
         notify: Addresses that alarms are told to, as Apprise writes them; they may hold secrets.
         log_days: Days after which log files of the home are removed.
+        incident_patients: Different patients whose images one caller may open within five minutes before that is an
+            incident; 0 for any number.
+        isolate_patients: Different patients above which whoever opens them so fast is kept out; 0 for never.
+        bulk_readers: Ids of principals that may open any number.
+        incident_hours: Hours after an incident by which your own people must have been told.
+        incident_days: Days after an incident by which the law wants those concerned to have been told.
         training: Hyperparameters that replace the recipe's own, by name.
     """
 
@@ -92,4 +98,9 @@ class Settings:
     compute_price_source: str = ""
     notify: tuple[str, ...] = field(default=(), repr=False)
     log_days: float = 30.0
+    incident_patients: int = 60
+    isolate_patients: int = 200
+    bulk_readers: tuple[str, ...] = ()
+    incident_hours: float = 24.0
+    incident_days: float = 60.0
     training: Mapping[str, str] = field(default_factory=dict)

@@ -88,6 +88,8 @@ ARRIVALS = Table("arrivals", ("batch",))
 ASSEMBLIES = Table("assemblies", ("is_waiting",), facts=("last",))
 BATCHES = Table("batches", ("state",), facts=("at",))
 DELIVERIES = Table("deliveries", ("day",))
+INCIDENTS = Table("incidents", ("state", "principal"))
+ISOLATIONS = Table("isolations", ("incident",))
 
 TABLES = (
     IMAGE_SETS,
@@ -130,6 +132,8 @@ TABLES = (
     ASSEMBLIES,
     BATCHES,
     DELIVERIES,
+    INCIDENTS,
+    ISOLATIONS,
 )
 
 

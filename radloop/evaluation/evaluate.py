@@ -49,6 +49,7 @@ FORMAT: Final = 1
 _MOST_TAUGHT: Final = 400  # image sets that heads on shuffled labels are taught on
 _LEAST_TAUGHT: Final = 64
 _FACTS: Final = ("newest_label_days", "behind_champion_days")
+_NEWEST: Final = "newest_label_at"
 _LINEAGE: Final = (
     "code",
     "torch",
@@ -220,9 +221,10 @@ def _guards(*parts: Tested | None) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _freshness(context: Path, given: Mapping[str, float | None]) -> dict[str, float | None]:
+def _freshness(context: Path, given: Mapping[str, float | None]) -> dict[str, float | str | None]:
     told = read_json(context / "facts.json") if (context / "facts.json").is_file() else {}
-    return {name: told.get(name) if given.get(name) is None else given[name] for name in _FACTS}
+    ages = {name: told.get(name) if given.get(name) is None else given[name] for name in _FACTS}
+    return {**ages, **({_NEWEST: told[_NEWEST]} if _NEWEST in told else {})}
 
 
 def _predictions(items: Sequence[Mapping[str, Any]], scored: Scored) -> list[dict[str, Any]]:

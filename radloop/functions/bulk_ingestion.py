@@ -45,7 +45,7 @@ def take_in_long(
         payload: Of the job.
         platform: Where it lies and lands.
         longest: Bytes of the longest that is taken in.
-        land: Lands what lies under a blob key without holding it, or finds nothing there and is done.
+        land: Lands what lies under a blob key without holding it, and takes it from there; done where there is nothing.
 
     Raises:
         InvalidInput: The key points outside the inbox.
@@ -58,7 +58,6 @@ def take_in_long(
         refuse(str(payload["mark"]), size_bytes, TooLarge(told), platform)
         return
     land(key)
-    platform.blobs.delete(key)
 
 
 def refuse(mark: str, size_bytes: int, error: InvalidInput, platform: Platform) -> None:

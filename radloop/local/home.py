@@ -169,6 +169,10 @@ def _require_sense(checked: dict[str, Any]) -> None:
         raise InvalidInput(f"setting release must be one of {', '.join(_RELEASES)}")
     if checked.get("approvers", 1) < 1:
         raise InvalidInput("setting approvers must be at least 1")
+    lasting = (checked.get("incident_hours", 1.0), checked.get("incident_days", 1.0))
+    limits = (checked.get("incident_patients", 0), checked.get("isolate_patients", 0))
+    if min(lasting) <= 0 or min(limits) < 0:
+        raise InvalidInput("incident_hours and incident_days must be above 0, the limits of patients at least 0")
 
 
 def _setting(name: str, value: Any, default: Any) -> Any:

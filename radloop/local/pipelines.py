@@ -29,7 +29,7 @@ from radloop.core.ports import Blobs, Clock, Execution, Materialise, Models, Rec
 from radloop.core.tables import EXECUTIONS
 from radloop.local import container
 from radloop.local.container import Work
-from radloop.pipeline.evaluation import hashes_of, metrics_of
+from radloop.pipeline.evaluation import hashes_of, metrics_of, origin_of
 from radloop.pipeline.expressions import Scope, holds, resolve
 from radloop.pipeline.journal import Journal, code_of, found, newest, start, steps_of
 
@@ -230,6 +230,7 @@ class _Walk:
             metrics=metrics_of(report),
             lineage={
                 **hashes_of(report),
+                **origin_of(report),
                 **arguments.get("CustomerMetadataProperties", {}),
                 "hyperparameters": self._hyperparameters.get(artifact, {}),
                 "execution": self._journal.execution,

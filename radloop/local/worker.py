@@ -20,6 +20,7 @@ from radloop.functions import dicom_import, draft_landing, notification, predict
 from radloop.functions.catalogue import FUNCTIONS
 from radloop.functions.consulting import Work, work_of
 from radloop.functions.image_ingestion import UPLOADED
+from radloop.functions.incidents import IncidentWatch
 from radloop.local import mirror
 from radloop.local.pipelines import LocalPipelines
 from radloop.local.processes import trim_memory
@@ -177,10 +178,11 @@ class Worker:
                 time.sleep(_IDLE_S)
 
     def _look_after(self) -> None:
-        """Look at the metrics every few seconds, in a thread of its own: no job may hold up an alarm."""
-        watch = self._watch
+        """Look at metrics and readers every few seconds, in a thread of its own: no job may hold up an alarm."""
+        watch, incidents = self._watch, IncidentWatch(self._platform)
         while watch is not None and not self._stop.wait(WATCHED_EVERY_S):
             self._guarded(lambda: bool(watch.look()))
+            self._guarded(lambda: bool(incidents.look()))
 
     def _guarded(self, work: Callable[[], bool | None]) -> bool:
         """Run one round; the outermost loop of the worker outlives whatever goes wrong in it."""

@@ -2,7 +2,8 @@
 
     python -m radloop.pipeline build
 
-writes `build/pipeline.json`, the same for managed spot instances as `build/pipeline-spot.json`, and `build/drift.json`.
+writes `build/pipeline.json`, the same for managed spot instances as `build/pipeline-spot.json`, `build/drift.json` and
+`build/transform.json`.
 With `--with-weights` training has the channel `weights`, read from the parameter WeightsUri.
 What an account calls its buckets, roles, keys and images are parameters, whose defaults Terraform fills in.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from radloop.pipeline.drift_builder import drift_definition
 from radloop.pipeline.pipeline_builder import definition
+from radloop.pipeline.transform_builder import transform_definition
 
 
 def write(folder: Path, *, with_weights: bool = False) -> list[Path]:
@@ -29,6 +31,7 @@ def write(folder: Path, *, with_weights: bool = False) -> list[Path]:
         "pipeline.json": definition(is_named_by_us=True, with_weights=with_weights),
         "pipeline-spot.json": definition(is_named_by_us=True, with_weights=with_weights, is_spot=True),
         "drift.json": drift_definition(),
+        "transform.json": transform_definition(),
     }
     for name, value in built.items():
         (folder / name).write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
 """The scheduled drift job as a pipeline of its own: what an endpoint answered lately against what the model knows.
 
     Drift ─▶ Quiet ─┬─ nothing found ─▶ (the end)
-                    └─ otherwise ─▶ Alarm (the execution fails, which the alarms listen for)
+                    └─ otherwise ─▶ Alarm (the execution fails, and a rule tells people)
 
 It is for endpoints, whose answers pass by the platform: EventBridge Scheduler starts it, and SageMaker's data capture
 is what it reads. Where the platform itself predicts, drift is watched study by study (`functions.drift`).

@@ -228,6 +228,13 @@ class Journal:
         """Whether a step is done and must not be done again."""
         return bool(self._steps[step]["state"] == SUCCEEDED)
 
+    def minutes_of(self, step: str) -> float | None:
+        """Between the beginning and the end of a step, in tenths; None where it has not ended."""
+        began, ended = (self._steps.get(step, {}).get(name) for name in ("started_at", "ended_at"))
+        if not (began and ended):
+            return None
+        return round((datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds() / 60, 1)
+
     def begin(self, step: str) -> None:
         """A step is being worked on; one that was begun before keeps its beginning."""
         document = self._steps[step]

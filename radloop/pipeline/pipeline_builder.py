@@ -5,7 +5,8 @@
 
 SageMaker takes it through CreatePipeline; the embedded runner interprets the same dictionaries. The SageMaker SDK is
 not needed for it. Evaluate alone decides about a model: Gate reads `gate.approved` from `evaluation.json` and nothing
-else. Accounts, buckets, roles, keys and images are parameters.
+else. Accounts, buckets, roles, keys and images are parameters. SageMaker is told of no experiment, which its role would
+need further rights for: what a run was and led to stands in our own journal and ledger.
 
 Hyperparameters are parameters under their own names, so that whoever starts an execution passes a recipe as it is.
 """
@@ -128,10 +129,6 @@ def definition(
         "Version": "2020-12-01",
         "Metadata": {},
         "Parameters": list(parameters.values()),
-        "PipelineExperimentConfig": {
-            "ExperimentName": get("Execution.PipelineName"),
-            "TrialName": get("Execution.PipelineExecutionId"),
-        },
         "Steps": [
             _preprocess(hyperparameters),
             _train(hyperparameters, with_weights=with_weights, is_spot=is_spot),
@@ -313,6 +310,7 @@ def _register() -> dict[str, Any]:
                 "champion": get("Parameters.Champion"),
                 "code_version": get("Parameters.CodeVersion"),
                 "execution": get("Execution.PipelineExecutionId"),
+                "training_instances": text(get("Parameters.TrainingInstanceCount")),
             },
         },
     }

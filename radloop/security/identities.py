@@ -41,6 +41,7 @@ from radloop.security.accounts import (
     user_of,
 )
 from radloop.security.attempts import Attempts, Failures, OwnFailures
+from radloop.security.isolation import is_isolated
 from radloop.security.memory import Memory
 from radloop.security.passwords import Passwords
 
@@ -52,7 +53,7 @@ IDLE_GRACE = timedelta(minutes=2)
 
 _NOBODY = "nobody"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-GONE = "whoever this is, is unknown, disabled, expired or revoked"
+GONE = "whoever this is, is unknown, disabled, isolated, expired or revoked"
 """The one answer to all who may not come in; which it is, is not told."""
 
 _REFUSED = "the name or the password is wrong, or the user is disabled"
@@ -180,7 +181,7 @@ class Identities:
         row = self._records.get(USERS, user_key(folded))
         with self._attempts.one(folded):
             known = self._passwords.nobodys() if row is None else str(row.document["password"])
-            is_right = self._passwords.matches(known, password) and row is not None and not row.document["disabled"]
+            is_right = self._passwords.matches(known, password) and row is not None and self._may_come_in(user_of(row))
             if is_right:
                 self._attempts.failures.forgive(folded)
         if row is None or not is_right:
@@ -366,7 +367,7 @@ class Identities:
             if not rows:
                 return self._valid(self._records.get(CREDENTIALS, identity))
             user = user_of(rows[0])
-            if user.is_disabled:
+            if not self._may_come_in(user):
                 raise Unauthenticated(GONE)
             return self._as_known(user), None
 
@@ -387,6 +388,21 @@ class Identities:
         except Unauthenticated:
             return None
 
+    def require_account(self, identity: str) -> None:
+        """Go on only where somebody has this id, may they come in or not.
+
+        Raises:
+            NotFound: Nobody has.
+        """
+        if self._records.get(CREDENTIALS, identity, columns=()) is None:
+            self._user_row(identity)
+
+    def shut_out(self, identity: str) -> None:
+        """Say elsewhere too that somebody is isolated, where people sign in elsewhere; twice is once."""
+
+    def let_in(self, identity: str) -> None:
+        """Say elsewhere too that somebody is isolated no more; twice is once."""
+
     def trust(self, token: str, principal: Principal) -> None:
         """Take `token` for `principal` as long as this process lives, without writing it down."""
         self._trusted[_digest(token)] = principal
@@ -400,6 +416,8 @@ class Identities:
     def _valid(self, row: Row | None) -> tuple[Principal, datetime | None]:
         found = None if row is None else credential_of(row)
         if found is None or found.revoked_at is not None or is_over(found.expires_at, self._clock()):
+            raise Unauthenticated(GONE)
+        if is_isolated(self._records, found.id):
             raise Unauthenticated(GONE)
         return self._as_known(found), found.expires_at
 
@@ -430,7 +448,11 @@ class Identities:
         if self._session_end(row) <= self._clock():
             return None
         found = self._records.get(USERS, str(row.document["user"]))
-        return None if found is None or found.document["disabled"] else user_of(found)
+        user = None if found is None else user_of(found)
+        return user if user is not None and self._may_come_in(user) else None
+
+    def _may_come_in(self, user: User) -> bool:
+        return not user.is_disabled and not is_isolated(self._records, user.id)
 
     def _user_row(self, identity: str) -> Row:
         rows = self._records.find(USERS, {"identity": identity}, limit=1)

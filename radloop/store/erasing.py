@@ -112,6 +112,8 @@ TABLES: Final[Mapping[Table, Goes | Stays]] = {
     t.ASSEMBLIES: Stays(_ARRIVING),
     t.BATCHES: Stays(_ARRIVING),
     t.DELIVERIES: Stays("Which events a function has seen; forgotten after days."),
+    t.INCIDENTS: Stays("What was noticed, who was told, by when: ids, counts and times for ever, and no patient."),
+    t.ISOLATIONS: Stays(_OF_PEOPLE),
 }
 """Of every table, what becomes of its records."""
 

@@ -142,6 +142,11 @@ class GuardedImages:
         self.look(instance.image_set)
         return self._store.document(instance, bulk_uri)
 
+    def documents(self, identity: str, address: Callable[[str], str]) -> list[bytes]:
+        """See `ImageStore.documents`; for who has just asked `look`, so that it is one reading still."""
+        self.get(identity)
+        return self._store.documents(identity, address)
+
     def complete(self, identity: str) -> ImageSet:
         """See `ImageStore.complete`."""
         self.get(identity, _WRITE)

@@ -1,6 +1,6 @@
 """Image sets as their users meet them: landed, closed, folded, read, exported."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -34,6 +34,7 @@ from radloop.store.described import Described
 from radloop.store.edits import read_edits
 from radloop.store.folding import Foldings
 from radloop.store.greys import grey, stored_window
+from radloop.store.headers import Address, Header, text_of
 from radloop.store.instances import StoredInstance
 from radloop.store.landing import Landings
 from radloop.store.layers import STREAM, discard
@@ -371,6 +372,19 @@ class ImageStore:
         edit = read_edits(self._records, instance.image_set).of_instance(instance.id)
         return edit.over_document(document) if edit else document
 
+    def documents(self, identity: str, address: Address) -> list[bytes]:
+        """The headers of all its instances, in slice order: the text of what `document` tells of each.
+
+        Args:
+            identity: Of the image set.
+            address: From a SOP instance UID to the address below which BulkDataURIs are.
+
+        Raises:
+            NotFound: There is no such image set.
+        """
+        edits = read_edits(self._records, identity)
+        return [header.told(edits, address) for header in self._headers(self.get(identity))]
+
     def header(self, instance: StoredInstance) -> Data:
         """The file as it arrived, but for its pixels: zeros may stand for them."""
 
@@ -404,6 +418,19 @@ class ImageStore:
         return removed + sum(discard(self._blobs, identity) for identity in laid if not self._is_there(identity))
 
     # within
+
+    def _headers(self, image_set: ImageSet) -> Iterable[Header]:
+        """The headers of all instances as received, in slice order."""
+        cipher = self._keys.cipher(image_set.wrapped_key)
+        for instance in self.instances(image_set.id):
+            yield self._header_of(cipher, instance)
+
+    def _header_of(self, cipher: Cipher, instance: StoredInstance) -> Header:
+        try:
+            data = self._contents.header(cipher, instance)
+        except NotFound:  # folding has moved it since it was looked up
+            data = self.header(instance)
+        return Header(instance.id, instance.uid_as_received, text_of(data))
 
     def _reused(self, image_set: ImageSet, instances: Sequence[StoredInstance]) -> list[Notice]:
         """A notice where another image set of the data store holds an object under the same SOP instance UID."""

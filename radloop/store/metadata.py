@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from radloop.codec.encoders import JPEG_2000_LOSSLESS, encode_frame
 from radloop.codec.htj2k import TRANSFER_SYNTAX, decode, encode_lossless
 from radloop.codec.resolutions import resolutions
-from radloop.core.errors import Conflict, Corrupt, InvalidInput, NotFound
+from radloop.core.errors import Corrupt, InvalidInput, NotFound
 from radloop.core.images import ImageSet, Storage
-from radloop.core.ports import Blobs, Change, Keys, Put, Records, Stands
-from radloop.core.tables import FRAME_FACTS, IMAGE_SETS, INSTANCES, METADATA
+from radloop.core.ports import Blobs, Keys, Put, Records, Stands
+from radloop.core.tables import FRAME_FACTS, IMAGE_SETS, INSTANCES
 from radloop.dicom.elements import read_part10
 from radloop.dicom.image import pixel_element
 from radloop.dicom.levels import level_of
@@ -41,8 +41,9 @@ from radloop.store.edits import Edits, read_edits
 from radloop.store.folding import EXPLICIT_LE, pixels_of
 from radloop.store.images import ImageStore
 from radloop.store.instances import StoredInstance, instance_of
+from radloop.store.kept import Kept
 from radloop.store.opened import FrameAddress
-from radloop.store.packs import new_pack, pack_key, put_pack, read_record, ref_of
+from radloop.store.packs import read_record
 from radloop.store.versions import Version, version_of
 
 SCHEMA_VERSION = "1.1"
@@ -91,6 +92,7 @@ class Metadata:
         self._records = records
         self._keys = keys
         self._images = images
+        self._kept = Kept(blobs, records)
         self._names: OrderedDict[tuple[str, object], Mapping[str, FrameAddress]] = OrderedDict()
         self._guard = threading.Lock()
 
@@ -110,16 +112,15 @@ class Metadata:
             edits = read_edits(self._records, image_set.id)
             instances = self._images.instances(image_set.id)
             return _gzipped(self._written(image_set, instances, edits, lossless))
-        key = f"{image_set.id}/{number:08d}"
-        row = self._records.get(METADATA, key)
-        if row is not None:
-            cipher = self._keys.cipher(image_set.wrapped_key)
-            return read_record(self._blobs, cipher, image_set.id, ref_of(row.document["ref"]))
+        cipher, name = self._keys.cipher(image_set.wrapped_key), f"{number:08d}"
+        kept = self._kept.get(cipher, image_set.id, name)
+        if kept is not None:
+            return kept
         wanted = version_of(self._records, image_set, number)
         instances = self._held(image_set, wanted)
         document = _gzipped(self._written(image_set, instances, wanted.edits, lossless))
         if not image_set.landed:  # folding may still find that a frame does not become HTJ2K
-            self._keep(image_set, key, document)
+            self._kept.put(cipher, image_set.id, name, document)
         return document
 
     def frame(self, image_set: ImageSet, name: str, *, lossless: str = TRANSFER_SYNTAX) -> GivenFrame:
@@ -279,18 +280,6 @@ class Metadata:
             values, vrs = dict(told.values), dict(told.vrs)
         edit = edits.of_instance(instance.id)
         return edit.over(values), {**vrs, **edit.vrs}
-
-    def _keep(self, image_set: ImageSet, key: str, document: bytes) -> None:
-        """Seal the document of a closed version into a pack of its own."""
-        cipher = self._keys.cipher(image_set.wrapped_key)
-        with new_pack(self._blobs, cipher, image_set.id) as pack:
-            ref = pack.add("metadata", document)
-        row = Put(METADATA, key, {"ref": ref.as_list()}, {"image_set": image_set.id}, expected=0)
-        try:
-            named = put_pack(image_set.id, pack.name)
-            self._records.commit(Change([Stands(IMAGE_SETS, image_set.id), row, named]))
-        except (Conflict, NotFound):
-            self._blobs.delete(pack_key(image_set.id, pack.name))  # another reader was first, or it was deleted
 
 
 def _are_its(told: Described, instance: StoredInstance) -> bool:

@@ -18,6 +18,7 @@ from radloop.core.ports import Change, Job
 from radloop.core.tables import DEFAULT_DATASTORE, EXECUTIONS
 from radloop.dicom.phantom import phantom_study
 from radloop.functions import snapshots
+from radloop.functions.incident_evidence import examine as examine_incident
 from radloop.local.plans import FilePlans
 from radloop.registry.evidence import examine
 from tests.api.examples import Example, example, held_in, page_of
@@ -182,6 +183,7 @@ def test_real_answers_are_what_the_document_says(installation: Installation, cli
     hold("replayEvent", 404, id="none")
     dead_letters(hold, installation)
     administer(hold)
+    go_through_an_incident(hold)
     hold("describe")
     unasked = {operation.id for operation in OPERATIONS} - hold.asked
     assert unasked <= {"startExecution"}, "an operation whose answer nobody has looked at"
@@ -394,6 +396,41 @@ def administer(hold: Holder) -> None:
     hold("deleteCredential", 404, id="none")
     hold("listAudit", query="?limit=3&action=user.create")
     hold("verifyAudit")
+
+
+def go_through_an_incident(hold: Holder) -> None:
+    """Somebody is kept out and let in again; both clocks are stopped, and it is closed."""
+    wish = {"name": "eve", "password": "correct horse battery", "roles": ["reader"]}
+    user = hold("createUser", body=wish)["id"]
+    found = hold("createIsolation", body={"principal": user})
+    assert hold("createIsolation", body={"principal": user}) == found
+    hold("createIsolation", 400, body={})
+    hold("createIsolation", 404, body={"principal": "none"})
+    hold("createIsolation", 409, body={"principal": "owner"})
+    hold("createSession", 401, body={"name": "eve", "password": wish["password"]})
+    listed = hold("listIncidents")
+    assert (listed["items"][0]["id"], listed["isolated"][0]["principal"]) == (found["id"], user)
+    assert hold("getIncident", id=found["id"])["isolated_at"]
+    hold("getIncident", 404, id="none")
+    told = hold("getIncidentReport", id=found["id"])
+    assert [each["action"] for each in told["acts"]] == ["incident.open", "principal.isolate"]
+    hold("getIncidentReport", 400, id=found["id"], query="?since=yesterday")
+    hold("getIncidentReport", 404, id="none")
+    assert examine_incident(hold("getIncidentEvidence", id=found["id"])).holds
+    hold("getIncidentEvidence", 404, id="none")
+    assert hold("deleteIsolation", id=user)["released"]
+    assert not hold("deleteIsolation", id=user)["released"]
+    hold("createSession", body={"name": "eve", "password": wish["password"]})
+    hold("completeIncident", 409, id=found["id"], body={"outcome": "handled"})
+    for clock in ("internal", "legal"):
+        hold("recordIncidentTold", id=found["id"], body={"clock": clock})
+    hold("recordIncidentTold", 400, id=found["id"], body={"clock": "third"})
+    hold("recordIncidentTold", 404, id="none", body={"clock": "legal"})
+    assert hold("completeIncident", id=found["id"], body={"outcome": "handled"})["state"] == "closed"
+    hold("completeIncident", 400, id=found["id"], body={"outcome": "forgotten"})
+    hold("completeIncident", 404, id="none", body={"outcome": "handled"})
+    assert hold("createIncident", body={"drill": True})["is_drill"]
+    hold("createIncident", 400, body={"since": "2999-01-01T00:00:00Z"})
 
 
 def report(hold: Holder, installation: Installation) -> None:

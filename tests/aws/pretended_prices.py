@@ -1,7 +1,8 @@
 """A Price List API on the loopback that answers `GetProducts` from products of the shape AWS gives them.
 
 The products are made up in AWS's shape (sku, attributes, terms, tiers), with what makes its list hard to read: types of
-use under a region's name, other products in the same group, tiers of which the first is free, many pages.
+use under a region's name, other products in the same group, tiers of which the first is free, many pages, products that
+belong to no region.
 """
 
 import json
@@ -12,7 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 PAGE = 2
-KNOWN = frozenset({"AmazonS3", "AmazonDynamoDB", "awskms", "AWSLambda", "AmazonCloudWatch"})
+KNOWN = frozenset(
+    {*("AmazonS3", "AmazonDynamoDB", "awskms", "AWSLambda", "AmazonCloudWatch", "AmazonGuardDuty", "AmazonCloudFront")}
+)
 
 
 def product(service: str, usage: str, *tiers: tuple[str, str], region: str = "eu-west-1", **attributes: str) -> str:
@@ -37,7 +40,8 @@ def product(service: str, usage: str, *tiers: tuple[str, str], region: str = "eu
         "termAttributes": {},
         "priceDimensions": dimensions,
     }
-    described = {"servicecode": service, "regionCode": region, "usagetype": usage, **attributes}
+    where = {"regionCode": region} if region else {}
+    described = {"servicecode": service, **where, "usagetype": usage, **attributes}
     return json.dumps(
         {
             "product": {"productFamily": "any", "attributes": described, "sku": sku},
@@ -49,10 +53,12 @@ def product(service: str, usage: str, *tiers: tuple[str, str], region: str = "eu
     )
 
 
+TO_US = {"transferType": "CloudFront Outbound", "fromLocation": "United States"}
+REQUESTS = {"location": "United States", "requestType": "CloudFront-Request-HTTPS-Proxy"}
 STANDARD = {"volumeType": "Standard", "storageClass": "General Purpose"}
 PRODUCTS = [
     product("AmazonS3", "EU-TimedStorage-ByteHrs", ("0", "0.0240000000"), ("51200", "0.0230000000"), **STANDARD),
-    product("AmazonS3", "EU-TimedStorage-SIA-ByteHrs", ("0", "0.0125"), volumeType="Standard - Infrequent Access"),
+    product("AmazonS3", "EU-TimedStorage-SIA-ByteHrs", ("0", "0.0131"), volumeType="Standard - Infrequent Access"),
     product("AmazonDynamoDB", "EU-ReplWriteRequestUnits", ("0", "0.0000009"), group="DDB-WriteUnits"),
     product("AmazonDynamoDB", "EU-WriteRequestUnits", ("0", "0.0000007"), group="DDB-WriteUnits"),
     product("AmazonDynamoDB", "EU-ReadRequestUnits", ("0", "0.00014"), group="DDB-ReadUnits"),
@@ -61,6 +67,14 @@ PRODUCTS = [
     product("awskms", "eu-west-1-KMS-Keys", ("0", "1.0000000000")),
     product("AmazonCloudWatch", "EU-CW:AlarmMonitorUsage", ("0", "0.10"), group="Alarm"),
     product("AmazonCloudWatch", "EU-CW:HighResAlarmMonitorUsage", ("0", "0.30"), group="Alarm"),
+    product("AmazonGuardDuty", "EUW1-PaidEventsAnalyzed", ("0", "0.0000044")),
+    product("AmazonGuardDuty", "EUW1-PaidEventsAnalyzed-Bytes", ("0", "1.05"), ("500", "0.55")),
+    product("AmazonGuardDuty", "EUW1-PaidLambdaNetworkLogsAnalyzed-Bytes", ("0", "1.1"), ("500", "0.55")),
+    product("AmazonCloudFront", "US-DataTransfer-Out-Bytes", ("0", "0.09"), ("10240", "0.08"), region="", **TO_US),
+    product(
+        "AmazonCloudFront", "EU-DataTransfer-Out-Bytes", ("0", "0.07"), region="", **(TO_US | {"fromLocation": "EU"})
+    ),
+    product("AmazonCloudFront", "US-Requests-Tier2-HTTPS", ("0", "0.0000012"), region="", **REQUESTS),
 ]
 
 

@@ -101,7 +101,8 @@ class PretendedSageMaker:
             assert set(given) <= {each["Name"] for each in declared}
             assert {each["Name"] for each in declared if "DefaultValue" not in each} <= set(given)
             arn = f"{_PREFIX}:pipeline/{asked['PipelineName']}/execution/e{len(self.executions)}"
-            self.executions.append(Running(arn, asked["PipelineExecutionDisplayName"], given))
+            name = asked.get("PipelineExecutionDisplayName", "execution-0")  # SageMaker too has one for who says none
+            self.executions.append(Running(arn, name, given))
             self.tokens[token] = arn
         return {"PipelineExecutionArn": self.tokens[token]}
 

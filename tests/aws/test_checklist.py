@@ -41,7 +41,7 @@ def reviewed(name: str) -> Found:
 
 def test_an_empty_account_fails_every_box_that_can_be_looked_at(address: str) -> None:
     found = look(unique("radloop") + "-dev")
-    assert len(found) == 41
+    assert len(found) == 43
     assert {answer.found.state for answer in found.values()} == {FAILED, NOT_APPLICABLE}
     assert all(answer.found.reason for answer in found.values())
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,9 +11,10 @@ import pytest
 
 from radloop import doors_aws, lambdas
 from radloop.core.identity import OWNER
-from radloop.core.ports import Upload
+from radloop.core.ports import Change, Upload
 from radloop.core.tables import IMAGE_SETS
 from radloop.security.identities import Identities
+from radloop.security.isolation import isolating
 from tests.aws.emulators import REGION, client, unique
 from tests.aws.environment import CONTEXT, Environment, environment
 from tests.aws.test_lambdas import assemble, ended
@@ -151,3 +153,40 @@ def test_what_the_authorizer_found_in_a_token_counts_and_nothing_without_it(
     assert lambdas.api(told, CONTEXT)["statusCode"] == 401
     without = lambdas.api(request("/api/v1/worklist", token=person), CONTEXT)
     assert without["statusCode"] in {401, 503}  # the pool's keys cannot be asked for from here
+
+
+def test_who_is_isolated_is_refused_and_the_account_at_the_pool_follows(
+    surroundings: Environment, person: str, ministack: str
+) -> None:
+    ports = surroundings.cloud.platform
+    identities = Identities(ports.records, ports.keys, ports.clock, roles=OWNER.roles)
+    token = identities.create_credential(roles={"admin"}, patients=None, by=OWNER).token
+    claims = json.loads(base64.urlsafe_b64decode(person.split(".")[1] + "=="))
+    told = request("/api/v1/worklist", token=person)
+    told["requestContext"]["authorizer"] = {"jwt": {"claims": {name: str(each) for name, each in claims.items()}}}
+    pool, cognito = os.environ["RADLOOP_ISSUER"].rpartition("/")[2], client(ministack, "cognito-idp")
+
+    def is_enabled() -> bool:
+        return bool(cognito.admin_get_user(UserPoolId=pool, Username=claims["username"])["Enabled"])
+
+    at = "2026-01-05T09:00:00+00:00"
+    by_the_watch = isolating(ports.records, claims["sub"], incident="i", by="radloop", at=at)
+    ports.records.commit(Change(writes=by_the_watch))
+    assert is_enabled()
+    assert lambdas.api(told, CONTEXT)["statusCode"] == 401
+    assert not is_enabled()
+    let_in = request(f"/api/v1/isolations/{claims['sub']}", token=token, method="DELETE")
+    assert json.loads(lambdas.api(let_in, CONTEXT)["body"]) == {"principal": claims["sub"], "released": True}
+    assert is_enabled()
+    assert lambdas.api(told, CONTEXT)["statusCode"] == 200
+    by_hand = request(
+        "/api/v1/isolations",
+        token=token,
+        method="POST",
+        body=json.dumps({"principal": claims["sub"]}).encode(),
+        **{"content-type": "application/json"},
+    )
+    for _ in range(2):
+        assert lambdas.api(by_hand, CONTEXT)["statusCode"] == 200
+    assert not is_enabled()
+    assert lambdas.api(told, CONTEXT)["statusCode"] == 401

@@ -1,6 +1,6 @@
-"""An endpoint, its shadow and batch transform.
+"""An endpoint and its shadow.
 
-moto makes endpoints (InService at once), models and transform jobs, but takes no UpdateEndpoint and forgets shadows.
+moto makes endpoints (InService at once) and models, but takes no UpdateEndpoint and forgets shadows.
 Those are shown behind botocore's own checks of requests and answers, and what serves after which decision at endpoints
 that are pretended.
 """
@@ -76,25 +76,14 @@ def test_a_version_that_is_not_approved_does_not_serve(moto_server: str, status:
     assert endpoint.standing() is None
 
 
-def test_the_same_batch_transform_asked_for_twice_is_one_job(moto_server: str) -> None:
-    endpoint, sagemaker, _ = endpoint_on(moto_server)
-    asked = [
-        endpoint.transform(
-            version(4, "PendingManualApproval"),
-            "s3://training-data/upload/x",
-            "s3://model-artifacts/transformed/x",
-            content_type="application/dicom",
-        )
-        for _ in range(2)
-    ]
-    assert asked[0] == asked[1]
-    told = sagemaker.describe_transform_job(TransformJobName=asked[0])
-    assert told["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"] == "s3://acme-training/upload/x"
-    assert told["TransformOutput"]["S3OutputPath"] == "s3://acme-models/transformed/x"
-    assert told["BatchStrategy"] == "SingleRecord"
-    assert endpoint.transformed(asked[0]).status
-    with pytest.raises(NotFound):
-        endpoint.transformed("none")
+def test_containers_run_in_the_network_they_are_given(moto_server: str) -> None:
+    hosting = replace(HOSTING, subnets=("subnet-1", "subnet-2"), security_groups=("sg-1",))
+    endpoint, sagemaker, name = endpoint_on(moto_server, hosting)
+    endpoint.deploy(version(3))
+    configuration = sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+    (variant,) = sagemaker.describe_endpoint_config(EndpointConfigName=configuration)["ProductionVariants"]
+    model = sagemaker.describe_model(ModelName=variant["ModelName"])
+    assert model["VpcConfig"] == {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
 
 
 def test_a_name_too_long_for_what_is_named_after_it_is_refused() -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from radloop.aws import assembly
 from radloop.aws.assembly import Batch, batch_of
 from radloop.core.errors import NotFound
 from radloop.core.identity import OWNER, SYSTEM, Principal
 from radloop.core.images import State
-from radloop.core.ports import Upload
+from radloop.core.ports import Row, Upload
 from radloop.core.tables import ASSEMBLIES, BATCHES, IMAGE_SETS, QUARANTINE, STUDIES
 from radloop.dicom.parse import parse
 from tests.aws.arriving import QUIET_S, Arriving, arriving
@@ -118,6 +119,32 @@ def test_a_study_of_very_many_objects_from_several_senders_starts_one_job(house:
     assert house.started() == 1
     (batch,) = house.records.find(BATCHES)
     assert batch.document["files"] == len(files)
+
+
+@pytest.mark.parametrize("quota", ["MOST_FILES", "LARGEST_IMPORT"])
+def test_a_study_above_what_one_job_takes_is_several_jobs_and_one_image_set(
+    house: Arriving, quota: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = phantom(slices=8)
+    monkeypatch.setattr(assembly, quota, {"MOST_FILES": 3, "LARGEST_IMPORT": int(len(files[0]) * 3.5)}[quota])
+    assert set(land(house, *files[:2])) == {"ingested"}
+    house.look()
+    assert house.started() == 0  # there is room for more
+    assert set(land(house, *files[2:])) == {"ingested"}
+    house.look()
+    full = house.started()
+    assert full >= 2  # what is full waits for nobody
+    assert len(imported(house)) == house.started() > full
+    batches = [house.assembly.arrivals(Batch(row.document["study"], row.document["number"])) for row in all_of(house)]
+    assert max(map(len, batches)) <= 3
+    assert sum(map(len, batches)) == len(files)
+    found = house.images.get(image_set(house))
+    assert (found.instances, found.is_closed) == (8, True)
+    assert [house.images.export(each) for each in house.images.instances(found.id)] == list(files)
+
+
+def all_of(house: Arriving) -> list[Row]:
+    return list(house.records.find(BATCHES))
 
 
 def test_the_same_file_again_is_a_duplicate_and_starts_nothing(house: Arriving) -> None:

@@ -10,8 +10,11 @@ import pytest
 
 from radloop import lambdas
 from radloop.core.events import ImageIngested
+from radloop.core.identity import Principal, new_id
 from radloop.core.ports import AuditEntry, Change, Job
 from radloop.core.tables import DELIVERIES, IMAGE_SETS, QUARANTINE
+from radloop.functions.incidents import incidents
+from radloop.security.isolation import is_isolated
 from tests.aws.environment import CONTEXT, Environment, batch, environment, import_ended
 from tests.store.house import phantom
 
@@ -188,6 +191,21 @@ def test_the_outbox_tells_what_a_crash_left_and_looks_after_what_waits(surroundi
     platform.records.commit(Change(events=[event.told(at=platform.clock())]))
     lambdas.outbox({"source": "aws.scheduler", "detail-type": "Scheduled Event", "id": "1"}, CONTEXT)
     assert [event["detail-type"] for event in surroundings.announced()] == ["ImageIngested"]
+
+
+def test_who_reads_of_too_many_patients_is_kept_out_within_the_minute(surroundings: Environment) -> None:
+    platform = surroundings.cloud.platform
+    reader = Principal(f"reader-{new_id()}", frozenset({"reader"}))
+    for number in range(platform.settings.isolate_patients + 1):
+        surroundings.cloud.audit.count(reader, "read", f"image-set-{number}")  # of which nobody knows the patient
+    surroundings.cloud.audit.flush()
+    for _ in range(2):
+        lambdas.outbox({"source": "aws.scheduler", "detail-type": "Scheduled Event", "id": "1"}, CONTEXT)
+    (found,) = [each for each in incidents(platform) if each.principal == reader.id]
+    assert found.isolated_at is not None
+    assert is_isolated(platform.records, reader.id)
+    told = [event["detail"]["alarm"] for event in surroundings.announced()]
+    assert told == ["incident-many-patients"]
 
 
 def test_a_run_of_which_a_message_failed_is_told_as_failed_though_lambda_sees_no_error(

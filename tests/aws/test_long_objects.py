@@ -86,6 +86,18 @@ def test_another_object_that_came_meanwhile_is_neither_read_nor_kept(
     assert unfinished(address, blobs) == []
 
 
+@pytest.mark.parametrize("address", ["ministack"], indirect=True)  # moto deletes what there is
+def test_what_was_found_is_taken_away_and_what_came_meanwhile_is_not(blobs: S3Blobs, objects: LongObjects) -> None:
+    blobs.put(KEY, b"1")
+    found = objects.find(KEY)
+    blobs.put(KEY, b"2")
+    objects.remove(found)
+    assert blobs.get(KEY) == b"2"
+    objects.remove(objects.find(KEY))
+    assert list(blobs.keys("training-data/")) == []
+    objects.remove(found)
+
+
 def test_what_is_gone_is_not_found(blobs: S3Blobs, objects: LongObjects) -> None:
     with pytest.raises(NotFound):
         objects.find(KEY)

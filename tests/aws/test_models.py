@@ -4,6 +4,7 @@ moto takes no client tokens and forgets CustomerMetadataProperties of a package 
 where boto3 sends it. It knows no persons either; who changed a package is told by a Stubber.
 """
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -261,6 +262,49 @@ def test_what_is_sent_is_a_request_of_sagemaker_with_a_token_and_the_weights(
     properties = sent[0]["CustomerMetadataProperties"]
     assert (properties["weights_sha256"], properties["execution"], properties["version"]) == ("f" * 64, "a", "1")
     assert properties["aliases"] == "shadow"
+
+
+def test_a_package_tells_what_a_version_was_made_of_how_good_it_is_and_what_takes_it(
+    stubbed: tuple[ModelPackages, Stubber],
+) -> None:
+    packages, stubber = stubbed
+    sent: list[dict[str, Any]] = []
+    packages.client.meta.events.register(
+        "provide-client-params.sagemaker.CreateModelPackage", lambda params, **_: sent.append(params)
+    )
+    lineage = {
+        "training_data_date": "2026-01-05",
+        "training_instances": "1",
+        "training_minutes": 25.3,
+        "training_framework": "PyTorch 2.9.1+cpu",
+        "code_version": "1, of (somebody's) own" + "x" * 300,
+    }
+    models = RecordModels(packages.records, lambda: NOW)
+    metrics = {"accuracy": 0.91254, "roc_auc": None, "f1": 0.9}
+    model = models.register(execution="a", artifact="model-artifacts/m.tar.gz", metrics=metrics, lineage=lineage)
+    stubber.add_response("create_model_package", {"ModelPackageArn": ARN})
+    packages.tell(model)
+    properties = sent[0]["CustomerMetadataProperties"]
+    assert properties | {"code_version": ""} == {
+        "version": "1",
+        "execution": "a",
+        "code_version": "",
+        "training_data_date": "2026-01-05",
+        "training_instances": "1",
+        "training_minutes": "25.3",
+        "training_framework": "PyTorch 2.9.1+cpu",
+        "inference_framework": "ONNX Runtime",
+        "compatible_endpoints": "real-time batch-transform",
+        "accuracy": "0.9125",
+        "aliases": "shadow",
+    }
+    shape = packages.client.meta.service_model.operation_model("CreateModelPackage").input_shape
+    limits = shape.members["CustomerMetadataProperties"]
+    assert limits.value.metadata["pattern"] == r"([\p{L}\p{Z}\p{N}_.:\/=+\-@]*)${1,256}"
+    assert len(properties) <= limits.metadata["max"]
+    for each in (*properties, *properties.values()):
+        assert 1 <= len(each) <= limits.value.metadata["max"]
+        assert all(unicodedata.category(letter)[0] in "LZN" or letter in "_.:/=+-@" for letter in each), each
 
 
 def change_without(packages: ModelPackages) -> Any:

@@ -33,7 +33,8 @@ EVALUATION = {
     "metrics": {"accuracy": {"value": 0.91}},
     "gate": {"approved": True, "rules": []},
     "model_sha256": "a" * 64,
-    "lineage": {"weights_sha256": "f" * 64},
+    "lineage": {"weights_sha256": "f" * 64, "torch": "2.9.1"},
+    "freshness": {"newest_label_days": 0.2, "newest_label_at": "2026-01-04T23:30:00+00:00"},
 }
 REGISTERED = {"Metadata": {"RegisterModel": {"Arn": PACKAGE}}}
 
@@ -223,7 +224,7 @@ def described_package(bucket: str) -> dict[str, Any]:
         "ModelApprovalStatus": "PendingManualApproval",
         "InferenceSpecification": {"Containers": [container]},
         "ModelMetrics": {"ModelQuality": {"Statistics": statistics}},
-        "CustomerMetadataProperties": {"snapshot": "abc", "execution": "one"},
+        "CustomerMetadataProperties": {"snapshot": "abc", "execution": "one", "training_instances": "2"},
     }
 
 
@@ -266,7 +267,11 @@ def test_an_execution_that_went_well_leaves_its_evaluation_and_a_version_in_the_
     assert model.beside("evaluation.json") == "model-artifacts/models/one/evaluation.json"
     assert (model.lineage["weights_sha256"], model.lineage["model_sha256"]) == ("f" * 64, "a" * 64)
     assert model.lineage["hyperparameters"]["epochs"] == "3"
-    assert sagemaker.packages[PACKAGE]["CustomerMetadataProperties"]["weights_sha256"] == "f" * 64
+    shown = sagemaker.packages[PACKAGE]["CustomerMetadataProperties"]
+    assert (shown["weights_sha256"], shown["accuracy"], shown["training_instances"]) == ("f" * 64, "0.9100", "2")
+    assert (shown["training_data_date"], shown["training_framework"]) == ("2026-01-04", "PyTorch 2.9.1")
+    train = sagemaker.executions[0].steps["Train"]
+    assert shown["training_minutes"] == str((train["EndTime"] - train["StartTime"]).total_seconds() / 60)
     told = [(kind, detail.get("step"), detail.get("status")) for kind, detail in home.events]
     assert told == [
         ("PipelineStepEnded", "Preprocess", "Succeeded"),

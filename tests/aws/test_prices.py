@@ -38,7 +38,17 @@ def test_prices_of_another_region_are_taken_where_the_list_has_one_and_kept_wher
     assert done.returncode == 0, done.stderr
     held = prices_of(tmp_path)
     taken = {name: each["usd"] for name, each in held.items() if each["verified"]}
-    assert taken == {"s3-standard": 0.024, "dynamodb-write": 0.0000007, "kms-key": 1.0, "kms-request": 0.000003}
+    assert taken == {
+        "s3-standard": 0.024,
+        "s3-infrequent": 0.0131,
+        "dynamodb-write": 0.0000007,
+        "kms-key": 1.0,
+        "kms-request": 0.000003,
+        "guardduty-event": 0.0000044,
+        "guardduty-gb": 1.1,
+        "cdn-request": 0.0000012,
+        "cdn-gb": 0.09,
+    }
     assert held["s3-standard"]["source"] == "AWS Price List API, eu-west-1"
     assert held["s3-standard"]["date"] > SHIPPED["s3-standard"]["date"]
     assert held["nat-hour"] == {**SHIPPED["nat-hour"], "source": f"{SHIPPED['nat-hour']['source']}; of us-east-1"}
@@ -47,9 +57,24 @@ def test_prices_of_another_region_are_taken_where_the_list_has_one_and_kept_wher
     assert "2 products match, from 0.1 to 0.3" in told["alarm"]
     assert "nothing matches" in told["lambda-request"]
     assert "does not take the question: NotFoundException" in told["nat-hour"]
-    assert done.stderr.splitlines()[-1] == "4 of 29 prices read from AWS into prices.json of the home"
+    read = f"{len(taken)} of {len(SHIPPED)} prices read from AWS into prices.json of the home"
+    assert done.stderr.splitlines()[-1] == read
     facts = json.loads(done.stdout)
-    assert (facts["region"], facts["unverified_prices"], facts["prices"]) == ("eu-west-1", 25, "prices.json")
+    unread = len(SHIPPED) - len(taken)
+    assert (facts["region"], facts["unverified_prices"], facts["prices"]) == ("eu-west-1", unread, "prices.json")
+
+
+def test_prices_that_the_home_lacks_are_asked_for_too(tmp_path: Path) -> None:
+    document = json.loads((contracts() / "prices.json").read_bytes())
+    document["region"] = "eu-west-1"
+    document["prices"] = [each for each in document["prices"] if each["name"] not in {"guardduty-gb", "firewall"}]
+    (tmp_path / "prices.json").write_text(json.dumps(document))
+    with price_list() as address:
+        done = refresh(tmp_path, **CREDENTIALS, AWS_ENDPOINT_URL_PRICING=address)
+    assert done.returncode == 0, done.stderr
+    held = prices_of(tmp_path)
+    assert (held["guardduty-gb"]["usd"], held["guardduty-gb"]["verified"]) == (1.1, True)
+    assert held["firewall"]["source"].endswith("; of us-east-1")
 
 
 def test_without_credentials_it_says_so_and_leaves_the_home_as_it_was(tmp_path: Path) -> None:

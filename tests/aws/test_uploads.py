@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from radloop import lambdas
 from radloop.aws import images
 from radloop.aws import served as served_images
-from radloop.aws.assembly import Batch
+from radloop.aws.assembly import Assembly, Batch
 from radloop.aws.outbox import JOBS
 from radloop.core.errors import Conflict, TooLarge
 from radloop.core.identity import OWNER, SYSTEM, Principal
@@ -305,6 +306,29 @@ def test_the_header_of_a_long_original_is_read_where_it_lies_and_the_whole_file_
         store.export(instance)
 
 
+def test_a_long_file_that_comes_under_the_name_of_one_that_is_landing_lands_too(
+    surroundings: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lambdas, "LONGEST_BESIDE", 100)
+    cloud, (first, second) = surroundings.cloud, phantom(slices=2)
+    count_in = Assembly.count_in
+
+    def interrupted(*given: Any, **more: Any) -> None:
+        told.append(surroundings.put("upload/1.dcm", second))
+        count_in(*given, **more)
+
+    told = [surroundings.put("upload/1.dcm", first)]
+    lambdas.image_ingestion(batch(*told), CONTEXT)
+    with monkeypatch.context() as interrupting:
+        interrupting.setattr(Assembly, "count_in", interrupted)
+        landed(surroundings)
+    told[1]["detail"]["object"]["sequencer"] = "617F08299330"
+    lambdas.image_ingestion(batch(told[1]), CONTEXT)
+    landed(surroundings)
+    assert cloud.platform.records.count(ARRIVALS) == 2
+    assert list(cloud.platform.blobs.keys("training-data/upload/")) == []
+
+
 @pytest.fixture
 def refused(surroundings: Environment, monkeypatch: pytest.MonkeyPatch) -> str:
     """The id in quarantine of a long file that was cut."""
@@ -460,4 +484,4 @@ def test_long_and_short_files_of_an_archive_land_beside_each_other_and_each_tell
     told = {place: reason["code"] for reason in report.reasons for place in reason["places"]}
     assert told == {3: "not-dicom", 4: "broken-member", 6: "too-large"}
     assert (report.ingested, report.quarantined, report.refused) == (3, 1, 2)
-    assert len(imported(surroundings)) == 2
+    assert surroundings.cloud.platform.records.count(ARRIVALS) == 3

@@ -7,10 +7,11 @@ import pytest
 
 from radloop.core.errors import Denied, InvalidInput, NotFound, Unauthenticated
 from radloop.core.identity import OWNER, Principal
-from radloop.core.ports import Records
-from radloop.core.tables import CREDENTIALS
+from radloop.core.ports import Change, Delete, Records
+from radloop.core.tables import CREDENTIALS, ISOLATIONS
 from radloop.security.accounts import NewCredential
 from radloop.security.identities import Identities
+from radloop.security.isolation import isolating
 
 ROLES = frozenset({"reader", "verifier", "admin", "auditor", "system"})
 """The roles that the identities of a home know."""
@@ -86,6 +87,52 @@ class IdentitiesContract:
         assert principal == Principal(someone[1], frozenset({"reader", "verifier"}), scope)
         assert home.identities.of_id(principal.id) == principal
         assert someone[0].partition("@")[0] not in principal.id
+
+    def test_who_is_isolated_is_out_at_once_until_they_are_let_in_again(self, home: IdentityHome) -> None:
+        someone, other = home.person("reader"), home.person("reader")
+        bearer, others = home.bearer(someone), home.bearer(other)
+        home.come_in(bearer)
+        kept_out = isolating(home.records, someone[1], incident="i", by="admin-1", at="2026-01-05T09:00:00+00:00")
+        home.records.commit(Change(writes=kept_out))
+        home.wait(timedelta(seconds=6))
+        for identities in (home.identities, home.another()):
+            for _ in range(2):
+                with pytest.raises(Unauthenticated):
+                    home.come_in(bearer, identities)
+            with pytest.raises(Unauthenticated):
+                identities.of_id(someone[1])
+        with pytest.raises(Exception, match=r"disabled|Unauthenticated"):
+            home.bearer(someone)
+        assert home.come_in(others).id == other[1]
+        home.identities.require_account(someone[1])
+        home.identities.let_in(someone[1])
+        home.records.commit(Change(writes=[Delete(ISOLATIONS, someone[1])]))
+        home.wait(A_MINUTE)
+        assert home.come_in(home.bearer(someone)).id == someone[1]
+
+    def test_who_is_shut_out_by_hand_is_shut_out_once_and_nobody_else_is(self, home: IdentityHome) -> None:
+        someone, other = home.person("reader"), home.person("reader")
+        for _ in range(2):
+            home.identities.shut_out(someone[1])
+        home.come_in(home.bearer(other))
+        for nobody in ("none", "00000000-0000-0000-0000-000000000000"):
+            with pytest.raises(NotFound):
+                home.identities.require_account(nobody)
+
+    def test_an_access_key_that_is_isolated_opens_nothing_until_it_is_released(self, home: IdentityHome) -> None:
+        made = home.identities.create_credential(roles=["reader"], patients=None, by=OWNER)
+        key = made.credential.id
+        assert home.identities.of_token(made.token).id == key
+        home.identities.require_account(key)
+        home.records.commit(Change(writes=isolating(home.records, key, incident="i", by="admin-1", at="now")))
+        with pytest.raises(Unauthenticated):
+            home.identities.of_token(made.token)
+        with pytest.raises(Unauthenticated):
+            home.identities.of_access_key(key)
+        assert home.identities.secret_of(key) is None
+        home.records.commit(Change(writes=[Delete(ISOLATIONS, key)]))
+        assert home.identities.of_token(made.token).id == key
+        assert home.identities.secret_of(key) == made.secret_access_key
 
     def test_a_role_that_there_is_not_counts_for_nothing_and_nobody_is_the_system(self, home: IdentityHome) -> None:
         someone = home.person("reader", "radiology", "system")

@@ -310,7 +310,7 @@ def test_every_right_to_ask_a_service_is_of_a_call_that_our_code_makes() -> None
         if action.startswith(("sagemaker:", "medical-imaging:", "cognito-idp:", "secretsmanager:"))
     }
     assert asked
-    assert [action for action in sorted(asked) if xform_name(action.partition(':')[2]) not in code] == []
+    assert [action for action in sorted(asked) if xform_name(action.partition(":")[2]) not in code] == []
 
 
 SOURCES = {IMAGING, MLOPS, MONITORING}

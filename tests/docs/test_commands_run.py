@@ -48,6 +48,7 @@ STATUS = {
     "radloop quarantine release": (3, "nobody has mended the file here, so it is refused again"),
     "radloop pccp check": (3, "the plan lacks a signature, or this home would act outside it"),
     "radloop train": (4, "two phantoms are too few, as the page says"),
+    "radloop incident list": (3, "an incident is open"),
     "radloop predict": (1, "the model in use of this home is for radiographs"),
 }
 """Commands that may end with another status than 0, and why they do here."""
@@ -59,6 +60,7 @@ ELSEWHERE = {
     "make bench": ("tests/bench/test_gate.py", "benchmarks run for an hour; their parts are tested"),
     "radloop up": ("tests/docs/test_commands_run.py", "a server stays; every such line is started below"),
     "radloop conform": ("tests/conform/test_command.py", "it needs a server"),
+    "radloop incident drill": ("tests/test_incident_command.py", "it waits for the watch"),
     "radloop login": ("tests/test_login.py", "it needs a user pool and a person"),
     "radloop ingest --resume --server": ("tests/test_login.py", "it needs somebody who is signed in"),
     "radloop logout": ("tests/test_login.py", "it needs somebody who is signed in"),
@@ -138,6 +140,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         person = facts("radloop users create ann --role reader --home my-home --json")
         key = facts("radloop credentials create --role reader --home my-home --json")
         facts("radloop pccp keygen ann --role release-approver --home my-home --json")
+        incident = facts("radloop incident open --principal ann --home my-home --json")
         (kept,) = facts("radloop quarantine list --home my-home --json")["items"]
         head = facts("radloop audit verify --home my-home --json")
     return Story(
@@ -147,6 +150,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
             "0123456789abcdef0123456789abcdef": trace,
             "0123456789abcdef": tested,
             "PERSON_ID": person["id"],
+            "INCIDENT": incident["id"],
             "ACCESS_KEY_ID": key["access_key_id"],
             "FILE_ID": kept["id"],
             "JOB_ID": JOB,

@@ -246,7 +246,7 @@ def check_line(line: str) -> None:
         place = arguments[1].replace(".", "/") if arguments[0] == "-m" else arguments[0]
         assert (ROOT / place).exists(), f"there is no program for {line}"
     elif program == "terraform":
-        assert arguments[0] in {"init", "plan", "apply", "providers"}, f"nothing runs {line}"
+        assert arguments[0] in {"init", "plan", "apply", "output", "providers"}, f"nothing runs {line}"
     elif program == "aws":
         service = botocore.session.get_session().get_service_model(arguments[0])
         known = {botocore.xform_name(name).replace("_", "-") for name in service.operation_names}

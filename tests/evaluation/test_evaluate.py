@@ -228,6 +228,13 @@ def test_facts_may_come_by_arguments(ready: Path) -> None:
     assert evaluation_of(ready)["freshness"] == {"newest_label_days": 3.0, "behind_champion_days": None}
 
 
+def test_when_the_newest_ground_truth_was_given_is_told_where_the_context_tells_it(ready: Path) -> None:
+    (ready / "processing" / "context" / "facts.json").unlink()
+    write_context(ready, facts={"newest_label_days": 1.0, "newest_label_at": "2026-01-05T12:00:00+00:00"})
+    assert main([]) == 0
+    assert evaluation_of(ready)["freshness"]["newest_label_at"] == "2026-01-05T12:00:00+00:00"
+
+
 @pytest.mark.parametrize(
     "guards", [[], [*GUARDS, {"name": "label-by-source", "passed": False, "sentence": "It leaks."}]]
 )

@@ -165,7 +165,7 @@ def test_one_changed_byte_anywhere_in_the_file_is_found(made: bytes, place: int,
 
 def test_one_changed_byte_in_any_of_its_files_is_found_even_where_the_archive_is_made_anew(made: bytes) -> None:
     files = files_of(made)
-    from radloop.registry.evidence import _archive
+    from radloop.registry.archive import _archive
 
     for name, content in files.items():
         for place in {0, len(content) // 2, len(content) - 1}:
@@ -193,7 +193,7 @@ def test_no_bytes_surprise_the_examiner(data: bytes) -> None:
 
 
 def test_a_file_that_is_added_or_left_out_is_found(made: bytes) -> None:
-    from radloop.registry.evidence import _archive
+    from radloop.registry.archive import _archive
 
     files = files_of(made)
     assert failed(examine(_archive({**files, "extra.txt": b"x"}), KEY.public_key)) == ["files"]
@@ -217,7 +217,7 @@ def test_a_bundle_by_another_key_is_whole_and_not_trusted(made: bytes) -> None:
 
 
 def test_a_manifest_that_names_a_key_it_is_not_signed_with_is_found(made: bytes) -> None:
-    from radloop.registry.evidence import _archive
+    from radloop.registry.archive import _archive
 
     files = files_of(forged(files_of(made), OTHER))
     claimed = files["manifest.json"].replace(OTHER.public_key.encode(), KEY.public_key.encode())

@@ -1,4 +1,4 @@
-"""Our definition beside the one that the SageMaker SDK makes of the same wishes (`tools/golden_pipeline.py`)."""
+"""Our definitions beside those that the SageMaker SDK makes of the same wishes (`tools/golden_pipeline.py`)."""
 
 import json
 import os
@@ -9,13 +9,19 @@ from typing import Any
 
 import pytest
 
+from radloop.pipeline.drift_builder import drift_definition
 from radloop.pipeline.pipeline_builder import definition
+from radloop.pipeline.transform_builder import transform_definition
 from tests.aws.emulators import lab
 
 GOLDEN = Path(__file__).with_name("golden.json")
 REPOSITORY = Path(__file__).parents[2]
 REGISTER = "Steps.Gate.Arguments.IfSteps.0"
+NO_EXPERIMENT = {
+    "PipelineExperimentConfig": "the SDK says null where there shall be no experiment; SageMaker's guide leaves it out"
+}
 INTENDED = {
+    **NO_EXPERIMENT,
     f"{REGISTER}.Name": "the SDK puts the type behind the name of a step of its ModelStep; nothing refers to it",
     f"{REGISTER}.Arguments.InferenceSpecification.Containers.0.Environment": "the SDK says that there is none",
     f"{REGISTER}.Arguments.ModelMetrics.Bias": "the SDK says that there is none",
@@ -23,6 +29,13 @@ INTENDED = {
     f"{REGISTER}.Arguments.SkipModelValidation": "the SDK spells out the default",
 }
 """Where ours differs from the SDK's, and why."""
+
+INTENDED_OF_TRANSFORM = {
+    **NO_EXPERIMENT,
+    "Steps.Model.Name": "the SDK puts what is done behind the name of a step of its ModelStep",
+    "Steps.Model.Arguments.ExecutionRoleArn": "the SDK takes no parameter as the role of a model; SageMaker does",
+    "Steps.Transform.Arguments.ModelName.Get": "refers to the step by its name",
+}
 
 
 def differences(ours: Any, theirs: Any, at: str = "") -> Iterator[str]:
@@ -41,13 +54,22 @@ def differences(ours: Any, theirs: Any, at: str = "") -> Iterator[str]:
         yield at.lstrip(".")
 
 
-def golden() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(GOLDEN.read_text())["definition"]
+def golden(which: str = "definition") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(GOLDEN.read_text())[which]
     return found
 
 
 def test_ours_is_the_sdks_but_for_the_differences_that_are_named() -> None:
     assert sorted(differences(definition(is_spot=True), golden())) == sorted(INTENDED)
+
+
+def test_batch_transform_is_the_sdks_but_for_the_differences_that_are_named() -> None:
+    assert sorted(differences(transform_definition(), golden("transform"))) == sorted(INTENDED_OF_TRANSFORM)
+
+
+@pytest.mark.parametrize("built", [definition(), definition(is_named_by_us=True), drift_definition()])
+def test_sagemaker_is_asked_for_no_experiment_which_its_role_may_not_create(built: dict[str, Any]) -> None:
+    assert "PipelineExperimentConfig" not in built
 
 
 @pytest.mark.parametrize(

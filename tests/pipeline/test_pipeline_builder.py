@@ -17,6 +17,8 @@ from radloop.pipeline.__main__ import main, write
 from radloop.pipeline.drift_builder import drift_definition
 from radloop.pipeline.expressions import Scope, holds, parameters_of, resolve
 from radloop.pipeline.pipeline_builder import RECIPE, definition
+from radloop.pipeline.transform_builder import transform_definition
+from radloop.serving.server import LONGEST_BODY, NPY
 from radloop.training.recipes import recipe_for
 
 ROLE = "arn:aws:iam::111122223333:role/radloop-training"
@@ -189,7 +191,7 @@ def test_the_definitions_that_terraform_reads_are_written_and_always_the_same(tm
     first = {path.name: path.read_bytes() for path in write(tmp_path / "a")}
     again = {path.name: path.read_bytes() for path in write(tmp_path / "b")}
     assert first == again
-    assert set(first) == {"pipeline.json", "pipeline-spot.json", "drift.json"}
+    assert set(first) == {"pipeline.json", "pipeline-spot.json", "drift.json", "transform.json"}
     assert json.loads(first["pipeline.json"]) == definition(is_named_by_us=True)
     assert json.loads(first["pipeline-spot.json"]) == definition(is_named_by_us=True, is_spot=True)
     assert main([str(tmp_path / "c"), "--with-weights"]) == 0
@@ -211,6 +213,34 @@ def test_the_drift_job_is_a_request_of_sagemaker_and_fails_the_execution_where_i
         told = Scope(parameters={}, report=lambda step, name, alarm=alarm: {"alarm": alarm})
         assert all(holds(condition, told) for condition in quiet["Conditions"]) is not alarm
     assert [step["Type"] for step in quiet["ElseSteps"]] == ["Fail"]
+
+
+def test_batch_transform_asks_sagemaker_for_a_model_and_for_a_job_of_one_study_at_a_time(service: Any) -> None:
+    built = transform_definition()
+    given = {
+        "StudiesUri": "s3://t/snapshots/abc/images/",
+        "ModelUri": "s3://m/models/one/model.tar.gz",
+        "ModelVersion": "7",
+        "RoleArn": ROLE,
+    }
+    described = {"Model": {"ModelName": "pipelines-one-Model"}}
+    scope = Scope(parameters=parameters_of(built, given), execution={"PipelineExecutionId": "one"}, steps=described)
+    named = {"CreateModel": {"ModelName": "model"}, "CreateTransformJob": {"TransformJobName": "job"}}
+    asked = {
+        operation: {**resolve(step["Arguments"], scope), **name}
+        for step, (operation, name) in zip(built["Steps"], named.items(), strict=True)
+    }
+    for operation, request in asked.items():
+        shape = service.operation_model(operation).input_shape
+        assert ParamValidator().validate(request, shape).generate_report() == ""
+        assert list(faults(request, shape)) == []
+    job = asked["CreateTransformJob"]
+    assert asked["CreateModel"]["PrimaryContainer"]["Environment"] == {"RADLOOP_MODEL_VERSION": "7"}
+    assert job["ModelName"] == "pipelines-one-Model"
+    assert job["MaxPayloadInMB"] << 20 == LONGEST_BODY
+    assert (job["BatchStrategy"], job["TransformInput"]["SplitType"]) == ("SingleRecord", "None")
+    assert job["TransformInput"]["ContentType"] == NPY
+    assert job["TransformOutput"]["S3OutputPath"] == "s3://model-artifacts/transformed/one"
 
 
 def test_one_place_decides() -> None:

@@ -13,6 +13,9 @@ locals {
 
   log_group_of_firewall = "aws-waf-logs-${var.name}"
 
+  # Rules of AWS's common group that look into bodies.
+  rules_of_bodies = ["CrossSiteScripting_BODY", "EC2MetaDataSSRF_BODY", "GenericLFI_BODY", "GenericRFI_BODY", "SizeRestrictions_BODY"]
+
   # The function `api` looks for it under the same name (radloop/aws/origin.py).
   origin_header = "x-radloop-origin"
 }
@@ -337,7 +340,7 @@ resource "aws_wafv2_web_acl" "this" {
 
           # DICOM comes as a body of any length and holds whatever bytes pixels make; the API bounds it and parses it.
           dynamic "rule_action_override" {
-            for_each = rule.key == "AWSManagedRulesCommonRuleSet" ? ["SizeRestrictions_BODY", "CrossSiteScripting_BODY"] : []
+            for_each = rule.key == "AWSManagedRulesCommonRuleSet" ? local.rules_of_bodies : []
 
             content {
               name = rule_action_override.value

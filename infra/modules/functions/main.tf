@@ -167,6 +167,8 @@ locals {
     SAGEMAKER_PIPELINE_NAME    = var.pipeline.name
     SAGEMAKER_PIPELINE_ARN     = var.pipeline.arn
     SAGEMAKER_ROLE_ARN         = var.passed_roles["sagemaker"].arn
+    RADLOOP_SUBNETS            = join(",", var.subnet_ids)
+    RADLOOP_SECURITY_GROUPS    = join(",", var.security_group_ids)
   }, var.values)
 
   # Lanes, and the queues that hold events back for a function.

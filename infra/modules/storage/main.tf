@@ -26,7 +26,10 @@ locals {
       domain = "models"
       notify = false
       lock   = null
-      rules  = { "checkpoints/" = { tiers = local.never, expire_days = 30 } } # only an interrupted training reads them
+      rules = {
+        "checkpoints/" = { tiers = local.never, expire_days = 30 } # only an interrupted training reads them
+        "transformed/" = { tiers = local.never, expire_days = 30 } # answers of batch transform, named by image set
+      }
     }
     logs        = { domain = "logs", notify = false, lock = null, rules = { "" = { tiers = local.cold, expire_days = var.log_days } } }
     web         = { domain = null, notify = false, lock = null, rules = {} } # the viewer page, which holds no data of anybody

@@ -1,4 +1,4 @@
-# The SageMaker pipeline, the role that runs it, the role its jobs have, and the drift job of an endpoint.
+# The SageMaker pipeline, the role that runs it, the role its jobs have, batch transform, and the drift job of an endpoint.
 #
 # `python -m radloop.pipeline` writes the definitions; here their parameters get the names of this account, and every
 # job is put into the private subnets. Two roles, because what starts jobs need not see an image, and what sees images
@@ -7,6 +7,7 @@
 locals {
   definitions = merge(
     { pipeline = jsondecode(file("${var.definitions}/pipeline${var.is_spot ? "-spot" : ""}.json")) },
+    { transform = jsondecode(file("${var.definitions}/transform.json")) },
     { for which in var.drift == null ? [] : ["drift"] : which => jsondecode(file("${var.definitions}/drift.json")) },
   )
 
@@ -29,6 +30,14 @@ locals {
       AccuracyThreshold       = var.accuracy_threshold
       WeightsUri              = "s3://${var.bucket_names["model-artifacts"]}/weights/"
     }
+    transform = {
+      RoleArn                = local.job_role_arn
+      KmsKeyId               = var.key_arns["models"]
+      ArtifactBucket         = var.bucket_names["model-artifacts"]
+      InferenceImageUri      = var.image_uris.inference
+      TransformInstanceType  = var.transform.instance_type
+      TransformInstanceCount = var.transform.instance_count
+    }
     drift = {
       RoleArn                = local.job_role_arn
       KmsKeyId               = var.key_arns["models"]
@@ -49,7 +58,7 @@ locals {
   # Machines with disks of their own seal these by themselves, and SageMaker refuses a key for their volume
   # (radloop/aws/sagemaker.py has the same).
   own_disks = "^ml\\.(g4dn|g5|g6e?|gr6|p3dn|p4de?|p[56][\\w-]*|trn\\d\\w*|[cmr]\\d+[agi]?d[ne]?|i\\d\\w*)\\."
-  keyless   = { for which, defaults in local.defaults : which => { for kind in ["Training", "Processing"] : kind => can(regex(local.own_disks, try(defaults["${kind}InstanceType"], ""))) } }
+  keyless   = { for which, defaults in local.defaults : which => { for kind in ["Processing", "Training", "Transform"] : kind => can(regex(local.own_disks, try(defaults["${kind}InstanceType"], ""))) } }
 
   vpc = { Subnets = var.subnet_ids, SecurityGroupIds = var.security_group_ids }
 
@@ -76,6 +85,12 @@ locals {
             }
           })
         } if each.Type == "Processing"],
+        [for each in [step] : { Arguments = merge(each.Arguments, { VpcConfig = local.vpc }) } if each.Type == "Model"],
+        [for each in [step] : {
+          Arguments = merge(each.Arguments, {
+            TransformResources = { for name, value in each.Arguments.TransformResources : name => value if !(name == "VolumeKmsKeyId" && local.keyless[which].Transform) }
+          })
+        } if each.Type == "Transform"],
       )...)
     ]
   }) }
@@ -145,6 +160,15 @@ resource "aws_iam_role_policy" "pipeline" {
           "sagemaker:DescribeTrainingJob", "sagemaker:StopProcessingJob", "sagemaker:StopTrainingJob",
         ]
         Resource = ["${local.sagemaker}:processing-job/pipelines-*", "${local.sagemaker}:training-job/pipelines-*"]
+      },
+      {
+        Sid    = "BatchTransform"
+        Effect = "Allow"
+        Action = [
+          "sagemaker:AddTags", "sagemaker:CreateModel", "sagemaker:CreateTransformJob", "sagemaker:DescribeModel",
+          "sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob",
+        ]
+        Resource = ["${local.sagemaker}:model/pipelines-*", "${local.sagemaker}:transform-job/pipelines-*"]
       },
       {
         Sid      = "HandOn"
@@ -281,13 +305,32 @@ resource "aws_iam_role_policy" "job" {
   })
 }
 
-# SageMaker writes all jobs of an account into groups of fixed names; whoever makes them says for how long they keep.
+# SageMaker writes all jobs of an account into groups of fixed names, and each endpoint into one of its own; whoever
+# makes them says for how long they keep. No job may make a group, so what has none is not logged.
 resource "aws_cloudwatch_log_group" "this" {
-  for_each = toset(var.owns_account_logs ? ["ProcessingJobs", "TrainingJobs"] : [])
+  for_each = toset(concat(
+    var.owns_account_logs ? ["ProcessingJobs", "TrainingJobs", "TransformJobs"] : [],
+    var.drift == null ? [] : ["Endpoints/${var.endpoint_name}"],
+  ))
 
   name              = "/aws/sagemaker/${each.key}"
   retention_in_days = var.log_days
   kms_key_id        = var.key_arns["logs"]
+}
+
+resource "aws_sagemaker_pipeline" "transform" {
+  pipeline_name         = "${var.name}-transform"
+  pipeline_display_name = "${var.name}-transform"
+  pipeline_description  = "A version looks at every study below an address; nobody is told what it says."
+  pipeline_definition   = jsonencode(local.built.transform)
+  role_arn              = local.pipeline_role_arn
+
+  lifecycle {
+    precondition {
+      condition     = length(setsubtract(keys(local.defaults.transform), [for parameter in local.definitions.transform.Parameters : parameter.Name])) == 0
+      error_message = "The definition of batch transform lacks a parameter that is filled here."
+    }
+  }
 }
 
 resource "aws_sagemaker_pipeline" "drift" {

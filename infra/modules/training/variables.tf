@@ -14,7 +14,7 @@ variable "account_id" {
 }
 
 variable "definitions" {
-  description = "Folder of pipeline.json, pipeline-spot.json and drift.json, as `python -m radloop.pipeline` writes them."
+  description = "Folder of pipeline.json, pipeline-spot.json, transform.json and drift.json, as `python -m radloop.pipeline` writes them."
   type        = string
 }
 
@@ -69,6 +69,12 @@ variable "training" {
     condition     = var.training.instance_count >= 1 && var.training.instance_count <= 8 && floor(var.training.instance_count) == var.training.instance_count
     error_message = "Training runs on one to eight machines."
   }
+}
+
+variable "transform" {
+  description = "Machines of batch transform."
+  type        = object({ instance_type = string, instance_count = number })
+  default     = { instance_type = "ml.m5.xlarge", instance_count = 1 }
 }
 
 variable "accuracy_threshold" {

@@ -27,7 +27,6 @@ variables {
   budget_usd           = 100
   storage_budget_bytes = 100000000000
   lambda_package       = "tests/fixtures/lambda.zip"
-  pipeline_definitions = "tests/fixtures"
   audit_lock           = { mode = "GOVERNANCE", days = 1 }
   account_wide         = false
 }

@@ -31,7 +31,6 @@ variables {
   subscribers          = { oncall = { protocol = "email", endpoint = "oncall@example.org" } }
   has_endpoint         = true
   lambda_package       = "tests/fixtures/lambda.zip"
-  pipeline_definitions = "tests/fixtures"
 
   site = {
     domain          = "radloop.example.org"

@@ -121,6 +121,12 @@ variable "processing" {
   default     = { instance_type = "ml.m5.2xlarge", instance_count = 1 }
 }
 
+variable "transform" {
+  description = "Machines of batch transform."
+  type        = object({ instance_type = string, instance_count = number })
+  default     = { instance_type = "ml.m5.xlarge", instance_count = 1 }
+}
+
 variable "cors_origins" {
   description = "Origins of other sites whose pages may call DICOMweb and streams."
   type        = list(string)

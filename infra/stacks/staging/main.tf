@@ -30,5 +30,6 @@ module "platform" {
   is_spot              = var.is_spot
   training             = var.training
   processing           = var.processing
+  transform            = var.transform
   cors_origins         = var.cors_origins
 }

@@ -175,7 +175,7 @@ run "the_firewall_lets_dicom_and_a_reader_at_work_pass" {
           for group in statement.managed_rule_group_statement : [for override in group.rule_action_override : override.name]
         ]
       ]
-    ])) == toset(["SizeRestrictions_BODY", "CrossSiteScripting_BODY"])
+    ])) == toset(["CrossSiteScripting_BODY", "EC2MetaDataSSRF_BODY", "GenericLFI_BODY", "GenericRFI_BODY", "SizeRestrictions_BODY"])
     error_message = "The firewall refuses bodies longer than 8 KB, and with them every DICOM file."
   }
 

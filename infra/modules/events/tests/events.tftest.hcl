@@ -177,6 +177,11 @@ run "what_no_function_can_work_on_ends_in_its_own_dead_letters" {
   }
 
   assert {
+    condition     = aws_sqs_queue_redrive_allow_policy.dead["undelivered"].redrive_allow_policy == jsonencode({ redrivePermission = "denyAll" })
+    error_message = "A queue may put its dead letters among events that nobody could be given, or the list of those that may is null."
+  }
+
+  assert {
     condition     = jsondecode(aws_sqs_queue_redrive_allow_policy.dead["predict"].redrive_allow_policy).sourceQueueArns == ["arn:aws:sqs:us-east-1:123456789012:radloop-test-predict"]
     error_message = "Another queue may give its dead letters to this one."
   }

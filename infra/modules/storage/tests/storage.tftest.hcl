@@ -153,6 +153,18 @@ run "what_training_and_serving_need_stays_hot" {
   }
 }
 
+run "what_serves_for_a_while_goes_after_a_month" {
+  command = plan
+
+  assert {
+    condition = {
+      for rule in aws_s3_bucket_lifecycle_configuration.this["model-artifacts"].rule : one(rule.filter[*].prefix) => one(rule.expiration[*].days)
+      if length(rule.expiration) > 0
+    } == { "checkpoints/" = 30, "transformed/" = 30 }
+    error_message = "Checkpoints or answers of batch transform stay, or something else goes."
+  }
+}
+
 run "uploads_are_told_to_eventbridge" {
   command = plan
 

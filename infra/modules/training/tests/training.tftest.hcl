@@ -7,7 +7,7 @@ variables {
   name        = "radloop-test"
   region      = "us-east-1"
   account_id  = "123456789012"
-  definitions = "./tests/definitions"
+  definitions = "../../../build" # what `python -m radloop.pipeline build` wrote
   bucket_names = { for prefix in ["training-data", "preprocessed-data", "model-artifacts", "logs"] :
     prefix => "radloop-${prefix}-test-123456789012"
   }
@@ -49,7 +49,7 @@ run "the_definition_has_the_names_of_this_account" {
   }
 
   assert {
-    condition     = [for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps : step.Name] == ["Preprocess", "Train", "Gate"]
+    condition     = [for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps : step.Name] == ["Preprocess", "Train", "Evaluate", "Gate"]
     error_message = "Steps were lost or changed places."
   }
 }
@@ -60,7 +60,7 @@ run "a_machine_with_disks_of_its_own_is_given_no_key_for_a_volume" {
   assert {
     condition = {
       for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps : step.Name => strcontains(jsonencode(step.Arguments), "VolumeKmsKeyId") if step.Type != "Condition"
-    } == { Preprocess = true, Train = false }
+    } == { Preprocess = true, Train = false, Evaluate = true }
     error_message = "SageMaker refuses a training on ml.g5 that names a key for its volume."
   }
 }
@@ -76,7 +76,7 @@ run "a_machine_without_disks_of_its_own_is_given_our_key" {
   assert {
     condition = {
       for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps : step.Name => strcontains(jsonencode(step.Arguments), "VolumeKmsKeyId") if step.Type != "Condition"
-    } == { Preprocess = false, Train = true }
+    } == { Preprocess = false, Train = true, Evaluate = false }
     error_message = "The volume of a training is not sealed by our key."
   }
 }
@@ -91,7 +91,7 @@ run "every_job_runs_in_the_private_subnets_without_a_network_of_its_own" {
       step.Arguments.NetworkConfig.EnableNetworkIsolation
       if step.Type == "Processing"
     ])
-    error_message = "Preprocessing runs outside our network."
+    error_message = "Preprocessing or evaluation runs outside our network."
   }
 
   assert {
@@ -112,7 +112,10 @@ run "spot_is_a_setting" {
   }
 
   assert {
-    condition     = [for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps : step.Arguments.EnableManagedSpotTraining if step.Type == "Training"] == [false]
+    condition = [
+      for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps : [try(step.Arguments.EnableManagedSpotTraining, false), can(step.Arguments.StoppingCondition.MaxWaitTimeInSeconds)]
+      if step.Type == "Training"
+    ] == [[false, false]]
     error_message = "Training takes spot instances although it was told not to."
   }
 }
@@ -121,7 +124,10 @@ run "training_takes_spot_instances_unless_told_otherwise" {
   command = plan
 
   assert {
-    condition     = [for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps : step.Arguments.EnableManagedSpotTraining if step.Type == "Training"] == [true]
+    condition = [
+      for step in jsondecode(aws_sagemaker_pipeline.this.pipeline_definition).Steps : [try(step.Arguments.EnableManagedSpotTraining, false), can(step.Arguments.StoppingCondition.MaxWaitTimeInSeconds)]
+      if step.Type == "Training"
+    ] == [[true, true]]
     error_message = "Training pays the full price by default."
   }
 }
@@ -204,7 +210,7 @@ run "the_drift_job_of_an_endpoint_is_started_on_time" {
   }
 
   assert {
-    condition     = [for step in jsondecode(aws_sagemaker_pipeline.drift[0].pipeline_definition).Steps : step.Arguments.NetworkConfig.VpcConfig.Subnets] == [["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]]
+    condition     = [for step in jsondecode(aws_sagemaker_pipeline.drift[0].pipeline_definition).Steps : step.Arguments.NetworkConfig.VpcConfig.Subnets if step.Type == "Processing"] == [["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]]
     error_message = "The drift job runs outside our network."
   }
 }
@@ -232,10 +238,114 @@ run "logs_of_jobs_are_sealed_and_end" {
 
   assert {
     condition = (
-      toset([for group in values(aws_cloudwatch_log_group.this) : group.name]) == toset(["/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs"]) &&
+      toset([for group in values(aws_cloudwatch_log_group.this) : group.name]) == toset(["/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs", "/aws/sagemaker/TransformJobs"]) &&
       alltrue([for group in values(aws_cloudwatch_log_group.this) : group.retention_in_days == 7 && group.kms_key_id == var.key_arns["logs"]])
     )
     error_message = "Logs of jobs have other groups, another term or another key."
+  }
+}
+
+run "an_endpoint_is_logged_as_well" {
+  command = plan
+
+  variables {
+    drift             = { schedule = "rate(1 day)", instance_type = "ml.m5.large" }
+    owns_account_logs = false
+  }
+
+  assert {
+    condition     = [for group in values(aws_cloudwatch_log_group.this) : group.name] == ["/aws/sagemaker/Endpoints/radloop-test"]
+    error_message = "No group takes what the endpoint says, and no job may make one."
+  }
+}
+
+run "batch_transform_has_the_names_of_this_account_and_runs_in_the_private_subnets" {
+  command = plan
+
+  assert {
+    condition = {
+      for parameter in jsondecode(aws_sagemaker_pipeline.transform.pipeline_definition).Parameters : parameter.Name => try(parameter.DefaultValue, null)
+      } == {
+      StudiesUri             = null
+      ModelUri               = null
+      ModelVersion           = null
+      ContentType            = "application/x-npy"
+      ArtifactBucket         = "radloop-model-artifacts-test-123456789012"
+      RoleArn                = "arn:aws:iam::123456789012:role/radloop-test-sagemaker"
+      KmsKeyId               = "arn:aws:kms:us-east-1:123456789012:key/models"
+      InferenceImageUri      = "123456789012.dkr.ecr.us-east-1.amazonaws.com/radloop-test-inference:1"
+      TransformInstanceType  = "ml.m5.xlarge"
+      TransformInstanceCount = 1
+    }
+    error_message = "A parameter has not the name that this account gives it, or a default that it should not have."
+  }
+
+  assert {
+    condition = [
+      for step in jsondecode(aws_sagemaker_pipeline.transform.pipeline_definition).Steps : step.Arguments.VpcConfig if step.Type == "Model"
+    ] == [{ SecurityGroupIds = ["sg-0123456789abcdef0"], Subnets = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"] }]
+    error_message = "Batch transform runs outside our network."
+  }
+}
+
+run "batch_transform_seals_its_volumes_where_its_machines_take_a_key" {
+  command = plan
+
+  assert {
+    condition     = [for step in jsondecode(aws_sagemaker_pipeline.transform.pipeline_definition).Steps : can(step.Arguments.TransformResources.VolumeKmsKeyId) if step.Type == "Transform"] == [true]
+    error_message = "A volume is not sealed by our key."
+  }
+}
+
+run "batch_transform_names_no_key_for_disks_that_seal_themselves" {
+  command = plan
+
+  variables {
+    transform = { instance_type = "ml.g4dn.xlarge", instance_count = 1 }
+  }
+
+  assert {
+    condition = [
+      for step in jsondecode(aws_sagemaker_pipeline.transform.pipeline_definition).Steps : [for name in keys(step.Arguments.TransformResources) : name] if step.Type == "Transform"
+    ] == [["InstanceCount", "InstanceType"]]
+    error_message = "SageMaker refuses a key for the volume of such a machine."
+  }
+}
+
+run "what_starts_jobs_may_start_batch_transform_and_follow_it" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for action, kind in {
+        "sagemaker:CreateModel"          = "model"
+        "sagemaker:DescribeModel"        = "model"
+        "sagemaker:CreateTransformJob"   = "transform-job"
+        "sagemaker:DescribeTransformJob" = "transform-job"
+        "sagemaker:StopTransformJob"     = "transform-job"
+        } : anytrue([
+          for statement in jsondecode(aws_iam_role_policy.pipeline.policy).Statement :
+          contains(statement.Action, action) && contains(statement.Resource, "arn:aws:sagemaker:us-east-1:123456789012:${kind}/pipelines-*")
+      ])
+    ])
+    error_message = "The role of the pipelines lacks a right that its steps need."
+  }
+
+  assert {
+    condition = anytrue([
+      for statement in jsondecode(aws_iam_role_policy.job.policy).Statement :
+      contains(statement.Action, "kms:CreateGrant") && try(statement.Condition.Bool["kms:GrantIsForAWSResource"], "") == "true" && contains(statement.Resource, "arn:aws:kms:us-east-1:123456789012:key/models")
+    ])
+    error_message = "Volumes cannot be sealed: the role of the jobs may grant the key to nobody."
+  }
+
+  assert {
+    condition = length(setsubtract([
+      "ec2:CreateNetworkInterface", "ec2:CreateNetworkInterfacePermission", "ec2:DeleteNetworkInterface",
+      "ec2:DeleteNetworkInterfacePermission", "ec2:DescribeDhcpOptions", "ec2:DescribeNetworkInterfaces",
+      "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs",
+    ], flatten([for statement in jsondecode(aws_iam_role_policy.job.policy).Statement : statement.Action]))) == 0
+    error_message = "SageMaker cannot put jobs and models into our subnets."
   }
 }
 
@@ -263,8 +373,8 @@ run "a_renamed_parameter_is_noticed" {
   command = plan
 
   variables {
-    definitions = "./tests/definitions/renamed"
+    definitions = "./tests/renamed"
   }
 
-  expect_failures = [aws_sagemaker_pipeline.this]
+  expect_failures = [aws_sagemaker_pipeline.this, aws_sagemaker_pipeline.transform]
 }
