@@ -3,7 +3,7 @@
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,7 +16,6 @@ from radloop.core.ports import Records
 from radloop.dicom.document import tag_of
 from radloop.store.guarded import GuardedImages
 from radloop.store.images import ImageStore
-from radloop.store.instances import StoredInstance
 from radloop.store.search import ATTRIBUTES, Match, Search, count, find, searchable_at
 
 MOST_RESULTS = 1000
@@ -212,6 +211,7 @@ def page(query: Query, images: GuardedImages, store: ImageStore, records: Record
     """
     found = find(query.search, records)
     documents = _Documents(query, images, store, base)
+    documents.expect(found.matches)
     shown = [documents.of(match) for match in found.matches]
     body = b"[%s]" % b",".join(shown) if shown else b""
     return Page(body, found.is_cut, _total(query.search, len(shown), records, is_cut=found.is_cut))
@@ -226,7 +226,16 @@ class _Documents:
         self._store = store
         self._base = base
         self._pieces: dict[tuple[str | None, bytes], list[bytes]] = {}
-        self._instances: dict[str, dict[str, StoredInstance]] = {}
+        self._headers: dict[str, Document] = {}
+
+    def expect(self, matches: Iterable[Match]) -> None:
+        """Read the headers of instances that are about to be told together, where the query asks for any."""
+        wanted: dict[str, set[str]] = {}
+        for match in matches if self._query.shows_headers else ():
+            if match.image_set is not None and match.instance is not None:
+                wanted.setdefault(match.image_set, set()).add(match.instance)
+        for image_set, names in wanted.items():
+            self._headers |= self._images.headers(image_set, names)
 
     def of(self, match: Match) -> bytes:
         """One result as JSON, its tags ascending."""
@@ -260,18 +269,17 @@ class _Documents:
 
     def _header(self, match: Match) -> Document:
         """What the header of the instance, or of one of the series or study, says of the fields asked for."""
+        if match.instance is not None:
+            return self._shown(self._headers.get(match.instance, {}))
         image_set = match.image_set
         if image_set is None and match.study is not None:
             image_set = next(iter(self._store.studies.image_sets(self._store.studies.get(match.study))), None)
         if image_set is None:
             return {}
-        if image_set not in self._instances:
-            self._instances[image_set] = {one.id: one for one in self._images.instances(image_set)}
-        instances = self._instances[image_set]
-        chosen = next(iter(instances.values()), None) if match.instance is None else instances.get(match.instance)
-        if chosen is None:
-            return {}
-        header = self._images.document(chosen)
+        chosen = next(iter(self._images.instances(image_set)), None)
+        return {} if chosen is None else self._shown(self._images.document(chosen))
+
+    def _shown(self, header: Document) -> Document:
         if self._query.is_full:
             return {tag: entry for tag, entry in header.items() if tag not in _BULK}
         return {tag: header[tag] for tag in self._query.fields if tag in header and tag not in _BULK}

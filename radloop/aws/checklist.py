@@ -438,7 +438,10 @@ class _Account:
         rules = client("events").list_rules(NamePrefix=f"{self.name}-outbox-")["Rules"]
         if not any(one["State"] == "ENABLED" for one in rules):
             return failed("nothing wakes the function outbox, which looks who reads of how many patients")
-        settings = {**asdict(Settings()), **json.loads(told.get("RADLOOP_SETTINGS") or "{}")}
+        try:
+            settings = {**asdict(Settings()), **json.loads(told.get("RADLOOP_SETTINGS") or "{}")}
+        except (ValueError, TypeError):
+            return failed("the settings of the function outbox cannot be read")
         noticed, kept_out = settings["incident_patients"], settings["isolate_patients"]
         if not (noticed and kept_out):
             return failed("incident_patients or isolate_patients is 0: it is not noticed, or nobody is kept out")

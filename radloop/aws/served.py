@@ -1,7 +1,7 @@
 """Image sets of HealthImaging as the doors want them: the same store, which finds its bytes elsewhere."""
 
 import gzip
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
@@ -129,23 +129,26 @@ class HealthImagingStore(ImageStore):
         self._arriving.complete_study(key, by=by)
         return self.studies.get(key)
 
-    def _headers(self, image_set: ImageSet) -> Iterable[Header]:
+    def _headers(self, image_set: ImageSet, wanted: Collection[str] | None = None) -> Iterable[Header]:
         """See `ImageStore._headers`: the originals are asked for them once, and what they tell is kept as one object.
 
-        So what AWS is asked does not grow with the slices after that. Instances are those of the version that was
-        closed last, whatever an import has written and not counted yet.
+        So what AWS is asked does not grow with the slices after that; a few that are wanted before are read alone.
+        Instances are those of the version that was closed last, whatever an import has written and not counted yet.
         """
         names = [str(each) for each in order_of(self._records, image_set.id)["instances"]]
         if not names:
-            return super()._headers(image_set)
+            return super()._headers(image_set, wanted)
         cipher = self._keys.cipher(image_set.wrapped_key)
         name = f"headers/{derived_id(*names)}"
         kept = self._kept.get(cipher, image_set.id, name)
+        if kept is None and wanted is not None and len(wanted) < len(names) / 2:
+            return map(header_of, self._lines(cipher, image_set.id, [each for each in names if each in wanted]))
         if kept is None:
             lines = self._lines(cipher, image_set.id, names)
             kept = gzip.compress(b"\n".join(lines), _LEVEL, mtime=0)
             self._kept.put(cipher, image_set.id, name, kept)
-        return map(header_of, gzip.decompress(kept).split(b"\n"))
+        headers = map(header_of, gzip.decompress(kept).split(b"\n"))
+        return headers if wanted is None else (each for each in headers if each.id in wanted)
 
     def _lines(self, cipher: Cipher, identity: str, names: Sequence[str]) -> list[bytes]:
         """The headers of instances, read from their originals, several at a time.

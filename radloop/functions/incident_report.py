@@ -5,7 +5,7 @@ It holds ids of ours, patients under their keyed pseudonyms, counts and times, a
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from radloop.core.platform import Platform
@@ -17,6 +17,7 @@ from radloop.security.incidents import Incident
 from radloop.security.isolation import is_isolated, may_be_isolated
 
 _PAGE: Final = 1000
+_STILL: Final = timedelta(minutes=1)  # what was under way when somebody was kept out is of the incident too
 _SHOWN: Final = 200  # of so many patients the page for people lists the image sets; the JSON lists all
 
 
@@ -34,7 +35,7 @@ def report_of(identity: str, platform: Platform, *, since: str | None = None) ->
     """
     told, now = incident(identity, platform), platform.clock()
     begin = moment_of(since, now) or datetime.fromisoformat(told.since)
-    until = now if told.until is None else datetime.fromisoformat(told.until)
+    until = now if told.until is None else min(now, datetime.fromisoformat(told.until) + _STILL)
     entries = [
         entry
         for entry in entries_since(platform, begin, principal=told.principal)

@@ -101,7 +101,6 @@ class IncidentWatch:
         return (
             0 < highest < bulk.patients
             and incident.isolated_at is None
-            and incident.released_at is None
             and may_be_isolated(bulk.principal)
             and not is_last_administrator(self._platform.records, bulk.principal)
         )

@@ -15,6 +15,7 @@ WINDOW: Final = timedelta(minutes=5)
 LOOKED: Final = frozenset({"read", "export", "link.create", "provenance.export", "take-out"})
 """What the audit calls it when images, or what was said of them, went to somebody; its subject is the image set."""
 
+_FIRST_PAGE: Final = 50  # little is new where one looks often
 _PAGE: Final = 1000
 
 
@@ -74,13 +75,13 @@ class BulkReading:
         return found[::-1]
 
     def _newest_first(self, begin: datetime) -> Iterator[Noted]:
-        before = 0
-        while page := self._audit.entries(before=before, limit=_PAGE):
+        before, limit = 0, _FIRST_PAGE
+        while page := self._audit.entries(before=before, limit=limit):
             for entry in page:
                 if entry.seq <= self._last or datetime.fromisoformat(entry.time) < begin:
                     return
                 yield entry
-            before = page[-1].seq
+            before, limit = page[-1].seq, _PAGE
 
     def _forget(self, begin: datetime) -> None:
         for principal, image_sets in list(self._read.items()):

@@ -4,7 +4,7 @@ Doors are given this instead of the store, so that none of them can forget eithe
 in the very words of what does not exist.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -146,6 +146,11 @@ class GuardedImages:
         """See `ImageStore.documents`; for who has just asked `look`, so that it is one reading still."""
         self.get(identity)
         return self._store.documents(identity, address)
+
+    def headers(self, identity: str, wanted: Collection[str]) -> dict[str, dict[str, Any]]:
+        """See `ImageStore.headers`."""
+        self.look(identity)
+        return self._store.headers(identity, wanted)
 
     def complete(self, identity: str) -> ImageSet:
         """See `ImageStore.complete`."""

@@ -6,6 +6,7 @@ it arrived, is laid over it when it is told.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -40,6 +41,12 @@ class Header:
         text = self.text.replace(_URI, _URI + orjson.dumps(f"{address(sop_uid)}/")[1:-1])
         return orjson.dumps(edit.over_document(orjson.loads(text))) if edit else text
 
+    def document(self, edits: Edits) -> dict[str, Any]:
+        """The DICOM JSON object without the values that it would only tell the address of."""
+        document = _without_bulk(orjson.loads(self.text))
+        edit = edits.of_instance(self.id) if edits else None
+        return edit.over_document(document) if edit else document
+
     def line(self) -> bytes:
         """One line of text; `header_of` reads it back."""
         return orjson.dumps([self.id, self.sop_uid]) + b"\t" + self.text
@@ -59,3 +66,13 @@ def text_of(data: Data) -> bytes:
         InvalidInput: What `dicom_json` raises.
     """
     return orjson.dumps(dicom_json(data, lambda path: path))
+
+
+def _without_bulk(document: dict[str, Any]) -> dict[str, Any]:
+    return {tag: _entry_without_bulk(entry) for tag, entry in document.items() if "BulkDataURI" not in entry}
+
+
+def _entry_without_bulk(entry: dict[str, Any]) -> dict[str, Any]:
+    if entry["vr"] != "SQ" or "Value" not in entry:
+        return entry
+    return {**entry, "Value": [_without_bulk(item) for item in entry["Value"]]}

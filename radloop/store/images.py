@@ -1,6 +1,6 @@
 """Image sets as their users meet them: landed, closed, folded, read, exported."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -385,6 +385,15 @@ class ImageStore:
         edits = read_edits(self._records, identity)
         return [header.told(edits, address) for header in self._headers(self.get(identity))]
 
+    def headers(self, identity: str, wanted: Collection[str]) -> dict[str, dict[str, Any]]:
+        """What `document` tells of some instances without addresses of values, by instance id.
+
+        Raises:
+            NotFound: There is no such image set.
+        """
+        edits = read_edits(self._records, identity)
+        return {header.id: header.document(edits) for header in self._headers(self.get(identity), wanted)}
+
     def header(self, instance: StoredInstance) -> Data:
         """The file as it arrived, but for its pixels: zeros may stand for them."""
 
@@ -419,11 +428,12 @@ class ImageStore:
 
     # within
 
-    def _headers(self, image_set: ImageSet) -> Iterable[Header]:
-        """The headers of all instances as received, in slice order."""
+    def _headers(self, image_set: ImageSet, wanted: Collection[str] | None = None) -> Iterable[Header]:
+        """The headers of its instances as received, in slice order: of those that are wanted, or of all."""
         cipher = self._keys.cipher(image_set.wrapped_key)
         for instance in self.instances(image_set.id):
-            yield self._header_of(cipher, instance)
+            if wanted is None or instance.id in wanted:
+                yield self._header_of(cipher, instance)
 
     def _header_of(self, cipher: Cipher, instance: StoredInstance) -> Header:
         try:

@@ -173,6 +173,29 @@ def test_metadata_that_lambda_cannot_carry_are_refused_with_what_to_do(
     assert "one instance at a time" in json.loads(body_of(small))["error"]["message"]
 
 
+def test_a_search_for_whole_headers_asks_aws_no_more_often_for_a_page_of_many(
+    series_of: Callable[[int, int], Series], tmp_path: Path
+) -> None:
+    series = series_of(MANY, 19)
+    search = f"{series.path}/instances?includefield=all"
+    by_originals = series.ask(f"{search}&limit=5")
+    assert len(json.loads(body_of(by_originals))) == 5
+    series.metadata()
+    totals = []
+    for limit in (5, MANY):
+        with counted() as calls:
+            found = json.loads(body_of(series.ask(f"{search}&limit={limit}")))
+        assert found[:5] == json.loads(body_of(by_originals))
+        assert len(found) == limit
+        totals.append(calls.total())
+    assert totals[1] <= totals[0]
+    with open_house(tmp_path) as house:
+        identity = house.land_one_set(*series.files)
+        for one in house.images.instances(identity):
+            told = house.images.headers(identity, [one.id])[one.id]
+            assert told == house.images.document(one)
+
+
 def test_files_that_lambda_cannot_carry_are_refused_before_one_is_read(
     more: Series, monkeypatch: pytest.MonkeyPatch
 ) -> None:

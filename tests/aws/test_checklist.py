@@ -136,6 +136,50 @@ def test_variables_of_what_an_installation_does_without_may_be_missing_together(
     assert (found.state, found.reason) == (FAILED, "not set: outbox: RADLOOP_BUS")
 
 
+def test_whether_readers_are_watched_and_who_would_be_told_of_an_incident(
+    address: str, moto_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_GUARDDUTY", moto_server)  # MiniStack has none
+    project = "r" + unique("x")[2:10]
+    name, bucket = f"{project}-dev", f"{project}-audit-dev-{ACCOUNT}"
+    functions, sns, s3 = (client(address, service) for service in ("lambda", "sns", "s3"))
+    role = client(address, "iam").create_role(RoleName=unique("role"), AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as package:
+        package.writestr("a.py", "def handler(event, context):\n    return None\n")
+
+    def watched(settings: str) -> Found:
+        told = {"Variables": {"RADLOOP_SETTINGS": settings, "RADLOOP_BUS": name}}
+        functions.update_function_configuration(FunctionName=f"{name}-outbox", Environment=told)
+        return look(name)["C8"].found
+
+    assert look(name)["C8"].found.state == FAILED
+    functions.create_function(
+        FunctionName=f"{name}-outbox",
+        Runtime="python3.12",
+        Role=role,
+        Handler="a.handler",
+        Code={"ZipFile": code.getvalue()},
+    )
+    assert watched("{}").reason.startswith("nothing wakes")
+    client(address, "events").put_rule(Name=f"{name}-outbox-0", ScheduleExpression="rate(1 minute)")
+    client(moto_server, "guardduty").create_detector(Enable=True)
+    found = watched('{"isolate_patients": 300}')
+    assert (found.state, "above 300" in found.reason) == (OK, True)
+    assert watched('{"isolate_patients": 0}').state == watched("x").state == FAILED
+
+    lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Years": 7}}}
+    where = {"LocationConstraint": "eu-west-1"}
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where, ObjectLockEnabledForBucket=True)
+    s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)
+    topic = sns.create_topic(Name=f"{name}-alerts")["TopicArn"]
+    assert "nobody has confirmed" in look(name)["C12"].found.reason
+    queue = client(address, "sqs").create_queue(QueueName=f"{name}-listening")["QueueUrl"]
+    arn = client(address, "sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["QueueArn"])
+    assert look(name)["C12"].found.state == OK
+
+
 def test_people_whom_the_user_pool_gives_other_roles_fail_by_their_number_alone(address: str) -> None:
     project = "r" + unique("x")[2:10]
     bucket, name = f"{project}-training-data-dev-{ACCOUNT}", f"{project}-dev"

@@ -30,6 +30,7 @@ from radloop.functions.incidents import (
     release,
     tell,
 )
+from radloop.registry import archive
 from radloop.security.accounts import User, put_user, user_document
 from radloop.security.incidents import Incident
 from radloop.security.isolation import is_isolated
@@ -272,6 +273,15 @@ class IncidentsContract:
         assert PATIENT not in told
         assert "Doe" not in told
 
+    def test_what_was_under_way_when_the_reader_was_kept_out_is_in_the_report(self, place: Place) -> None:
+        opened(place, 8)
+        IncidentWatch(place.platform).look()
+        place.wait(4)
+        opened(place, 1, begin=8)
+        place.wait(3600)
+        opened(place, 1, begin=9)
+        assert report_of(only(place).id, place.platform)["patients_affected"] == 9
+
     def test_what_was_opened_before_is_in_the_report_that_asks_for_it(self, place: Place) -> None:
         begin = place.platform.clock().isoformat()
         opened(place, 2)
@@ -301,6 +311,26 @@ class IncidentsContract:
             changed[at] ^= 1
             assert not examine(bytes(changed)).holds, at
         assert not examine(data, "0" * 64).holds
+
+    @pytest.mark.parametrize("attack", ["left out", "changed", "swapped", "cut"])
+    def test_a_signed_file_whose_audit_does_not_follow_is_found(self, place: Place, attack: str) -> None:
+        opened(place, 8)
+        IncidentWatch(place.platform).look()
+        signer = place.platform.signer
+        assert signer is not None
+        found = archive.opened(evidence_of(only(place).id, place.platform), incident_evidence.FORMAT)
+        lines = found.files[incident_evidence.AUDIT].splitlines(keepends=True)
+        lines = {
+            "left out": [*lines[:3], *lines[4:]],
+            "changed": [*lines[:3], lines[3].replace(b'"count": 1', b'"count": 2'), *lines[4:]],
+            "swapped": [*lines[:3], lines[4], lines[3], *lines[5:]],
+            "cut": lines[:-1],
+        }[attack]
+        about = {name: told for name, told in found.manifest.items() if name not in {"files", "public_key"}}
+        files = {name: data for name, data in found.files.items() if not name.startswith("manifest")}
+        again = archive.sealed(about, {**files, incident_evidence.AUDIT: b"".join(lines)}, signer)
+        examined = examine(again, signer.public_key)
+        assert [each.name for each in examined.checks if not each.passed] == ["chain"]
 
     def test_a_longer_audit_than_fits_is_refused_and_so_is_one_without_a_key(
         self, place: Place, monkeypatch: pytest.MonkeyPatch

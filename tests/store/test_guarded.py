@@ -41,12 +41,26 @@ LOOKS: dict[str, Callable[[GuardedImages, str, Any], object]] = {
     "volume": lambda images, name, _: images.volume(name),
     "export": lambda images, _, instance: images.export(instance),
     "document": lambda images, _, instance: images.document(instance),
+    "documents": lambda images, name, _: images.documents(name, str),
+    "headers": lambda images, name, instance: images.headers(name, [instance.id]),
     "complete": lambda images, name, _: images.complete(name),
     "exported": lambda images, name, _: images.exported(name),
     "reading": lambda images, name, _: images.reading(name),
     "reading_on": lambda images, name, _: images.reading_on(name),
 }
-READS = ("look", "frame", "frame_as", "preview", "pixels", "thumbnail", "volume", "export", "document", "reading")
+READS = (
+    "look",
+    "frame",
+    "frame_as",
+    "preview",
+    "pixels",
+    "thumbnail",
+    "volume",
+    "export",
+    "document",
+    "headers",
+    "reading",
+)
 
 
 @pytest.fixture
