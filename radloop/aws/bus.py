@@ -53,8 +53,10 @@ class EventBridgeBus:
         self._bus_name = bus_name
         self._rules = rules
         self._jobs = jobs
-        self._waiting = (
-            Term("unrouted", "between", (None, None)) if sources is None else Term("unrouted", "in", sources)
+        self._terms = (
+            [Term("unrouted", "between", (None, None))]
+            if sources is None
+            else [Term("unrouted", "is", (source,)) for source in sources]
         )
 
     def events(self, *, after: int = 0, limit: int = 100, newest_first: bool = False) -> list[Told]:
@@ -68,7 +70,8 @@ class EventBridgeBus:
         Raises:
             Unavailable: EventBridge did not take all of them; those that it took are marked.
         """
-        waiting = self._records.search(EVENTS, [self._waiting], limit=_MOST)
+        found = (row for term in self._terms for row in self._records.search(EVENTS, [term], limit=_MOST))
+        waiting = sorted(found, key=lambda row: row.order)[:_MOST]
         try:
             refused = self._told([told_event(row) for row in waiting])
         finally:

@@ -15,7 +15,7 @@ _S3: Final = "s3://"
 _MISSING: Final = ("could not find", "does not exist", "not found")
 """SageMaker answers most questions about what is not there with a ValidationException that says so in its text."""
 
-_OWN_DISKS: Final = re.compile(r"ml\.(g4dn|g5|g6e?|gr6|p3dn|p4de?|p[56][\w-]*|trn\d\w*|[cmr]\d+[agi]?d[ne]?|i\d\w*)\.")
+OWN_DISKS: Final = re.compile(r"ml\.(g4dn|g5|g6e?|gr6|p3dn|p4de?|p[56][\w-]*|trn\d\w*|[cmr]\d+[agi]?d[ne]?|i\d\w*)\.")
 """Of machines whose disks are their own; infra/modules/training/main.tf has the same."""
 
 
@@ -67,7 +67,7 @@ def has_own_disks(instance_type: str) -> bool:
     >>> [name for name in ("ml.g5.xlarge", "ml.m5.2xlarge", "ml.m5d.large", "ml.p3.2xlarge") if has_own_disks(name)]
     ['ml.g5.xlarge', 'ml.m5d.large']
     """
-    return _OWN_DISKS.match(instance_type) is not None
+    return OWN_DISKS.match(instance_type) is not None
 
 
 def fitted(definition: Mapping[str, Any]) -> dict[str, Any]:

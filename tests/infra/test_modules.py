@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from radloop.aws.sagemaker import OWN_DISKS
+
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
 MODULES = sorted(path for path in (INFRA / "modules").iterdir() if path.is_dir())
@@ -203,3 +205,8 @@ def test_without_a_mirror_the_registry_is_asked_and_its_answers_kept(
 @pytest.mark.parametrize("name", ["variables.tf", "versions.tf", "outputs.tf"])
 def test_what_stacks_must_repeat_is_the_same_in_each(name: str) -> None:
     assert len({(INFRA / "stacks" / stack / name).read_text() for stack in ("dev", "staging", "prod")}) == 1
+
+
+def test_machines_with_disks_of_their_own_are_the_same_for_terraform_and_for_python() -> None:
+    (pattern,) = re.findall(r'^ +own_disks += "(.+)"$', (INFRA / "modules/training/main.tf").read_text(), re.MULTILINE)
+    assert json.loads(f'"{pattern}"') == f"^{OWN_DISKS.pattern}"

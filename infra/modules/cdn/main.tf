@@ -70,7 +70,7 @@ resource "aws_secretsmanager_secret" "origin" {
   }
 }
 
-# Made once, of 256 random bits. CloudFront's configuration has to hold it, and so the state does too; this resource and no
+# Made once, of 244 random bits. CloudFront's configuration has to hold it, and so the state does too; this resource and no
 # terraform_data, for the provider knows that it is sensitive, and no plan shows it.
 resource "aws_secretsmanager_secret_version" "origin" {
   for_each = aws_secretsmanager_secret.origin
