@@ -316,7 +316,8 @@ def _job(cloud: Cloud, claim: Claim) -> None:
         cloud.assembly.look(str(payload["study"]), int(payload["batch"]))
     elif kind == bulk.KIND:
         land = partial(cloud.images.land_object, by=SYSTEM)
-        bulk.take_in_long(payload, cloud.platform, longest=LONGEST_UPLOAD, land=land)
+        look = cloud.images.look
+        bulk.take_in_long(payload, cloud.platform, longest=LONGEST_UPLOAD, look=look, land=land)
     elif kind == LAND:
         until = time.monotonic() + LANDING_S
         is_late = partial(_is_past, until)
@@ -383,9 +384,10 @@ def _short(told: Told, cloud: Cloud) -> str | None:
     if not is_key(key):
         bulk.refuse(bulk.marked(key, mark), size_bytes, InvalidInput(_NAMED), cloud.platform)
         return None
-    if size_bytes <= LONGEST_BESIDE:
+    lying = cloud.images.look(key)  # which need not be what the event tells of: another may have come under its name
+    if lying is None or lying[0] <= LONGEST_BESIDE:
         return key
-    bulk.ask(key, size_bytes, mark, cloud.platform)
+    bulk.ask(key, mark, cloud.platform)
     return None
 
 

@@ -23,6 +23,7 @@ import pytest
 from click.testing import CliRunner, Result
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -186,7 +187,7 @@ def words_of(result: Result) -> str:
 
 
 def signed_in(site: Site) -> SignIn:
-    assert radloop("login", site.url).exit_code == 0
+    assert radloop("login", site.url, "--yes").exit_code == 0
     found = SignIns().get(site.url)
     assert found is not None
     return found
@@ -218,7 +219,7 @@ def test_somebody_signs_in_sends_in_scans_and_signs_out(
     )
     opened.chmod(0o700)
     monkeypatch.setenv("BROWSER", f"{opened} %s")
-    came_in = by_process("login", site.url, "--json")
+    came_in = by_process("login", site.url, "--yes", "--json")
     assert came_in.returncode == 0, came_in.stderr
     told = json.loads(came_in.stdout)
     assert told == {
@@ -254,7 +255,7 @@ def test_somebody_signs_in_sends_in_scans_and_signs_out(
 
 
 def test_the_address_is_enough_where_no_browser_opens(site: Site, kept: SignIns) -> None:
-    command = [sys.executable, "-m", "radloop.cli", "login", site.url, "--no-browser"]
+    command = [sys.executable, "-m", "radloop.cli", "login", site.url, "--no-browser", "--yes"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         said = [process.stderr.readline() for _ in range(3)]
@@ -265,7 +266,7 @@ def test_the_address_is_enough_where_no_browser_opens(site: Site, kept: SignIns)
 
 
 def test_a_browser_on_another_machine_is_enough(site: Site, kept: SignIns) -> None:
-    command = [sys.executable, "-m", "radloop.cli", "login", site.url, "--paste"]
+    command = [sys.executable, "-m", "radloop.cli", "login", site.url, "--paste", "--yes"]
     pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(command, text=True, **pipes) as process:
         said = [process.stderr.readline() for _ in range(3)] if process.stderr else []
@@ -275,10 +276,70 @@ def test_a_browser_on_another_machine_is_enough(site: Site, kept: SignIns) -> No
 
 
 def test_what_is_pasted_must_belong_to_this_sign_in(site: Site, kept: SignIns) -> None:
-    result = radloop("login", site.url, "--paste", given="http://127.0.0.1:14733/?code=c&state=s\n")
+    result = radloop("login", site.url, "--paste", given="y\nhttp://127.0.0.1:14733/?code=c&state=s\n")
     assert result.exit_code == 1
     assert "no answer to the sign-in that was begun here" in words_of(result)
     assert kept.servers() == []
+
+
+@pytest.mark.parametrize("said", ["", "\n", "n\n"])
+def test_nothing_is_opened_at_first_before_somebody_says_that_the_page_is_the_servers(
+    site: Site, browser: Walker, kept: SignIns, said: str
+) -> None:
+    result = radloop("login", site.url, "--json", given=said)
+    assert (result.exit_code, result.stdout) == (1, "")
+    page = urlsplit(site.pool.address).netloc
+    assert f"{site.url} has its people sign in at {page}, and gets the token that is given there." in words_of(result)
+    assert "oauth2/authorize" not in result.stderr
+    assert (browser.shown.empty(), site.door.bearers[-1], kept.servers()) == (True, "", [])
+
+
+def test_what_was_said_once_is_not_asked_again_until_the_server_names_another_page(
+    site: Site, browser: Walker, kept: SignIns
+) -> None:
+    first = radloop("login", site.url, "--json", given="y\n")
+    assert (first.exit_code, json.loads(first.stdout)["server"]) == (0, site.url)
+    assert "may it have your token?" in words_of(first)
+    again = radloop("login", site.url)
+    assert (again.exit_code, "[y/N]" in again.stderr) == (0, False)
+    held = kept.get(site.url)
+    assert held is not None
+    kept.put(replace(held, client_id="another"))
+    changed = radloop("login", site.url)
+    assert (changed.exit_code, "may it have your token?" in words_of(changed)) == (1, True)
+
+
+def test_a_server_that_names_the_page_of_another_gets_no_token_of_it(
+    site: Site, browser: Walker, kept: SignIns
+) -> None:
+    signed_in(site)
+    browser.shown.get(timeout=10)
+    asked: list[str] = []
+
+    def told(request: Request) -> Response:
+        asked.append(request.url.path + request.headers.get("authorization", ""))
+        app = {"address": site.app.address, "client_id": site.app.client_id, "scope": site.app.scope}
+        return JSONResponse({"kind": "redirect", "native_app": {**app, "redirects": site.app.redirects}})
+
+    port = free_port()
+    hostile = f"http://127.0.0.1:{port}"
+    with served(Starlette(routes=[Route("/{path:path}", told)]), port):
+        by_flag = radloop("login", hostile, "--yes")
+        by_nobody = radloop("login", hostile)
+    assert (by_flag.exit_code, by_nobody.exit_code) == (1, 1)
+    assert f"is where you signed in for {site.url}" in words_of(by_flag)
+    assert f"There you signed in for {site.url}: {hostile} could do there what you may." in words_of(by_nobody)
+    assert asked == ["/api/v1/sign-in"] * 2
+    assert (browser.shown.empty(), kept.servers()) == (True, [site.url])
+
+
+def test_two_addresses_of_one_installation_are_signed_in_at_once_somebody_says_that_they_are(
+    site: Site, browser: Walker, kept: SignIns
+) -> None:
+    signed_in(site)
+    other = site.url.replace("127.0.0.1", "localhost")
+    assert radloop("login", other, given="y\n").exit_code == 0
+    assert kept.servers() == sorted([site.url, other])
 
 
 def test_a_second_sign_in_ends_the_first(site: Site, browser: Walker) -> None:
@@ -390,7 +451,7 @@ def test_a_token_that_is_named_goes_before_a_sign_in(
     monkeypatch.setenv("RADLOOP_TOKEN", "another")
     assert radloop("models", "--server", site.url).exit_code == 1
     assert site.door.bearers[-1] == "another"
-    assert "RADLOOP_TOKEN is set and goes before this sign-in" in words_of(radloop("login", site.url))
+    assert "RADLOOP_TOKEN is set and goes before this sign-in" in words_of(radloop("login", site.url, "--yes"))
 
 
 # The loopback
@@ -573,7 +634,7 @@ def test_an_api_that_takes_no_token_of_the_client_is_told_and_nothing_is_left(
     site: Site, browser: Walker, kept: SignIns
 ) -> None:
     site.door.refused = [("GET", "/api/v1/session")]
-    result = radloop("login", site.url)
+    result = radloop("login", site.url, "--yes")
     assert result.exit_code == 1
     assert "the user pool let you in, and" in words_of(result)
     assert "applies the stack again" in words_of(result)
@@ -583,7 +644,7 @@ def test_an_api_that_takes_no_token_of_the_client_is_told_and_nothing_is_left(
 
 def test_a_pool_that_is_gone_is_named(site: Site, browser: Walker, kept: SignIns) -> None:
     site.pool.is_away = True
-    result = radloop("login", site.url)
+    result = radloop("login", site.url, "--yes")
     assert result.exit_code == 5
     assert f"it is {site.pool.address}, as {site.url} says" in words_of(result)
     assert NOT_SIGNED_IN in browser.shown.get(timeout=10)

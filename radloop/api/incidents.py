@@ -13,7 +13,7 @@ from radloop.functions.incident_evidence import evidence_of
 from radloop.functions.incident_report import incident_told, report_of
 from radloop.security.identities import Identities
 from radloop.security.incidents import Incident
-from radloop.security.isolation import is_isolated, may_be_isolated
+from radloop.security.isolation import may_be_isolated
 
 _LONGEST = 256
 
@@ -60,12 +60,10 @@ def isolate(ask: Ask) -> Response:
 
 def release(ask: Ask) -> Response:
     """Let somebody in again."""
-    who, platform = ask.path["id"], _platform(ask)
-    was = is_isolated(platform.records, who)
-    if was:
-        _identities(ask).let_in(who)  # first: where that fails, they are still kept out, and asking again does both
-        incidents.release(who, platform, by=ask.principal.id)
-    return as_json({"principal": who, "released": was})
+    who, platform, identities = ask.path["id"], _platform(ask), _identities(ask)
+    was = incidents.release(who, platform, by=ask.principal.id)
+    also = identities.let_in(who)  # after it, so that no request shuts them out again; asking again does what is left
+    return as_json({"principal": who, "released": was or also})
 
 
 def tell(ask: Ask) -> Response:

@@ -1014,7 +1014,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "IncidentReport",
         incidents.get_report,
         query=(_SINCE,),
-        refusals=(404,),
+        refusals=(404, 413),
         action="incident.read",
     ),
     Operation(

@@ -4,6 +4,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,7 +12,7 @@ import orjson
 from starlette.datastructures import QueryParams
 
 from radloop.api.dicom_json import Document, element
-from radloop.core.errors import InvalidInput
+from radloop.core.errors import InvalidInput, NotFound
 from radloop.core.ports import Records
 from radloop.dicom.document import tag_of
 from radloop.store.guarded import GuardedImages
@@ -235,7 +236,8 @@ class _Documents:
             if match.image_set is not None and match.instance is not None:
                 wanted.setdefault(match.image_set, set()).add(match.instance)
         for image_set, names in wanted.items():
-            self._headers |= self._images.headers(image_set, names)
+            with suppress(NotFound):  # one that is being deleted; the other results are told
+                self._headers |= self._images.headers(image_set, names)
 
     def of(self, match: Match) -> bytes:
         """One result as JSON, its tags ascending."""
@@ -271,13 +273,24 @@ class _Documents:
         """What the header of the instance, or of one of the series or study, says of the fields asked for."""
         if match.instance is not None:
             return self._shown(self._headers.get(match.instance, {}))
+        try:
+            return self._shown(self._first(match))
+        except NotFound:
+            return {}
+
+    def _first(self, match: Match) -> Document:
+        """The header of one instance of a series or study.
+
+        Raises:
+            NotFound: It is being deleted.
+        """
         image_set = match.image_set
         if image_set is None and match.study is not None:
             image_set = next(iter(self._store.studies.image_sets(self._store.studies.get(match.study))), None)
         if image_set is None:
             return {}
         chosen = next(iter(self._images.instances(image_set)), None)
-        return {} if chosen is None else self._shown(self._images.document(chosen))
+        return {} if chosen is None else self._images.headers(image_set, [chosen.id]).get(chosen.id, {})
 
     def _shown(self, header: Document) -> Document:
         if self._query.is_full:

@@ -9,6 +9,7 @@ tells who may not come in any more.
 import json
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -17,9 +18,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from radloop.aws.clients import code_of, translated
 from radloop.aws.tokens import SCOPE_CLAIM, CognitoTokens
-from radloop.core.errors import NotFound, Unauthenticated
+from radloop.core.errors import Conflict, NotFound, Unauthenticated
 from radloop.core.identity import Principal
-from radloop.core.ports import Clock, Keys, Records
+from radloop.core.ports import Change, Clock, Delete, Keys, Put, Records
+from radloop.core.tables import ISOLATIONS
 from radloop.security.identities import GONE, Identities
 from radloop.security.isolation import is_isolated
 from radloop.security.memory import Memory
@@ -114,11 +116,15 @@ class CognitoPeople:
         """Let somebody sign in no more, and end what sign-ins there are: no token is renewed."""
         self._asked("admin_disable_user", Username=person.username)
         self._asked("admin_user_global_sign_out", Username=person.username)
-        self._people.forget()
+        self.forget()
 
     def let_in(self, person: Person) -> None:
         """Let somebody sign in again."""
         self._asked("admin_enable_user", Username=person.username)
+        self.forget()
+
+    def forget(self) -> None:
+        """Ask the pool anew."""
         self._people.forget()
 
     def _asked(self, operation: str, **given: Any) -> dict[str, Any]:
@@ -182,7 +188,7 @@ class CognitoIdentities(Identities):
         if not person.is_enabled or person.sub != bearer.sub:
             raise Unauthenticated(GONE)
         if self._is_isolated(person.sub):
-            self._pool.shut_out(person)  # whoever isolated them may have no way to the pool
+            self.shut_out(person.sub)  # whoever isolated them may have no way to the pool
             raise Unauthenticated(GONE)
         told = None if bearer.scope is None else patients_of(bearer.scope)
         roles = bearer.groups & self._pool.groups_of(person) & self._roles  # a token outlives what was taken away
@@ -219,26 +225,48 @@ class CognitoIdentities(Identities):
     def shut_out(self, identity: str) -> None:
         """See `Identities.shut_out`; our own record counts from the moment it is there, whatever the pool answers.
 
+        A second record says that it was we who disabled the account, so that whom somebody else had disabled is not
+        let in with the release.
+
         Raises:
             Unavailable: The pool does not answer.
         """
-        if _SUB.fullmatch(identity) is not None:
-            self._pool.shut_out(self._pool.of_sub(identity))
         self._isolated.forget()
+        if _SUB.fullmatch(identity) is None or not is_isolated(self._records, identity):
+            return
+        self._pool.forget()
+        person = self._pool.of_sub(identity)
+        if not person.is_enabled:
+            return
+        with suppress(Conflict):  # it is there from a first attempt
+            self._records.commit(Change([Put(ISOLATIONS, _disabled(identity), {}, expected=0)]))
+        self._pool.shut_out(person)
+        if not is_isolated(self._records, identity):  # released meanwhile
+            self.let_in(identity)
 
-    def let_in(self, identity: str) -> None:
-        """See `Identities.let_in`.
+    def let_in(self, identity: str) -> bool:
+        """See `Identities.let_in`; an account that was disabled before stays so.
 
         Raises:
             Unavailable: The pool does not answer.
         """
-        if _SUB.fullmatch(identity) is not None:
+        self._isolated.forget()
+        mark = _disabled(identity)
+        if is_isolated(self._records, identity) or self._records.get(ISOLATIONS, mark, columns=()) is None:
+            return False
+        with suppress(Unauthenticated):  # nobody at the pool any more
             self._pool.let_in(self._pool.of_sub(identity))
-        self._isolated.forget()
+        self._records.commit(Change([Delete(ISOLATIONS, mark)]))
+        return True
 
     def _is_isolated(self, sub: str) -> bool:
         now = self._clock()
         return self._isolated.get(sub, lambda: (is_isolated(self._records, sub), now + _LOOKED_EVERY), now)
+
+
+def _disabled(sub: str) -> str:
+    """Where it stands that we disabled an account; no id of a principal looks so."""
+    return f"disabled:{sub}"
 
 
 def roles_given(client: Any, pool: str, roles: Collection[str]) -> Mapping[str, frozenset[str]]:

@@ -29,6 +29,10 @@ _AT_ONCE = 4
 _GONE: Final = frozenset({404, 412})
 """What S3 answers where the object has gone, or is another one."""
 
+_CHECKSUM: Final = "ChecksumCRC32"
+_CHECKED: Final = {"ChecksumAlgorithm": "CRC32"}
+"""What boto3 says of every part that is sent, said of the object too: S3 wants the same of both."""
+
 Address = tuple[str, str]
 """A bucket and a name in it."""
 
@@ -120,9 +124,9 @@ class LongObjects:
             Unavailable: S3 does not answer.
         """
         bucket, name = self._blobs.where(key)
-        with _in_parts(self._s3, bucket, name) as add:
+        with _in_parts(self._s3, bucket, name, **_CHECKED) as add:
             for part in _gathered(pieces):
-                add(partial(self._s3.upload_part, Body=part))
+                add(partial(self._s3.upload_part, Body=part, **_CHECKED))
 
     def _pieces(self, found: LongObject) -> Iterator[bytes]:
         """All of it in order, some pieces ahead."""
@@ -171,15 +175,16 @@ _Add = Callable[..., None]
 
 
 @contextmanager
-def _in_parts(s3: Any, bucket: str, name: str) -> Iterator[_Add]:
+def _in_parts(s3: Any, bucket: str, name: str, **begun: str) -> Iterator[_Add]:
     """An object of several parts, which appears when the block ends; an error in it takes the parts away again.
 
     What is given back takes the request that makes the next part, and a pool where it may be made beside others.
+    `begun` is said of the object where it begins.
     """
     made: list[Callable[[], dict[str, Any]]] = []
     where = {"Bucket": bucket, "Key": name}
     with _told():
-        where["UploadId"] = s3.create_multipart_upload(**where)["UploadId"]
+        where["UploadId"] = s3.create_multipart_upload(**where, **begun)["UploadId"]
 
     def add(request: Callable[..., dict[str, Any]], pool: ThreadPoolExecutor | None = None) -> None:
         asked = partial(request, **where, PartNumber=len(made) + 1)
@@ -192,7 +197,7 @@ def _in_parts(s3: Any, bucket: str, name: str) -> Iterator[_Add]:
     try:
         with _told():
             yield add
-            parts = [{"PartNumber": number, "ETag": _mark_of(each())} for number, each in enumerate(made, start=1)]
+            parts = [{"PartNumber": number, **_marks_of(each())} for number, each in enumerate(made, start=1)]
             s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
     except BaseException:
         with suppress(BotoCoreError, ClientError):  # what stays is taken away by the bucket after a week
@@ -200,9 +205,11 @@ def _in_parts(s3: Any, bucket: str, name: str) -> Iterator[_Add]:
         raise
 
 
-def _mark_of(told: dict[str, Any]) -> str:
-    """The ETag of a part that was sent or copied."""
-    return str(told.get("CopyPartResult", told)["ETag"])
+def _marks_of(told: dict[str, Any]) -> dict[str, str]:
+    """The ETag of a part that was sent or copied, and of one that was sent the checksum."""
+    if "CopyPartResult" in told:
+        return {"ETag": str(told["CopyPartResult"]["ETag"])}
+    return {name: str(told[name]) for name in ("ETag", _CHECKSUM) if name in told}
 
 
 def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from radloop.core.errors import TooLarge
+from radloop.core.errors import TooLarge, Unavailable
 
 LONGEST_LOOK: Final = 64 << 20
 """Bytes of the longest value that is read in one piece; pixels are never read."""
@@ -36,6 +36,7 @@ class Ranges:
 
         Raises:
             TooLarge: It is longer than `LONGEST_LOOK`.
+            Unavailable: The file gave fewer bytes than it has.
         """
         start, end, step = span.indices(self._length)
         assert step == 1, "a file is read forwards"
@@ -53,7 +54,11 @@ class Ranges:
         block = self._kept.get(number)
         if block is None:
             start = number * _BLOCK
-            block = self._kept[number] = self._read(start, min(start + _BLOCK, self._length))
+            end = min(start + _BLOCK, self._length)
+            block = self._read(start, end)
+            if len(block) != end - start:
+                raise Unavailable("a part of a file came with fewer bytes than it has")
+            self._kept[number] = block
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         else:

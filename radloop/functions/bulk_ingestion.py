@@ -15,18 +15,16 @@ from radloop.store.drafts import LANE
 KIND: Final = "take_in"
 
 
-def ask(key: str, size_bytes: int, mark: str, platform: Platform) -> None:
+def ask(key: str, mark: str, platform: Platform) -> None:
     """Have an object of the inbox taken in by a job of its own; asking twice is asking once.
 
     Args:
         key: Of the blob.
-        size_bytes: How long it is.
         mark: Tells this object from one that lay under the same key before.
         platform: Where it lies and lands.
     """
     identity = marked(key, mark)
-    payload = {"key": key, "size_bytes": size_bytes, "mark": identity}
-    platform.records.commit(Change(jobs=[Job(f"{KIND}-{identity}", LANE, KIND, payload)]))
+    platform.records.commit(Change(jobs=[Job(f"{KIND}-{identity}", LANE, KIND, {"key": key})]))
 
 
 def marked(key: str, mark: str) -> str:
@@ -35,7 +33,12 @@ def marked(key: str, mark: str) -> str:
 
 
 def take_in_long(
-    payload: Mapping[str, Any], platform: Platform, *, longest: int, land: Callable[[str], object]
+    payload: Mapping[str, Any],
+    platform: Platform,
+    *,
+    longest: int,
+    look: Callable[[str], tuple[int, str] | None],
+    land: Callable[[str], object],
 ) -> None:
     """Do such a job: land the object, or enter it in quarantine where it is longer than `longest` bytes.
 
@@ -45,17 +48,22 @@ def take_in_long(
         payload: Of the job.
         platform: Where it lies and lands.
         longest: Bytes of the longest that is taken in.
+        look: Tells how many bytes lie under a blob key now, and their mark; None where nothing does.
         land: Lands what lies under a blob key without holding it, and takes it from there; done where there is nothing.
 
     Raises:
         InvalidInput: The key points outside the inbox.
     """
-    key, size_bytes = str(payload["key"]), int(payload["size_bytes"])
+    key = str(payload["key"])
     if not key.startswith(UPLOADS):
         raise InvalidInput("a file to land lies in the inbox")
+    found = look(key)  # an event may be of an object that another one has replaced
+    if found is None:
+        return
+    size_bytes, mark = found
     if size_bytes > longest:
         told = f"an object may be {longest} bytes long here; it lies where it was put, and another way in is by hand"
-        refuse(str(payload["mark"]), size_bytes, TooLarge(told), platform)
+        refuse(marked(key, mark), size_bytes, TooLarge(told), platform)
         return
     land(key)
 

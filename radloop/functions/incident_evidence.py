@@ -13,7 +13,7 @@ from typing import Any, Final
 from radloop.core.errors import InvalidInput, TooLarge, Unavailable
 from radloop.core.platform import Platform
 from radloop.core.ports import Noted
-from radloop.functions.incident_report import entries_since, page_of, report_of
+from radloop.functions.incident_report import MOST_ENTRIES, entries_since, page_of, report_of
 from radloop.registry.archive import BROKEN, Check, Files, checked, opened, sealed, written
 from radloop.security.chain import GENESIS, link
 
@@ -21,7 +21,6 @@ FORMAT: Final = "radloop-incident/1"
 AUDIT: Final = "audit.jsonl"
 CHAIN: Final = "chain.json"
 REPORT: Final = "report.json"
-MOST_ENTRIES: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,19 +4,26 @@ It holds ids of ours, patients under their keyed pseudonyms, counts and times, a
 """
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
+from radloop.core.errors import TooLarge
 from radloop.core.platform import Platform
 from radloop.core.ports import Noted
 from radloop.core.tables import IMAGE_SETS
 from radloop.functions.incidents import incident, moment_of
-from radloop.security.bulk_reading import LOOKED
+from radloop.security.bulk_reading import GLANCED, LOOKED
 from radloop.security.incidents import Incident
-from radloop.security.isolation import is_isolated, may_be_isolated
+from radloop.security.isolation import is_isolated, keys_made_by, may_be_isolated
+
+MOST_ENTRIES: Final = 200_000
+"""Of the audit that one report or one archive of evidence looks at."""
 
 _PAGE: Final = 1000
+_AT_ONCE: Final = 16
 _STILL: Final = timedelta(minutes=1)  # what was under way when somebody was kept out is of the incident too
 _SHOWN: Final = 200  # of so many patients the page for people lists the image sets; the JSON lists all
 
@@ -32,17 +39,20 @@ def report_of(identity: str, platform: Platform, *, since: str | None = None) ->
     Raises:
         NotFound: There is no such incident.
         InvalidInput: `since` is no moment, or lies ahead.
+        TooLarge: The audit of that time is longer than `MOST_ENTRIES`.
     """
     told, now = incident(identity, platform), platform.clock()
     begin = moment_of(since, now) or datetime.fromisoformat(told.since)
     until = now if told.until is None else min(now, datetime.fromisoformat(told.until) + _STILL)
-    entries = [
-        entry
-        for entry in entries_since(platform, begin, principal=told.principal)
-        if datetime.fromisoformat(entry.time) <= until
-    ]
+    entries, counted = [], LOOKED | GLANCED | {"search"}
+    for number, entry in enumerate(entries_since(platform, begin, principal=told.principal)):
+        if number >= MOST_ENTRIES:
+            raise TooLarge(f"the audit of that time has more than {MOST_ENTRIES} entries; name a later since")
+        if entry.action in counted and datetime.fromisoformat(entry.time) <= until:
+            entries.append(entry)
     patients, gone = _patients([entry for entry in entries if entry.action in LOOKED], platform)
     searches = sum(entry.count for entry in entries if entry.action == "search")
+    glanced = {entry.subject for entry in entries if entry.action in GLANCED}
     return {
         "incident": incident_told(told),
         "made_at": now.isoformat(),
@@ -54,7 +64,7 @@ def report_of(identity: str, platform: Platform, *, since: str | None = None) ->
         "deleted_image_sets": gone,
         "searches": searches,
         "acts": _acts(told, platform),
-        "open_points": _open_points(told, platform, searches=searches, gone=len(gone), now=now),
+        "open_points": _open_points(told, platform, searches=searches, glanced=len(glanced), gone=len(gone), now=now),
     }
 
 
@@ -83,8 +93,9 @@ def _patients(entries: list[Noted], platform: Platform) -> tuple[list[dict[str, 
         opened.setdefault(entry.subject, []).append(entry)
     theirs: dict[str, list[dict[str, Any]]] = {}
     gone = []
-    for image_set, looks in opened.items():
-        row = platform.records.get(IMAGE_SETS, image_set, columns=("patient_id", "study"))
+    with ThreadPoolExecutor(_AT_ONCE) as at_once:
+        rows = list(at_once.map(partial(platform.records.get, IMAGE_SETS, columns=("patient_id", "study")), opened))
+    for (image_set, looks), row in zip(opened.items(), rows, strict=True):
         if row is None:
             gone.append(image_set)
             continue
@@ -112,26 +123,44 @@ def _acts(told: Incident, platform: Platform) -> list[dict[str, Any]]:
     ]
 
 
-def _open_points(told: Incident, platform: Platform, *, searches: int, gone: int, now: datetime) -> list[str]:
+def _open_points(
+    told: Incident, platform: Platform, *, searches: int, glanced: int, gone: int, now: datetime
+) -> list[str]:
     points = []
     for name, clock in told.clocks.items():
         if clock.told_at is None and told.outcome != "false-alarm":
             late = "ran out" if datetime.fromisoformat(clock.ends_at) < now else "runs until"
             points.append(f"The {name} clock {late} {clock.ends_at}; nobody has said that those concerned were told.")
-    if told.principal is None:
-        points.append("Nobody is suspected yet: what everybody opened in this time is listed.")
-    elif is_isolated(platform.records, told.principal):
-        points.append("The principal is still kept out.")
-    elif told.is_open and told.isolated_at is None:
-        how = "" if may_be_isolated(told.principal) else ", and has no account that could be"
-        points.append(f"The principal was not kept out{how}.")
+    points += _who(told, platform, now)
     if searches:
         points.append(f"{searches} searches were made, which show names; the audit does not tell of whom.")
+    if glanced:
+        points.append(
+            f"{glanced} image sets stood in lists with a small picture or a header; opened ones alone are listed."
+        )
     if gone:
         points.append(f"{gone} image sets are deleted, so their patients are not counted.")
     points.append("What was opened before this report begins is not in it.")
     if told.is_open:
         points.append("The incident is open.")
+    return points
+
+
+def _who(told: Incident, platform: Platform, now: datetime) -> list[str]:
+    """What is open about the principal."""
+    if told.principal is None:
+        return ["Nobody is suspected yet: what everybody opened in this time is listed."]
+    points = []
+    if is_isolated(platform.records, told.principal):
+        points.append("The principal is still kept out.")
+    elif told.is_open and told.isolated_at is None:
+        how = "" if may_be_isolated(told.principal) else ", and has no account that could be"
+        points.append(f"The principal was not kept out{how}.")
+    elif told.is_open and told.released_at is not None:
+        points.append("The principal was let in again; what they open from then on is listed too.")
+    keys = keys_made_by(platform.records, told.principal, now)
+    if keys:
+        points.append(f"Keys that the principal made open what they did before, until revoked: {', '.join(keys)}.")
     return points
 
 

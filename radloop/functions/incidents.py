@@ -26,7 +26,13 @@ from radloop.security.incidents import (
     incident_of,
     put_incident,
 )
-from radloop.security.isolation import is_isolated, is_last_administrator, isolating, may_be_isolated
+from radloop.security.isolation import (
+    is_isolated,
+    is_last_administrator,
+    isolating,
+    may_be_isolated,
+    releasing,
+)
 
 _OPEN, _ISOLATE, _RELEASE = "incident.open", "principal.isolate", "principal.release"
 _LOG = logging.getLogger("radloop.monitoring")
@@ -65,13 +71,19 @@ class IncidentWatch:
     def _found(self, bulk: Bulk) -> list[str]:
         platform, now = self._platform, self._platform.clock()
         of_them = [incident_of(row) for row in platform.records.find(INCIDENTS, {"principal": bulk.principal})]
-        if any(each.closed_at is not None and _moment(each.closed_at) > now - WINDOW for each in of_them):
-            return []  # somebody has just judged what is still in the window
-        incident = next((each for each in of_them if each.is_open and each.kind == MANY_PATIENTS), None)
+        judged = _judged(of_them)
+        if judged is not None:
+            highest = max(platform.settings.incident_patients, platform.settings.isolate_patients)
+            bulk = self._reading.after(judged, bulk.principal, at_most=highest)
+            if bulk.patients <= platform.settings.incident_patients:
+                return []
+        open_ones = (each for each in of_them if each.is_open and each.released_at is None)
+        incident = next((each for each in open_ones if each.kind == MANY_PATIENTS), None)
         is_new = incident is None
         if incident is None:
+            begun = now - WINDOW if judged is None else max(judged, now - WINDOW)
             incident = replace(
-                _begun(platform, MANY_PATIENTS, bulk.principal, now - WINDOW, by=SYSTEM.id),
+                _begun(platform, MANY_PATIENTS, bulk.principal, begun, by=SYSTEM.id),
                 id=derived_id("incident", bulk.principal, str(len(of_them))),
                 patients=bulk.patients,
                 image_sets=bulk.image_sets,
@@ -96,7 +108,7 @@ class IncidentWatch:
         return [incident.id]
 
     def _is_to_be_isolated(self, bulk: Bulk, incident: Incident) -> bool:
-        """Above the higher limit; never whom a person has let in again, nor the last who could let others in."""
+        """Above the higher limit; never twice for one incident, nor the last who could let others in."""
         highest = self._platform.settings.isolate_patients
         return (
             0 < highest < bulk.patients
@@ -182,7 +194,7 @@ def isolate(principal: str, platform: Platform, *, by: str) -> Incident:
     if not may_be_isolated(principal):
         raise Conflict(f"{principal} has no account: stop the server, or take the peer out of the setting peers")
     now = platform.clock()
-    of_them = [each for each in open_incidents(platform) if each.principal == principal]
+    of_them = [each for each in open_incidents(platform) if each.principal == principal and not each.is_drill]
     found = of_them[-1] if of_them else _begun(platform, BY_HAND, principal, now - timedelta(days=1), by=by)
     keeping_out = isolating(platform.records, principal, incident=found.id, by=by, at=now.isoformat())
     if not keeping_out and of_them:
@@ -194,20 +206,28 @@ def isolate(principal: str, platform: Platform, *, by: str) -> Incident:
 
 
 def release(principal: str, platform: Platform, *, by: str) -> bool:
-    """Let somebody in again; tells whether they were kept out. The watch does not keep them out for the same again."""
+    """Let somebody in again; tells whether they were kept out. The watch counts what they read from now on anew.
+
+    Raises:
+        Conflict: It is the principal who asks.
+    """
     if not is_isolated(platform.records, principal):
         return False
+    if principal == by:
+        raise Conflict("nobody lets themself in; another administrator does")
     now = platform.clock().isoformat()
-    theirs = [each for each in open_incidents(platform) if each.principal == principal and each.isolated_at]
+    of_them = [incident_of(row) for row in platform.records.find(INCIDENTS, {"principal": principal})]
+    theirs = [each for each in of_them if each.isolated_at and each.released_at is None]
     puts = [put_incident(replace(each, released_at=now)) for each in theirs]
     audit = [AuditEntry(by, _RELEASE, principal), *(AuditEntry(by, _RELEASE, each.id) for each in theirs)]
-    platform.records.commit(Change(writes=[Delete(ISOLATIONS, principal), *puts], audit=audit))
+    platform.records.commit(Change(writes=[*releasing(platform.records, principal), *puts], audit=audit))
     return True
 
 
 def isolated(platform: Platform) -> list[dict[str, str]]:
     """Who is kept out, since when, by whom and for which incident."""
-    return [{"principal": row.key, **row.document} for row in platform.records.find(ISOLATIONS)]
+    found = platform.records.find(ISOLATIONS)
+    return [{"principal": row.key, **row.document} for row in found if "incident" in row.document]
 
 
 def tell(identity: str, which: str, platform: Platform, *, by: str) -> Incident:
@@ -216,6 +236,7 @@ def tell(identity: str, which: str, platform: Platform, *, by: str) -> Incident:
     Raises:
         NotFound: There is no such incident.
         InvalidInput: There is no such clock.
+        Conflict: It is the principal who says so.
     """
     found, now = incident(identity, platform), platform.clock()
     after = found.told(which, by=by, at=now)
@@ -233,7 +254,7 @@ def close(identity: str, outcome: str, platform: Platform, *, by: str) -> Incide
     Raises:
         NotFound: There is no such incident.
         InvalidInput: There is no such outcome.
-        Conflict: It is closed, or somebody has not been told who must be.
+        Conflict: It is closed, or somebody has not been told who must be, or it is the principal who says so.
     """
     now = platform.clock()
     after = incident(identity, platform).closed(outcome, by=by, at=now)
@@ -258,6 +279,13 @@ def moment_of(text: str | None, now: datetime) -> datetime | None:
     if not is_past:
         raise InvalidInput("since lies ahead")
     return found.astimezone(UTC)
+
+
+def _judged(of_them: Sequence[Incident]) -> datetime | None:
+    """When a person last let somebody in again, or closed what the watch had found of them; None for never."""
+    moments = [each.released_at for each in of_them]
+    moments += [each.closed_at for each in of_them if each.kind == MANY_PATIENTS]
+    return max((_moment(each) for each in moments if each is not None), default=None)
 
 
 def _begun(platform: Platform, kind: str, principal: str | None, since: datetime, *, by: str) -> Incident:

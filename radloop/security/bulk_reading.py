@@ -15,6 +15,9 @@ WINDOW: Final = timedelta(minutes=5)
 LOOKED: Final = frozenset({"read", "export", "link.create", "provenance.export", "take-out"})
 """What the audit calls it when images, or what was said of them, went to somebody; its subject is the image set."""
 
+GLANCED: Final = frozenset({"search.header", "search.thumbnail"})
+"""What it calls it when a list or a search showed a small picture or a header: nobody has opened the image set."""
+
 _FIRST_PAGE: Final = 50  # little is new where one looks often
 _PAGE: Final = 1000
 
@@ -66,6 +69,11 @@ class BulkReading:
             if len(image_sets) > above
         ]
         return [each for each in found if each.patients > above]
+
+    def after(self, moment: datetime, principal: str, *, at_most: int) -> Bulk:
+        """What a principal has read after a moment, of what was in the window at the last look."""
+        image_sets = [each for each, at in self._read.get(principal, {}).items() if at > moment]
+        return Bulk(principal, self._different(image_sets, at_most), len(image_sets))
 
     def _news(self, begin: datetime) -> list[Noted]:
         """Entries that were not seen yet, oldest first; none from before the window."""

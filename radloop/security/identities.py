@@ -400,8 +400,9 @@ class Identities:
     def shut_out(self, identity: str) -> None:
         """Say elsewhere too that somebody is isolated, where people sign in elsewhere; twice is once."""
 
-    def let_in(self, identity: str) -> None:
-        """Say elsewhere too that somebody is isolated no more; twice is once."""
+    def let_in(self, identity: str) -> bool:  # noqa: ARG002 — for whoever has people elsewhere
+        """Say elsewhere too that somebody is isolated no more; tells whether there was anything to say."""
+        return False
 
     def trust(self, token: str, principal: Principal) -> None:
         """Take `token` for `principal` as long as this process lives, without writing it down."""

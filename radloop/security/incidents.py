@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from radloop.core.errors import Conflict, InvalidInput
+from radloop.core.identity import OWNER
 from radloop.core.ports import Put, Row
 from radloop.core.tables import INCIDENTS
 
@@ -102,14 +103,17 @@ class Incident:
     @property
     def until(self) -> str | None:
         """When what was read stopped belonging to it; None where that goes on."""
-        return self.isolated_at or self.closed_at
+        is_out = self.isolated_at is not None and self.released_at is None
+        return self.isolated_at if is_out else self.closed_at
 
     def told(self, which: str, *, by: str, at: datetime) -> "Incident":
         """Those have been told for whom this clock runs; saying it twice is saying it once.
 
         Raises:
             InvalidInput: There is no such clock.
+            Conflict: It is the principal who says so.
         """
+        self._require_another(by)
         if which not in self.clocks:
             raise InvalidInput(f"the clocks are {' and '.join(self.clocks)}")
         clock = self.clocks[which]
@@ -126,8 +130,10 @@ class Incident:
 
         Raises:
             InvalidInput: There is no such outcome.
-            Conflict: It is closed, or was real, and somebody has not been told who must be.
+            Conflict: It is closed, or was real, and somebody has not been told who must be; or it is the principal who
+                says so.
         """
+        self._require_another(by)
         if outcome not in OUTCOMES:
             raise InvalidInput(f"an incident ends as {' or '.join(OUTCOMES)}")
         if not self.is_open:
@@ -136,6 +142,11 @@ class Incident:
         if outcome != "false-alarm" and not self.is_drill and running:
             raise Conflict(f"these clocks still run: {', '.join(running)}")
         return replace(self, closed_at=at.isoformat(), closed_by=by, outcome=outcome)
+
+    def _require_another(self, by: str) -> None:
+        """Nobody judges what they did themself; but the owner of a home holds its files, and may be alone."""
+        if by == self.principal != OWNER.id:
+            raise Conflict("nobody judges an incident of their own; another administrator does")
 
 
 def put_incident(incident: Incident) -> Put:

@@ -5,12 +5,13 @@ user pool), and letting somebody in again is to remove it: password, roles and k
 """
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any, Final
 
 from radloop.core.identity import OWNER, SYSTEM
 from radloop.core.ports import Delete, Put, Records
-from radloop.core.tables import ISOLATIONS, SESSIONS, USERS
-from radloop.security.accounts import user_of
+from radloop.core.tables import CREDENTIALS, ISOLATIONS, SESSIONS, USERS
+from radloop.security.accounts import credential_of, is_over, user_of
 
 ADMINISTRATOR: Final = "admin"
 NOBODY: Final = "nobody"
@@ -23,8 +24,11 @@ def is_isolated(records: Records, identity: str) -> bool:
     return records.get(ISOLATIONS, identity, columns=()) is not None
 
 
-def isolating(records: Records, identity: str, *, incident: str, by: str, at: str) -> list[Put | Delete]:
-    """What keeps somebody out and ends their sign-ins; nothing where that is so already.
+def isolating(records: Records, identity: str, *, incident: str, by: str, at: str) -> list[Put]:
+    """What keeps somebody out, with whatever they signed in; nothing where that is so already.
+
+    Their sessions count for nothing as long as it stands and are deleted by `releasing`, because a function that keeps
+    somebody out may have no right to change sessions.
 
     Args:
         records: Where it is written.
@@ -36,10 +40,27 @@ def isolating(records: Records, identity: str, *, incident: str, by: str, at: st
     if is_isolated(records, identity):
         return []
     document: dict[str, Any] = {"incident": incident, "by": by, "at": at}
+    return [Put(ISOLATIONS, identity, document, {"incident": incident}, expected=0)]
+
+
+def releasing(records: Records, identity: str) -> list[Delete]:
+    """What lets somebody in again; they sign in anew."""
     users = records.find(USERS, {"identity": identity}, limit=1)
     sessions = [each for user in users for each in records.find(SESSIONS, {"user": user.key})]
-    put = Put(ISOLATIONS, identity, document, {"incident": incident}, expected=0)
-    return [put, *(Delete(SESSIONS, each.key) for each in sessions)]
+    return [Delete(ISOLATIONS, identity), *(Delete(SESSIONS, each.key) for each in sessions)]
+
+
+def keys_made_by(records: Records, identity: str, now: datetime) -> list[str]:
+    """Access keys that somebody made for others or themself and that still open something."""
+    found = (credential_of(row) for row in records.find(CREDENTIALS))
+    return [
+        each.id
+        for each in found
+        if each.created_by == identity
+        and each.revoked_at is None
+        and not is_over(each.expires_at, now)
+        and not is_isolated(records, each.id)
+    ]
 
 
 def may_be_isolated(identity: str) -> bool:

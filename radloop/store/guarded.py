@@ -122,8 +122,9 @@ class GuardedImages:
         return self._store.pixels(identity, index)
 
     def thumbnail(self, identity: str) -> bytes:
-        """See `ImageStore.thumbnail`."""
-        self.look(identity)
+        """See `ImageStore.thumbnail`; audited as part of a list, not as a reading."""
+        self.get(identity)
+        self._audit.count(self.principal, "search.thumbnail", identity)
         return self._store.thumbnail(identity)
 
     def volume(self, identity: str) -> NDArray[np.generic]:
@@ -148,8 +149,9 @@ class GuardedImages:
         return self._store.documents(identity, address)
 
     def headers(self, identity: str, wanted: Collection[str]) -> dict[str, dict[str, Any]]:
-        """See `ImageStore.headers`."""
-        self.look(identity)
+        """See `ImageStore.headers`; for results of a search, and counted as such: nobody has opened the image set."""
+        self.get(identity)
+        self._audit.count(self.principal, "search.header", identity)
         return self._store.headers(identity, wanted)
 
     def complete(self, identity: str) -> ImageSet:

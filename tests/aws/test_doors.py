@@ -13,6 +13,7 @@ from radloop import doors_aws, lambdas
 from radloop.core.identity import OWNER
 from radloop.core.ports import Change, Upload
 from radloop.core.tables import IMAGE_SETS
+from radloop.functions import incidents
 from radloop.security.identities import Identities
 from radloop.security.isolation import isolating
 from tests.aws.emulators import REGION, client, unique
@@ -190,3 +191,12 @@ def test_who_is_isolated_is_refused_and_the_account_at_the_pool_follows(
         assert lambdas.api(by_hand, CONTEXT)["statusCode"] == 200
     assert not is_enabled()
     assert lambdas.api(told, CONTEXT)["statusCode"] == 401
+    incidents.release(claims["sub"], ports, by="radloop")  # and the pool was not told
+    assert json.loads(lambdas.api(let_in, CONTEXT)["body"])["released"], "asked again, it does what is left"
+    assert is_enabled()
+    cognito.admin_disable_user(UserPoolId=pool, Username=claims["username"])
+    assert lambdas.api(by_hand, CONTEXT)["statusCode"] == 200
+    assert json.loads(lambdas.api(let_in, CONTEXT)["body"])["released"]
+    assert not is_enabled(), "somebody else had disabled the account before"
+    listed = json.loads(lambdas.api(request("/api/v1/incidents", token=token), CONTEXT)["body"])
+    assert listed["isolated"] == []

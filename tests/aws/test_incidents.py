@@ -19,6 +19,7 @@ from radloop.core.ports import Change, Put
 from radloop.core.tables import SESSIONS, USERS
 from radloop.functions.incidents import IncidentWatch
 from radloop.registry.signatures import PrivateKey
+from radloop.security.accounts import User, put_user, user_document
 from radloop.security.isolation import is_isolated
 from tests.aws.emulators import client, make_bucket, unique
 from tests.aws.table import make_table
@@ -47,6 +48,12 @@ class CloudPlace:
     def store(self, patient: str, number: int = 0) -> ImageSet:
         return self.stored.store(patient, number)
 
+    def sign_in(self, identity: str) -> None:
+        """A user of ours with a session."""
+        user = User(identity, "ann", frozenset({"reader"}), None, False, self.platform.clock())
+        put = put_user(user, user_document(user, "hash"), expected=0)
+        self._whole.commit(Change(writes=[put, Put(SESSIONS, "s", {}, {"user": put.key})]))
+
     def wait(self, seconds: float) -> None:
         self._house.clock.wait(seconds)
 
@@ -73,6 +80,7 @@ class TestIncidentsOnMiniStack(IncidentsContract):
 def test_the_outbox_may_keep_somebody_out_and_change_no_account(ministack: str, tmp_path: Path) -> None:
     made = CloudPlace(ministack, tmp_path, "outbox")
     opened(made, 8)
+    made.sign_in(READER.id)
     assert IncidentWatch(made.platform).look() == [only(made).id]
     assert is_isolated(made.platform.records, READER.id)
     for table in (USERS, SESSIONS):

@@ -1,8 +1,11 @@
 """Objects that are too long to be held: read by ranges, copied by S3, and the one that was found or none."""
 
+import base64
 import hashlib
 import random
+import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -115,6 +118,24 @@ def test_what_comes_in_pieces_is_written_whole(blobs: S3Blobs, objects: LongObje
     pieces = [random.Random(number).randbytes(length) for number, length in enumerate(lengths)]
     objects.write(KEY, pieces)
     assert blobs.get(KEY) == b"".join(pieces)
+
+
+def test_s3_is_told_of_the_object_and_of_each_part_the_checksum_that_goes_with_what_is_sent(
+    address: str, blobs: S3Blobs, objects: LongObjects
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+    s3 = client(address, "s3")
+    for name in ("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"):
+        s3.meta.events.register(
+            f"provide-client-params.s3.{name}", lambda params, model, **_: asked.append((model.name, params))
+        )
+    parts = [random.Random(number).randbytes(PART) for number in range(2)]
+    LongObjects(s3, blobs).write(KEY, parts)
+    begun, *sent, ended = asked
+    assert [name for name, _ in asked] == ["CreateMultipartUpload", *["UploadPart"] * 2, "CompleteMultipartUpload"]
+    assert {params["ChecksumAlgorithm"] for _, params in (begun, *sent)} == {"CRC32"}
+    told = [each["ChecksumCRC32"] for each in ended[1]["MultipartUpload"]["Parts"]]
+    assert told == [base64.b64encode(zlib.crc32(part).to_bytes(4, "big")).decode() for part in parts]
 
 
 def test_pieces_that_break_off_leave_nothing_behind(address: str, blobs: S3Blobs, objects: LongObjects) -> None:

@@ -20,8 +20,9 @@ from radloop import lambdas
 from radloop.aws import images
 from radloop.aws import served as served_images
 from radloop.aws.assembly import Assembly, Batch
+from radloop.aws.long_objects import LongObject, LongObjects
 from radloop.aws.outbox import JOBS
-from radloop.core.errors import Conflict, TooLarge
+from radloop.core.errors import Conflict, TooLarge, Unavailable
 from radloop.core.identity import OWNER, SYSTEM, Principal
 from radloop.core.ports import Row, Upload
 from radloop.core.tables import ARRIVALS, DRAFT_PIECES, DRAFTS, IMAGE_SETS, QUARANTINE
@@ -267,6 +268,68 @@ def test_a_long_object_is_taken_in_by_itself_however_often_it_is_told_of(
     assert list(surroundings.cloud.platform.blobs.keys("training-data/upload/")) == []
 
 
+def test_an_old_event_of_a_short_object_has_a_longer_one_taken_in_by_itself_and_does_not_hold_it(
+    surroundings: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data,) = phantom(slices=1)
+    monkeypatch.setattr(lambdas, "LONGEST_BESIDE", len(data) - 1)
+    old = surroundings.put("upload/1.dcm", b"short")
+    new = surroundings.put("upload/1.dcm", data)
+    new["detail"]["object"]["sequencer"] = "617F08299330"
+    with monkeypatch.context() as guarded:
+        guarded.setattr(type(surroundings.cloud.platform.blobs), "get", held)
+        assert served(lambdas.image_ingestion(batch(old, new), CONTEXT)) == []
+        landed(surroundings)
+    assert surroundings.cloud.platform.records.count(ARRIVALS) == 1
+    assert list(surroundings.cloud.platform.blobs.keys("training-data/upload/")) == []
+
+
+def test_an_old_event_does_not_get_an_object_past_the_limit_which_is_refused_once(
+    surroundings: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lambdas, "LONGEST_BESIDE", 10)
+    monkeypatch.setattr(lambdas, "LONGEST_UPLOAD", 100)
+    old = surroundings.put("upload/1.dcm", b"longer than ten")
+    assert served(lambdas.image_ingestion(batch(old), CONTEXT)) == []
+    new = surroundings.put("upload/1.dcm", bytes(101))
+    new["detail"]["object"]["sequencer"] = "617F08299330"
+    assert served(lambdas.image_ingestion(batch(new), CONTEXT)) == []
+    landed(surroundings)
+    (row,) = surroundings.cloud.platform.records.find(QUARANTINE)
+    assert (row.document["code"], row.document["size_bytes"]) == ("too-large", 101)
+    assert list(surroundings.cloud.platform.blobs.keys("training-data/upload/")) == ["training-data/upload/1.dcm"]
+    assert surroundings.cloud.platform.jobs.dead_letters() == []
+
+
+def test_a_long_file_that_is_tried_again_is_copied_into_the_archive_once(
+    surroundings: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud, (data,) = surroundings.cloud, phantom(slices=1)
+    surroundings.put("upload/1.dcm", data)
+    copied: list[str] = []
+    copy = LongObjects.copy
+
+    def noted(objects: LongObjects, found: LongObject, key: str) -> None:
+        copied.append(key)
+        copy(objects, found, key)
+
+    def refused(*_: object, **__: object) -> None:
+        raise Unavailable("the table does not answer")
+
+    monkeypatch.setattr(LongObjects, "copy", noted)
+    with monkeypatch.context() as broken:
+        broken.setattr(Assembly, "count_in", refused)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                cloud.images.land_object("training-data/upload/1.dcm", by=SYSTEM)
+    cloud.platform.blobs.put(copied[0], b"another length")
+    landing = cloud.images.land_object("training-data/upload/1.dcm", by=SYSTEM)
+    assert landing is not None
+    assert landing.outcome == "ingested"
+    assert len(copied) == 2, "once, and once more because what lay there was not it"
+    assert cloud.platform.blobs.get(copied[0]) == data
+
+
 def test_a_long_file_is_never_held_and_becomes_the_original_it_was(
     surroundings: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,7 +360,7 @@ def test_the_header_of_a_long_original_is_read_where_it_lies_and_the_whole_file_
     store = store_of(cloud, reader_of(surroundings.variables))
     (instance,) = store.instances(image_set)
     document, told = store.document(instance), plain_values(store.header(instance))
-    monkeypatch.setattr(served_images, "LONGEST_HELD", 100)
+    monkeypatch.setattr(served_images, "LONGEST_WHOLE", 100)
     monkeypatch.setattr(served_images, "LONGEST_FILE", 100)
     assert isinstance(store.header(instance), Ranges)
     assert store.document(instance) == document
@@ -397,11 +460,12 @@ def test_what_is_released_from_quarantine_lands_and_leaves(surroundings: Environ
 
 
 def test_an_object_that_is_longer_than_healthimaging_takes_is_refused_once_with_its_reason(
-    surroundings: Environment,
+    surroundings: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    too_long = lambdas.LONGEST_UPLOAD + 1
-    told = surroundings.put("upload/DOE^JANE.dcm", b"short enough to lie here")
-    told["detail"]["object"]["size"] = too_long
+    too_long = 24
+    monkeypatch.setattr(lambdas, "LONGEST_BESIDE", 10)
+    monkeypatch.setattr(lambdas, "LONGEST_UPLOAD", too_long - 1)
+    told = surroundings.put("upload/DOE^JANE.dcm", bytes(too_long))
     assert served(lambdas.image_ingestion(batch(told), CONTEXT)) == []
     landed(surroundings)
     cloud = surroundings.cloud

@@ -13,10 +13,10 @@ from radloop.core.errors import Conflict, InvalidInput, NotFound, TooLarge, Unav
 from radloop.core.identity import OWNER, SYSTEM, Principal
 from radloop.core.images import ImageSet
 from radloop.core.platform import Platform
-from radloop.core.ports import Change
+from radloop.core.ports import Change, Put
 from radloop.core.settings import Settings
-from radloop.core.tables import INCIDENTS, ISOLATIONS
-from radloop.functions import incident_evidence
+from radloop.core.tables import CREDENTIALS, INCIDENTS, ISOLATIONS, SESSIONS, USERS
+from radloop.functions import incident_evidence, incident_report
 from radloop.functions.incident_evidence import evidence_of, examine
 from radloop.functions.incident_report import page_of, report_of
 from radloop.functions.incidents import (
@@ -31,7 +31,7 @@ from radloop.functions.incidents import (
     tell,
 )
 from radloop.registry import archive
-from radloop.security.accounts import User, put_user, user_document
+from radloop.security.accounts import Credential, User, credential_document, put_user, user_document
 from radloop.security.incidents import Incident
 from radloop.security.isolation import is_isolated
 
@@ -193,6 +193,59 @@ class IncidentsContract:
         assert len(watch.look()) == 1
         assert [each.is_open for each in incidents(place.platform)] == [True, False]
 
+    def test_who_was_let_in_again_and_goes_on_is_noticed_and_kept_out_again(self, place: Place) -> None:
+        watch = IncidentWatch(place.platform)
+        opened(place, 8)
+        watch.look()
+        release(READER.id, place.platform, by="admin-1")
+        place.wait(1)
+        opened(place, 4, begin=8)
+        (second,) = watch.look()
+        assert not is_isolated(place.platform.records, READER.id)
+        opened(place, 3, begin=12)
+        assert watch.look() == [second]
+        assert is_isolated(place.platform.records, READER.id)
+        assert incident(second, place.platform).patients == 7
+        assert len(incidents(place.platform)) == 2
+
+    def test_no_other_incident_of_theirs_that_is_closed_hides_what_they_read(self, place: Place) -> None:
+        opened(place, 8)
+        for is_drill in (False, True):
+            made = open_by_hand(place.platform, by="admin-1", principal=READER.id, is_drill=is_drill)
+            close(made.id, "false-alarm", place.platform, by="admin-1")
+        assert len(IncidentWatch(place.platform).look()) == 1
+        assert is_isolated(place.platform.records, READER.id)
+
+    def test_nobody_judges_an_incident_of_their_own_but_the_owner_of_a_home(self, place: Place) -> None:
+        made = open_by_hand(place.platform, by="admin-1", principal=READER.id)
+        with pytest.raises(Conflict, match="of their own"):
+            close(made.id, "false-alarm", place.platform, by=READER.id)
+        with pytest.raises(Conflict, match="of their own"):
+            tell(made.id, "legal", place.platform, by=READER.id)
+        isolate(READER.id, place.platform, by="admin-1")
+        with pytest.raises(Conflict, match="themself"):
+            release(READER.id, place.platform, by=READER.id)
+        assert incident(made.id, place.platform).is_open
+        alone = open_by_hand(place.platform, by=OWNER.id, principal=OWNER.id)
+        assert not close(alone.id, "false-alarm", place.platform, by=OWNER.id).is_open
+
+    def test_a_real_isolation_is_not_part_of_a_drill(self, place: Place) -> None:
+        drill = open_by_hand(place.platform, by="admin-1", principal=READER.id, is_drill=True)
+        made = isolate(READER.id, place.platform, by="admin-1")
+        assert made.id != drill.id
+        assert not made.is_drill
+        assert incident(drill.id, place.platform).isolated_at is None
+
+    def test_who_is_kept_out_signs_in_anew_when_let_in(self, place: Place) -> None:
+        ann = administrator(place, "ann")
+        (user,) = place.platform.records.find(USERS, {"identity": ann.id})
+        place.platform.records.commit(
+            Change(writes=[Put(SESSIONS, "a-session", {"user": user.key}, {"user": user.key})])
+        )
+        isolate(ann.id, place.platform, by="admin-1")
+        assert release(ann.id, place.platform, by="admin-1")
+        assert place.platform.records.count(SESSIONS) == 0
+
     def test_a_person_keeps_somebody_out_once_and_not_themself(self, place: Place) -> None:
         first = isolate(READER.id, place.platform, by="admin-1")
         assert isolate(READER.id, place.platform, by="admin-1") == first
@@ -281,6 +334,47 @@ class IncidentsContract:
         place.wait(3600)
         opened(place, 1, begin=9)
         assert report_of(only(place).id, place.platform)["patients_affected"] == 9
+
+    def test_what_somebody_opens_who_was_let_in_again_is_in_the_report(self, place: Place) -> None:
+        opened(place, 8)
+        IncidentWatch(place.platform).look()
+        place.wait(3600)
+        release(READER.id, place.platform, by="admin-1")
+        opened(place, 1, begin=8)
+        assert report_of(only(place).id, place.platform)["patients_affected"] == 9
+        place.wait(3600)
+        assert report_of(only(place).id, place.platform)["until"] == place.platform.clock().isoformat()
+
+    def test_pictures_in_lists_are_told_and_are_not_patients_affected(self, place: Place) -> None:
+        for each in opened(place, 2, Principal("another", frozenset())):
+            place.platform.audit.count(READER, "search.thumbnail", each)
+        place.platform.audit.flush()  # type: ignore[attr-defined]
+        made = open_by_hand(place.platform, by="admin-1", principal=READER.id)
+        report = report_of(made.id, place.platform)
+        assert report["patients_affected"] == 0
+        assert any(each.startswith("2 image sets stood in lists") for each in report["open_points"])
+
+    def test_keys_that_the_principal_made_are_named_until_they_are_worthless(self, place: Place) -> None:
+        now = place.platform.clock()
+        made = open_by_hand(place.platform, by="admin-1", principal=READER.id)
+        for name, by, revoked in (("theirs", READER.id, None), ("gone", READER.id, now), ("other", "admin-1", None)):
+            key = Credential(f"AKRL-{name}", frozenset({"reader"}), None, "", by, now, None, revoked)
+            place.platform.records.commit(Change(writes=[Put(CREDENTIALS, key.id, credential_document(key))]))
+        (told,) = [each for each in report_of(made.id, place.platform)["open_points"] if "AKRL" in each]
+        assert "AKRL-theirs" in told
+        assert "AKRL-gone" not in told
+        assert "AKRL-other" not in told
+        isolate("AKRL-theirs", place.platform, by="admin-1")
+        assert not any("AKRL" in each for each in report_of(made.id, place.platform)["open_points"])
+
+    def test_a_report_over_a_longer_audit_than_fits_says_what_to_do(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = open_by_hand(place.platform, by="admin-1")
+        opened(place, 3)
+        monkeypatch.setattr(incident_report, "MOST_ENTRIES", 2)
+        with pytest.raises(TooLarge, match="later since"):
+            report_of(made.id, place.platform)
 
     def test_what_was_opened_before_is_in_the_report_that_asks_for_it(self, place: Place) -> None:
         begin = place.platform.clock().isoformat()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from radloop.core.errors import InvalidInput, TooLarge
+from radloop.core.errors import InvalidInput, TooLarge, Unavailable
 from radloop.dicom import ranges
 from radloop.dicom.parse import Instance, parse
 from radloop.dicom.ranges import Ranges
@@ -97,6 +97,15 @@ def test_pixels_are_not_fetched_and_little_is_kept(monkeypatch: pytest.MonkeyPat
         _ = walked[start : start + 8]
     assert there.fetched == 100_000
     assert sum(map(len, walked._kept.values())) <= 16_000
+
+
+def test_a_part_that_comes_shorter_than_it_is_ends_the_reading_and_is_not_kept() -> None:
+    short = [True]
+    held = Ranges(lambda start, end: bytes(end - start - short[0]), 5000)
+    with pytest.raises(Unavailable, match="fewer bytes than it has"):
+        _ = held[4000:]
+    short[0] = False
+    assert held[4000:] == bytes(1000)
 
 
 def test_nothing_of_a_gigabyte_is_read_in_one_piece() -> None:

@@ -54,11 +54,9 @@ READS = (
     "frame_as",
     "preview",
     "pixels",
-    "thumbnail",
     "volume",
     "export",
     "document",
-    "headers",
     "reading",
 )
 

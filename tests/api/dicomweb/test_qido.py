@@ -9,11 +9,11 @@ from radloop.api import qido
 from radloop.api.qido import MOST_RESULTS, Answers, Page, Query
 from radloop.core.identity import OWNER, Principal, derived_id
 from radloop.core.ports import Change, Delete, Put, Records
-from radloop.core.tables import INSTANCES, TABLES
+from radloop.core.tables import IMAGE_SETS, INSTANCES, TABLES
 from radloop.local.audit import SqliteAudit
 from radloop.local.database import Database
 from radloop.local.records import SqliteRecords
-from radloop.store.search import Search
+from radloop.store.search import Found, Search, find
 from tests.api.dicomweb.asking import (
     BASE,
     JSON,
@@ -369,3 +369,39 @@ def test_text_that_looks_like_the_place_of_something_else_stays_text(client: Tes
     assert values(one, "00081030") == [odd]
     assert one["00080033"] == {"vr": "TM"}
     assert values(one, "00080008") == ["A", "B"]
+
+
+@pytest.mark.parametrize("path", ["/studies", "/series", "/instances"])
+def test_headers_that_a_search_tells_are_counted_as_searched_and_not_as_opened(
+    installation: Installation, stored: TestClient, path: str
+) -> None:
+    seer = Principal(derived_id("searcher", path), frozenset({"reader"}))
+    with acting_as(seer):
+        assert stored.get(f"{ROOT}{path}?includefield=SliceThickness").status_code == 200
+    audit = installation.platform.audit
+    assert isinstance(audit, SqliteAudit)
+    audit.flush()
+    noted = audit.entries(where={"principal": seer.id})
+    image_sets = {row.key for row in installation.platform.records.find(IMAGE_SETS)}
+    assert {each.subject for each in noted if each.action == "search.header"} == image_sets
+    assert {each.action for each in noted} == {"search", "search.header"}
+
+
+@pytest.mark.parametrize("level", ["studies", "series", "instances"])
+def test_one_image_set_that_is_deleted_meanwhile_takes_no_other_result_with_it(
+    installation: Installation, stored: TestClient, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    records = installation.platform.records
+    gone = records.find(IMAGE_SETS, {"study_uid": PHANTOM.study_uid})[0].key
+
+    def found_before(search: Search, where: Records) -> Found:
+        found = find(search, where)
+        records.commit(Change(writes=[Delete(IMAGE_SETS, gone)]))
+        return found
+
+    monkeypatch.setattr(qido, "find", found_before)
+    answer = stored.get(f"{ROOT}/{level}?includefield=SliceThickness")
+    assert answer.status_code == 200
+    both = (PHANTOM.study_uid, OTHER.study_uid)
+    shown = {uid: {"00180050" in each for each in answer.json() if values(each, "0020000D")[0] == uid} for uid in both}
+    assert shown == {PHANTOM.study_uid: {False}, OTHER.study_uid: {True}}
