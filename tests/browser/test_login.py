@@ -32,7 +32,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def walked(page: Page, site: Site, words: str) -> tuple[int, str]:
     """Sign in where `radloop login` says, and see these words in the end; its exit status and answer."""
-    command = [sys.executable, "-m", "radloop.cli", "login", site.url, "--no-browser", "--json"]
+    command = [sys.executable, "-m", "radloop.cli", "login", site.url, "--no-browser", "--yes", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         said = [process.stderr.readline() for _ in range(3)]
